@@ -1,0 +1,83 @@
+"""What can go wrong, by boundary. Every message says what, where, got, expected and what to do next.
+
+The command line prints the message as one line and exits with ``exit_code``; a traceback is shown only
+for errors that are not ours.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Iterable
+
+
+class AloeError(Exception):
+    """Base of all errors that a user can act on. ``hint`` is the next step, without a full stop."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)  # both in args, so that pickling keeps them
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class ConfigError(AloeError, ValueError):
+    """A recipe, an option, a prompt file or a model URI is not usable."""
+
+    exit_code = 2
+
+
+class DataError(AloeError, ValueError):
+    """A file that was read (or is missing) does not hold what it must."""
+
+    exit_code = 3
+
+
+class EndpointError(AloeError, RuntimeError):
+    """A model endpoint refused, failed or stayed silent.
+
+    Args:
+        status: HTTP status, or 0 where there was none.
+        retryable: whether sending the same request again can help.
+        possibly_billed: whether the provider may have charged for the attempt.
+        retry_after: seconds the endpoint asked to wait, if it said so.
+    """
+
+    exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        status: int = 0,
+        retryable: bool = False,
+        possibly_billed: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, status, retryable, possibly_billed, retry_after)
+        self.status = status
+        self.retryable = retryable
+        self.possibly_billed = possibly_billed
+        self.retry_after = retry_after
+
+
+class ParseError(AloeError, ValueError):
+    """A model's answer does not have the form that its prompt asks for. Recorded as unparsed, never guessed."""
+
+    exit_code = 5
+
+
+class BudgetExceeded(AloeError, RuntimeError):
+    """The next call could pass a limit set by the user. Nothing was sent."""
+
+    exit_code = 6
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the valid name closest to ``name``, or an empty string."""
+    close = get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""

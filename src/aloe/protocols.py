@@ -1,0 +1,99 @@
+"""The three protocols that carry everything: ChatModel, Embedder, Executor.
+
+The simulated world, an HTTP endpoint and a local checkpoint are all ChatModels. Layer 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloe.types import Usage
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMessage:
+    """A message as slots: on the wire the parts are joined, in the journal each part is stored once.
+
+    A judge's prompt repeats the whole conversation at every turn; slots keep its storage linear in the turns.
+    """
+
+    role: str
+    parts: tuple[str, ...]
+
+    @property
+    def content(self) -> str:
+        return self.parts[0] if len(self.parts) == 1 else "".join(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """Everything that is sent to a model. ``None`` means: leave the field out, the endpoint decides.
+
+    Attributes:
+        seed: sampling seed in [0, 2**31).
+        response_format: as in OpenAI's API (``{"type": "json_schema", ...}``).
+        extra: provider fields passed through unchanged.
+    """
+
+    messages: tuple[PromptMessage, ...]
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    n: int | None = None
+    response_format: dict[str, Any] | None = None
+    logprobs: int | None = None  # number of alternatives per token
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer. ``logprobs`` is the OpenAI ``choices[0].logprobs.content`` list where asked for."""
+
+    text: str
+    finish_reason: str = "stop"
+    usage: Usage = Usage()
+    logprobs: list[dict[str, Any]] | None = None
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Messages in, completion out.
+
+    ``name`` is the logical name (no address); ``revision`` changes when the same name would answer differently
+    (a digest of a checkpoint's weights, the world's version). Both are part of the journal's key.
+
+    Raises:
+        EndpointError: the call failed and was not worth (more) retries.
+    """
+
+    name: str
+    revision: str
+
+    async def complete(self, request: ChatRequest) -> Completion: ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Texts in, unit vectors out: float32, shape (n_texts, dim)."""
+
+    name: str
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+class Executor(Protocol):
+    """Maps a function over items, here or elsewhere; yields results in the order of the items."""
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterable[R]: ...

@@ -1,0 +1,209 @@
+"""Everything that aloe stores: plain, frozen records with no behaviour beyond their own invariants.
+
+``chosen``/``rejected`` is a preference; ``continued`` is which reply the conversation went on from. They are
+different things. Turns are 1-based; a turn is a user message and the replies to it. Unscored is ``None``,
+never a default. Layer 0: no I/O, no other aloe module.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Role = Literal["system", "user", "assistant"]
+ActorRole = Literal["writer", "user", "inducer", "tailored", "generic", "judge", "responder"]
+Verdict = Literal["first", "second", "tie"]
+Status = Literal["stated", "implied"]
+ItemKind = Literal["fact", "trait"]
+
+
+class Record(BaseModel):
+    """Base of all stored types: immutable, and a field it does not know is an error, not a surprise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(Record):
+    role: Role
+    content: str
+
+
+class Usage(Record):
+    """Token counts as the endpoint reported them (or as estimated where it reports none)."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0  # the part of prompt_tokens that a prefix cache served
+
+
+class Generation(Record):
+    """Where a text came from. ``call_key`` finds the full request and reply in the journal."""
+
+    model: str  # logical name (a URI without address), never a host
+    role: ActorRole
+    prompt_name: str
+    prompt_hash: str
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    cost: float | None = None  # USD; None where the price is unknown
+    finish_reason: str = "stop"
+    call_key: str = ""
+
+
+class PoolEntry(Record):
+    """One description in a persona pool; also the record of a rejected candidate (then ``reason`` is set)."""
+
+    entry_id: str
+    kind: Literal["profile", "personality"]
+    text: str
+    example_ids: tuple[str, ...] = ()  # the members shown when it was written
+    round_index: int = 0  # 0 = seed
+    nearest_id: str | None = None
+    max_similarity: float | None = None  # cosine to the nearest member on arrival, [-1, 1]
+    reason: str = ""  # why it was rejected; empty for members
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Persona(Record):
+    """Profile (everyday facts) x personality (traits). ``split`` keeps benchmark texts out of training."""
+
+    persona_id: str
+    profile: str
+    personality: str
+    profile_id: str
+    personality_id: str
+    split: Literal["train", "bench"] = "train"
+
+
+class Disclosure(Record):
+    """One part of the persona that a user message gave away, with the user's own words as evidence."""
+
+    node_id: str
+    item: str  # the clause of the persona, in the persona's words
+    kind: ItemKind
+    status: Status
+    evidence_node_ids: tuple[str, ...] = ()
+    evidence: str = ""
+    generation: Generation | None = None
+
+
+class Judgement(Record):
+    """One answer of a judge: a comparison (``verdict``) or a score (``score``), None where unparsed.
+
+    ``node_ids`` are the replies in the order in which they were shown.
+    """
+
+    node_ids: tuple[str, ...]
+    verdict: Verdict | None = None
+    score: float | None = None
+    parts: dict[str, float] = Field(default_factory=dict)
+    reason: str = ""
+    raw: str = ""
+    generation: Generation | None = None
+
+
+class Node(Record):
+    """One message of a tree. User and assistant nodes alternate; siblings are replies to the same message."""
+
+    node_id: str
+    parent_id: str | None
+    turn: int = Field(ge=1)
+    message: Message
+    continued: bool = False  # the conversation went on from here
+    kind: Literal["user", "tailored", "generic", "responder"] = "user"  # who wrote it
+    generation: Generation | None = None
+
+
+class NodeError(Record):
+    """A branch that ended because a call failed; the rest of the tree stands."""
+
+    node_id: str
+    turn: int
+    role: ActorRole
+    error: str
+
+
+class ConversationTree(Record):
+    """A branching conversation, nodes flat with parents first. Immutable once written; labels live beside it."""
+
+    schema_version: int = SCHEMA_VERSION
+    tree_id: str
+    persona_id: str
+    seed: int
+    nodes: tuple[Node, ...]
+    errors: tuple[NodeError, ...] = ()
+
+
+class Label(Record):
+    """A preference between sibling replies, by one labeler. ``chosen`` is None for a tie or an unparsed answer."""
+
+    tree_id: str
+    node_ids: tuple[str, ...]
+    chosen: str | None
+    rejected: str | None
+    margin: float | None = None  # see docs: 1.0 for an unscored verdict, score difference where scored
+    labeler: str
+    outcome: Literal["preferred", "tie", "disagreement", "unparsed"] = "preferred"
+    judgements: tuple[Judgement, ...] = ()
+
+
+class PreferencePair(Record):
+    """TRL's conversational preference columns plus provenance. Always derived, never edited."""
+
+    pair_id: str
+    tree_id: str
+    persona_id: str
+    turn: int
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    margin: float | None = None
+    labeler: str = ""
+
+
+class SFTExample(Record):
+    """A conversation whose last assistant message is the target, under the history that the user answered."""
+
+    example_id: str
+    tree_id: str
+    persona_id: str
+    turn: int
+    messages: tuple[Message, ...]
+
+
+class AlignmentPoint(Record):
+    """AL(k): the mean judge score over personas at turn k, with a 95% interval (None where undefined)."""
+
+    k: int
+    al: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_scored: int
+    n_unscored: int
+
+
+class BenchmarkResult(Record):
+    """What one model scored. ``truth`` holds figures that only a world with ground truth can give."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    uri: str
+    judge_model: str
+    user_model: str
+    config_digest: str
+    n_personas: int
+    n_failed: int = 0
+    points: tuple[AlignmentPoint, ...]
+    avg: float | None
+    avg_ci: tuple[float, float] | None = None
+    ir: float | None
+    ir_ci: tuple[float, float] | None
+    n_ir: float | None
+    n_r2: float | None
+    truth: dict[str, float | None] = Field(default_factory=dict)
+    recall_by_lag: tuple[float | None, ...] = ()
+    usage: dict[str, Usage] = Field(default_factory=dict)
+    seconds: float = 0.0
