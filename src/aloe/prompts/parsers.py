@@ -1,0 +1,177 @@
+"""Answers to data. Tolerant of prose, code fences and half-JSON; what can't be read raises ParseError.
+
+A caller records a ParseError as unparsed (unscored, no verdict). Nothing is ever defaulted here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import lru_cache
+from typing import Any
+
+from aloe.errors import ParseError
+from aloe.types import Disclosure, ItemKind, Status, Verdict
+
+MAX_READ = 20_000  # characters of an answer that are looked at
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+_NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*•])\s+(.+?)\s*$", re.MULTILINE)
+_STAGE = re.compile(
+    r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I
+)
+_LABEL = re.compile(r"^\s*(?:user|human|assistant|ai|me|you)\s*:\s*", re.IGNORECASE)
+_THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
+_WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
+_SCORE = re.compile(
+    r"(?:score|rating|overall|total)\W{0,12}(?:is\s+|of\s+)?(-?\d+(?:\.\d+)?)|(-?\d+(?:\.\d+)?)\s*(?:/|out of)\s*(\d+)",
+    re.I,
+)
+_VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
+
+
+def _head(raw: str) -> str:
+    return _THINK.sub("", raw[:MAX_READ]).strip()
+
+
+def find_json(raw: str) -> Any:
+    """The first JSON object or array in an answer, or None."""
+    text = _head(raw)
+    fenced = _FENCE.search(text)
+    for candidate in ((fenced.group(1),) if fenced else ()) + (text,):
+        start = min((i for i in (candidate.find("{"), candidate.find("[")) if i >= 0), default=-1)
+        if start < 0:
+            continue
+        try:
+            return json.JSONDecoder().raw_decode(candidate[start:])[0]
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+@lru_cache(maxsize=8192)
+def parse_descriptions(raw: str) -> tuple[str, ...]:
+    """The persona-writer's descriptions: ``{"descriptions": [...]}``, a bare list, or a numbered list."""
+    data = find_json(raw)
+    if isinstance(data, dict):
+        data = next((v for v in data.values() if isinstance(v, list)), None)
+    if isinstance(data, list):
+        texts = [
+            d if isinstance(d, str) else d.get("description", "") if isinstance(d, dict) else "" for d in data
+        ]
+    else:
+        texts = _NUMBERED.findall(_head(raw))
+    found = tuple(" ".join(t.split()) for t in texts if t.strip())
+    if not found:
+        raise ParseError(f"no descriptions in the answer: {raw[:80]!r}")
+    return found
+
+
+@lru_cache(maxsize=65536)
+def parse_disclosures(raw: str) -> tuple[Disclosure, ...]:
+    """The inducer's list. ``node_id`` holds ``turn:<k>`` (or is empty): the caller knows the nodes.
+
+    Raises:
+        ParseError: no list at all. Malformed items inside a list are left out.
+    """
+    data = find_json(raw)
+    if isinstance(data, dict):
+        data = data.get("revealed")
+    if not isinstance(data, list):
+        raise ParseError(f"no 'revealed' list in the inducer's answer: {raw[:80]!r}")
+    found = []
+    for entry in data:
+        if not isinstance(entry, dict) or not isinstance(entry.get("item"), str) or not entry["item"].strip():
+            continue
+        kind: ItemKind = "trait" if entry.get("kind") == "trait" else "fact"
+        status: Status = "implied" if entry.get("status") == "implied" else "stated"
+        turn = entry.get("turn")
+        found.append(
+            Disclosure(
+                node_id=f"turn:{turn}" if isinstance(turn, int) else "",
+                item=entry["item"].strip(),
+                kind=kind,
+                status=status,
+                evidence=str(entry.get("evidence", "")),
+            )
+        )
+    return tuple(found)
+
+
+@lru_cache(maxsize=65536)
+def parse_verdict(raw: str) -> tuple[Verdict, str]:
+    """A comparison's verdict and reason."""
+    data = find_json(raw)
+    if isinstance(data, dict):
+        verdict = str(data.get("verdict", "")).strip().lower()
+        if verdict in ("first", "second", "tie"):
+            return verdict, str(data.get("reason", ""))  # type: ignore[return-value]
+    found = _VERDICT.findall(_head(raw))
+    bare = _head(raw).strip(" .\"'*`").lower()
+    if len(set(map(str.lower, found))) == 1:
+        return found[0].lower(), ""
+    if bare in ("first", "second", "tie"):
+        return bare, ""  # type: ignore[return-value]
+    raise ParseError(f"no verdict in the judge's answer: {raw[:80]!r}")
+
+
+def _number(value: Any, low: float, high: float) -> float | None:
+    if isinstance(value, str):
+        value = _WORDS.get(value.strip().lower().rstrip("."), value)
+        match = (
+            re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(?:/\s*\d+|out of \d+)?\s*\.?\s*", value)
+            if isinstance(value, str)
+            else None
+        )
+        value = float(match.group(1)) if match else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value) if low <= value <= high else None
+
+
+@lru_cache(maxsize=65536)
+def _parse_score(raw: str, low: float, high: float) -> tuple[float, tuple[tuple[str, float], ...], str]:
+    data = find_json(raw)
+    if isinstance(data, dict):
+        parts = tuple(
+            (name, number)
+            for name in ("style", "content", "natural")
+            if (number := _number(data.get(name), low, high)) is not None
+        )
+        score = _number(data.get("score"), low, high)
+        if score is not None:
+            return score, parts, str(data.get("reason", ""))
+    text = _head(raw)
+    numbers: set[float] = set()
+    for labelled, over, out_of in _SCORE.findall(text):
+        if over and float(out_of) != high:
+            continue
+        numbers.add(float(labelled or over))
+    if not numbers and len(text) <= 12:
+        number = _number(text.strip("*`\"' "), low, high)
+        numbers = {number} if number is not None else set()
+    if len(numbers) == 1 and low <= (only := numbers.pop()) <= high:
+        return only, (), ""
+    raise ParseError(f"no score from {low:g} to {high:g} in the judge's answer: {raw[:80]!r}")
+
+
+def parse_score(raw: str, low: float = 1.0, high: float = 5.0) -> tuple[float, dict[str, float], str]:
+    """A score in [low, high], its parts where given, the reason. Out of range or ambiguous is unparsed."""
+    score, parts, reason = _parse_score(raw, low, high)
+    return score, dict(parts), reason
+
+
+@lru_cache(maxsize=65536)
+def clean_message(raw: str) -> str:
+    """A chat message without stage directions, role labels, thinking blocks and wrapping quotes.
+
+    Raises:
+        ParseError: nothing is left.
+    """
+    text = _LABEL.sub("", _STAGE.sub("", _THINK.sub("", raw))).strip()
+    if len(text) > 1 and text[0] == text[-1] == '"' and text.count('"') == 2:
+        text = text[1:-1].strip()
+    text = re.sub(r"[ \t]{2,}", " ", text)
+    if not text:
+        raise ParseError("the reply is empty")
+    return text

@@ -1,0 +1,148 @@
+"""Templates to messages. One jinja file per role; ``@@ system``, ``@@ user`` and ``@@ history`` lines begin messages.
+
+Undefined variables and missing sections are ConfigErrors when the prompts are loaded, not in mid-run. Every
+variable becomes a slot of its own (see ``PromptMessage``), and a value can never end its message or section.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from aloe.errors import ConfigError, nearest
+from aloe.prompts.sections import Slots, escape
+from aloe.protocols import PromptMessage
+
+# name -> (variables it is given, tags it must contain)
+CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "writer": (("examples", "kind", "n", "words", "population"), ("<examples>", "<task kind=")),
+    "user": (("persona",), ("<persona>",)),
+    "inducer": (("persona", "conversation"), ("<persona>", "<conversation>")),
+    "tailored": (("last", "revealed"), ("<revealed>",)),
+    "generic": ((), ()),
+    "responder": ((), ()),
+    "informed": (("persona",), ("<persona>",)),
+    "judge_compare": (
+        ("persona", "conversation", "first", "second", "scope"),
+        ("<persona>", "<conversation>", '<reply id="first">', '<reply id="second">', "<rubric scope="),
+    ),
+    "judge_score": (
+        ("persona", "conversation", "reply", "scope"),
+        ("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
+    ),
+}
+NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed"}
+_SLOT, _MESSAGE = "\x1e", "\x1d"
+_MARK = re.compile(r"^@@ (system|user|assistant|history)[ \t]*\n?", re.MULTILINE)
+
+
+def _finalize(value: Any) -> str:
+    if isinstance(value, Slots):
+        return _SLOT + _SLOT.join(value.parts) + _SLOT
+    return f"{_SLOT}{escape(str(value))}{_SLOT}"
+
+
+class PromptSet:
+    """The prompts of a run: packaged ones, each replaceable by a file of the same name in ``directory``.
+
+    Raises:
+        ConfigError: a file that is no prompt's, does not compile, lacks a section, or uses an unknown variable.
+    """
+
+    def __init__(self, directory: str | Path | None = None) -> None:
+        self._environment = jinja2.Environment(
+            undefined=jinja2.StrictUndefined,
+            finalize=_finalize,
+            trim_blocks=True,
+            keep_trailing_newline=False,
+        )
+        self._templates: dict[str, jinja2.Template] = {}
+        self.hashes: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+        own = self._own_files(directory)
+        for name in CONTRACT:
+            path = own.get(name)
+            text = path.read_text("utf-8") if path else packaged_source(name)
+            self._load(name, text, str(path) if path else f"the packaged prompt {name}.jinja")
+
+    @staticmethod
+    def _own_files(directory: str | Path | None) -> dict[str, Path]:
+        if directory is None:
+            return {}
+        folder = Path(directory)
+        if not folder.is_dir():
+            raise ConfigError(
+                f"prompts_dir {folder} is not a directory", "create it or leave prompts_dir out"
+            )
+        own = {path.stem: path for path in sorted(folder.glob("*.jinja"))}
+        for name, path in own.items():
+            if name not in CONTRACT:
+                raise ConfigError(
+                    f"{path} is no prompt of aloe{nearest(name, CONTRACT)}",
+                    f"use one of: {', '.join(CONTRACT)}",
+                )
+        return own
+
+    def _load(self, name: str, text: str, where: str) -> None:
+        try:
+            template = self._environment.from_string(
+                _MARK.sub(lambda m: f"{_MESSAGE}{m.group(1)}{_MESSAGE}", text)
+            )
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigError(
+                f"{where}, line {error.lineno}: {error.message}", "correct the template"
+            ) from error
+        self._templates[name] = template
+        self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        self.sources[name] = text
+        variables, tags = CONTRACT[name]
+        rendered = self._try(name, where, {v: f"[{v}]" for v in variables})
+        for tag in tags:
+            if tag not in rendered:
+                raise ConfigError(
+                    f"{where} lacks the section {tag}, which the role needs",
+                    "add it; 'aloe prompts' shows the packaged one",
+                )
+        for variable in variables:
+            if variable not in ("population", "words", "scope") and f"[{variable}]" not in rendered:
+                raise ConfigError(f"{where} never uses {{{{ {variable} }}}}", "put it into its section")
+        if name in NEEDS_HISTORY and f"{_MESSAGE}history{_MESSAGE}" not in self._source_marks(text):
+            raise ConfigError(f"{where} has no '@@ history' line", "add it where the conversation belongs")
+
+    @staticmethod
+    def _source_marks(text: str) -> str:
+        return _MARK.sub(lambda m: f"{_MESSAGE}{m.group(1)}{_MESSAGE}", text)
+
+    def _try(self, name: str, where: str, values: dict[str, Any]) -> str:
+        try:
+            return self._templates[name].render(values).replace(_SLOT, "")
+        except jinja2.UndefinedError as error:
+            raise ConfigError(
+                f"{where}: {error.message}",
+                f"the role is given: {', '.join(CONTRACT[name][0]) or 'only the history'}",
+            ) from error
+
+    def render(
+        self, name: str, history: Sequence[PromptMessage] = (), **values: Any
+    ) -> tuple[PromptMessage, ...]:
+        """Messages of prompt ``name``. ``history`` goes in where the template says ``@@ history``."""
+        pieces = self._templates[name].render(values).split(_MESSAGE)
+        messages: list[PromptMessage] = []
+        for role, body in zip(pieces[1::2], pieces[2::2], strict=True):
+            if role == "history":
+                messages.extend(history)
+                continue
+            body = body.removesuffix("\n")
+            messages.append(PromptMessage(role, tuple(part for part in body.split(_SLOT) if part)))
+        return tuple(messages)
+
+
+def packaged_source(name: str) -> str:
+    """The text of a packaged prompt."""
+    return resources.files("aloe.prompts").joinpath(f"{name}.jinja").read_text("utf-8")

@@ -1,0 +1,120 @@
+"""Tagged sections: the contract between prompt templates and everything that reads a rendered prompt.
+
+Text that goes into a section is escaped just enough that it can neither close the section nor open one of
+ours; everything else, HTML and template code included, goes through as it is. Reading is the exact inverse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from aloe.types import Disclosure, Message
+
+SECTION_NAMES = (
+    "persona", "profile", "personality", "conversation", "user", "assistant", "revealed", "fact", "trait",
+    "reply", "examples", "example", "population", "task", "rubric",
+)  # fmt: skip
+_OPENS = re.compile(r"<(?=/?(?:%s)\b)" % "|".join(SECTION_NAMES), re.IGNORECASE)
+_ESCAPED = re.compile(r"&lt;(?=/?(?:%s)\b)" % "|".join(SECTION_NAMES), re.IGNORECASE)
+_CONTROL = str.maketrans({chr(c): " " for c in (*range(9), 11, 12, *range(14, 32))})
+
+
+def escape(text: str) -> str:
+    """Make ``text`` safe inside a section. Control characters (they delimit slots) become spaces."""
+    if not text.isprintable():
+        text = text.translate(_CONTROL)
+    return _OPENS.sub("&lt;", text) if "<" in text else text
+
+
+def unescape(text: str) -> str:
+    return _ESCAPED.sub("<", text) if "&lt;" in text else text
+
+
+class Slots(NamedTuple):
+    """A template variable made of several stored parts (already escaped)."""
+
+    parts: tuple[str, ...]
+
+
+@lru_cache(maxsize=65536)
+def _turn_part(role: str, turn: int, content: str) -> str:
+    return f'<{role} turn="{turn}">{escape(content)}</{role}>\n'
+
+
+def conversation_slots(messages: Sequence[Message]) -> Slots:
+    """A conversation (user first, alternating) as one part per message; the turn counts user messages."""
+    return Slots(tuple(_turn_part(m.role, i // 2 + 1, m.content) for i, m in enumerate(messages)))
+
+
+@lru_cache(maxsize=65536)
+def persona_slots(profile: str, personality: str) -> Slots:
+    text = f"<profile>{escape(profile)}</profile>\n<personality>{escape(personality)}</personality>"
+    return Slots((text,))
+
+
+def revealed_slots(disclosures: Iterable[Disclosure]) -> Slots:
+    """What was revealed, one part per item: ``<fact status="stated">...</fact>``; ``nothing yet`` if empty."""
+    parts = tuple(f'<{d.kind} status="{d.status}">{escape(d.item)}</{d.kind}>\n' for d in disclosures)
+    return Slots(parts or ("nothing yet",))
+
+
+def example_slots(texts: Iterable[str]) -> Slots:
+    return Slots(tuple(f"<example>{escape(t)}</example>\n" for t in texts))
+
+
+def read_section(prompt: str, name: str, attribute: str = "") -> str | None:
+    """Content of the first ``<name ...attribute...>`` section of a rendered prompt, unescaped; None if absent.
+
+    Positions, not regexes: prompts hold whole conversations and are read on every call of the world.
+    """
+    start = prompt.find(f"<{name} {attribute}" if attribute else f"<{name}")
+    while start >= 0:
+        after = prompt[start + len(name) + 1 : start + len(name) + 2]
+        if after in (">", " ", "/"):
+            break
+        start = prompt.find(f"<{name}", start + 1)
+    if start < 0:
+        return None
+    opened = prompt.find(">", start)
+    closed = prompt.find(f"</{name}>", opened)
+    if opened < 0 or closed < 0:
+        return None
+    return unescape(prompt[opened + 1 : closed])
+
+
+def read_attribute(prompt: str, name: str, attribute: str) -> str | None:
+    """Value of an attribute of the first ``<name ...>`` tag, None if absent."""
+    start = prompt.find(f"<{name} ")
+    if start < 0:
+        return None
+    tag = prompt[start : prompt.find(">", start)]
+    found = re.search(rf'\b{attribute}="([^"]*)"', tag)
+    return found.group(1) if found else None
+
+
+_TURN = re.compile(r'<(user|assistant) turn="(\d+)">(.*)</\1>\Z', re.DOTALL)
+
+
+@lru_cache(maxsize=65536)
+def _read_turn(line: str) -> Message | None:
+    found = _TURN.match(line.strip())
+    if not found:
+        return None
+    role = "user" if found.group(1) == "user" else "assistant"
+    return Message(role=role, content=unescape(found.group(3)))
+
+
+def read_conversation(prompt: str) -> tuple[Message, ...]:
+    """The ``<conversation>`` section of a rendered prompt as messages; empty if absent."""
+    start = prompt.find("<conversation>")
+    end = prompt.find("</conversation>", start)
+    if start < 0 or end < 0:
+        return ()
+    body = prompt[start + len("<conversation>") : end]
+    pieces = body.replace('\n<user turn="', '\n\x1d<user turn="').replace(
+        '\n<assistant turn="', '\n\x1d<assistant turn="'
+    )
+    return tuple(m for m in map(_read_turn, pieces.split("\x1d")) if m is not None)
