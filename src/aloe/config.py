@@ -1,0 +1,349 @@
+"""ONE typed config. TOML in, dotted command-line overrides on top, a resolved copy out.
+
+Every option of aloe is a field here and nowhere else; the command line's help is made from these
+descriptions. Secrets and headers are only ever *names* of environment variables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from aloe.errors import ConfigError, nearest
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelConfig(Section):
+    """A model for a role. A plain string in a recipe means ``{uri = ...}``."""
+
+    uri: str = Field(description="world:ACTOR, openai:MODEL, hf:PATH_OR_ID, or a plug-in's scheme")
+    base_url: str | None = Field(None, description="address of an OpenAI-compatible server (ends in /v1)")
+    api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
+    headers_env: dict[str, str] = Field(default_factory=dict, description="header -> name of environment variable")
+    temperature: float | None = Field(None, ge=0, description="None: the endpoint's own default")
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: tuple[str, ...] = ()
+    send_seed: bool = Field(True, description="send a sampling seed derived from (run seed, place in the run)")
+    structured: bool = Field(False, description="ask for JSON-schema output where a role has a schema")
+    extra: dict[str, Any] = Field(default_factory=dict, description="provider fields, passed through unchanged")
+    max_concurrency: int = Field(64, ge=1, description="calls in flight at most")
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    timeout_seconds: float = Field(120.0, gt=0)
+    max_attempts: int = Field(6, ge=1, description="tries per call, the first included")
+    price_prompt: float | None = Field(None, ge=0, description="USD per million prompt tokens")
+    price_completion: float | None = Field(None, ge=0, description="USD per million completion tokens")
+    price_cached: float | None = Field(None, ge=0, description="USD per million cached prompt tokens")
+    batch_size: int = Field(32, ge=1, description="hf: prompts generated together")
+    weight: float = Field(1.0, gt=0, description="share of calls where a role has several models")
+
+
+def _as_model(value: Any) -> Any:
+    return {"uri": value} if isinstance(value, str) else value
+
+
+def _as_models(value: Any) -> Any:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [_as_model(item) for item in items]
+
+
+Model = Annotated[ModelConfig, BeforeValidator(_as_model)]
+Models = Annotated[tuple[ModelConfig, ...], BeforeValidator(_as_models), Field(min_length=1)]
+
+
+class RolesConfig(Section):
+    """Who plays which role; each may be another endpoint, and a role may have several weighted models."""
+
+    writer: Models = (ModelConfig(uri="world:persona-writer"),)
+    user: Models = (ModelConfig(uri="world:user"),)
+    inducer: Models = (ModelConfig(uri="world:inducer"),)
+    tailored: Models = (ModelConfig(uri="world:tailored"),)
+    generic: Models = (ModelConfig(uri="world:generic"),)
+    judge: Models = (ModelConfig(uri="world:judge"),)
+
+
+class PersonasConfig(Section):
+    """Stage ``personas``: the pool and the pairs drawn from it (paper section 3.1)."""
+
+    seeds: str = Field("packaged", description="'packaged', 'world', or a directory with profiles.txt and personalities.txt")
+    population: str = Field("", description="a sentence that describes the people wanted")
+    language: str = Field("en", description="language of the descriptions")
+    n_profiles: int = Field(331, ge=2, description="target size of the profile pool, benchmark's included")
+    n_personalities: int = Field(71, ge=2, description="target size of the personality pool, benchmark's included")
+    n_personas: int = Field(3310, ge=1, description="training personas")
+    n_bench_profiles: int = Field(20, ge=1, description="profiles set apart for the benchmark")
+    n_bench_personalities: int = Field(5, ge=1, description="personalities set apart for the benchmark")
+    n_bench: int = Field(100, ge=1, description="benchmark personas")
+    embedder: str = Field("lexical", description="lexical, st:NAME_OR_PATH, openai:MODEL")
+    profile_threshold: float = Field(0.6, gt=0, le=1, description="highest cosine similarity to any member")
+    personality_threshold: float = Field(0.6, gt=0, le=1)
+    n_examples: int = Field(5, ge=1, description="pool members shown per call")
+    n_new: int = Field(20, ge=1, description="descriptions asked for per call")
+    wave: int = Field(4, ge=1, description="calls per wave; the pool grows between waves only")
+    max_waves: int = Field(200, ge=1)
+    min_acceptance: float = Field(0.02, ge=0, le=1, description="saturated below this rate over saturation_window waves")
+    saturation_window: int = Field(5, ge=1)
+    file: str | None = Field(None, description="use this persona file instead of growing a pool")
+    bench_file: str | None = Field(None, description="benchmark personas: 'packaged' or a file")
+
+
+class TreesConfig(Section):
+    """Stage ``trees``: preference trees by collaboration of user, inducer, responders and judge (section 3.2)."""
+
+    n_trees: int = Field(0, ge=0, description="conversations; 0 = one per training persona and replicate")
+    replicates: int = Field(1, ge=1, description="trees per persona")
+    n_turns: int = Field(10, ge=1)
+    policy: str = Field("path", pattern=r"^(path|both:\d+|budget:\d+)$", description="path, both:D or budget:N")
+    p_preferred: float = Field(0.5, ge=0, le=1, description="path: probability that the preferred reply continues")
+    orders: Literal[1, 2] = Field(1, description="judge once in seeded order, or in both orders")
+    scope: Literal["persona", "revealed"] = Field("persona", description="what the judge rewards")
+    label: Literal["compare", "score"] = Field("compare", description="judge by comparison or by score difference")
+    min_margin: float = Field(0.0, ge=0, description="score labels: smallest difference that counts as a preference")
+
+
+class BenchConfig(Section):
+    """Stage ``bench``: AL(k) over turns for each model, under one user and one judge (section 4)."""
+
+    models: Models = (
+        ModelConfig(uri="world:generic"),
+        ModelConfig(uri="world:oracle"),
+        ModelConfig(uri="world:knows-all"),
+        ModelConfig(uri="world:swapped"),
+    )
+    n_turns: int = Field(10, ge=1)
+    n_personas: int = Field(0, ge=0, description="0 = all benchmark personas")
+    samples: int = Field(1, ge=1, description="conversations per persona")
+    scope: Literal["persona", "revealed"] = Field("revealed", description="what the judge rewards")
+    n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
+
+
+class BudgetConfig(Section):
+    usd: float | None = Field(None, gt=0, description="stop before this much was spent")
+    tokens: int | None = Field(None, gt=0, description="stop before this many tokens were used")
+
+
+class ExecutionConfig(Section):
+    """How, not what: nothing here changes a result."""
+
+    concurrency: int = Field(64, ge=1, description="conversations open at once")
+    journal_dir: str | None = Field(None, description="put the journal here (where the run is on NFS or the like)")
+
+
+class Config(Section):
+    """A whole run."""
+
+    seed: int = Field(0, ge=0, description="every random choice derives from it")
+    prompts_dir: str | None = Field(None, description="your own prompt files, by the packaged names")
+    roles: RolesConfig = RolesConfig()
+    personas: PersonasConfig = PersonasConfig()
+    trees: TreesConfig = TreesConfig()
+    bench: BenchConfig = BenchConfig()
+    budget: BudgetConfig = BudgetConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    folder = resources.files("aloe.recipes")
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def read_recipe(recipe: str | Path) -> tuple[dict[str, Any], str]:
+    """The recipe's raw table and where it came from: a packaged name, or a path.
+
+    Raises:
+        ConfigError: no such recipe, or not TOML.
+    """
+    path = Path(recipe)
+    if path.suffix == ".toml" or path.exists():
+        if not path.is_file():
+            raise ConfigError(f"recipe file {path} does not exist", f"give a path or one of: {', '.join(recipe_names())}")
+        text, where = path.read_text("utf-8"), str(path)
+    elif str(recipe) in recipe_names():
+        text = resources.files("aloe.recipes").joinpath(f"{recipe}.toml").read_text("utf-8")
+        where = f"recipe '{recipe}'"
+    else:
+        raise ConfigError(
+            f"no recipe named '{recipe}'{nearest(str(recipe), recipe_names())}",
+            f"give a path to a .toml file or one of: {', '.join(recipe_names())}",
+        )
+    try:
+        return tomllib.loads(text), where
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {error}", "correct that line") from error
+
+
+def parse_overrides(arguments: list[str]) -> dict[str, Any]:
+    """``["--trees.n-turns", "5", "--seed=1"]`` as a nested table. Values are read as TOML, else as strings."""
+    table: dict[str, Any] = {}
+    pending = list(arguments)
+    while pending:
+        option = pending.pop(0)
+        if not option.startswith("--"):
+            raise ConfigError(f"unexpected argument '{option}'", "options look like --trees.n_turns 5")
+        name, equals, value = option[2:].partition("=")
+        if not equals:
+            if not pending:
+                raise ConfigError(f"option --{name} has no value", f"write --{name} VALUE")
+            value = pending.pop(0)
+        target = table
+        *parents, leaf = name.replace("-", "_").split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"option --{name} clashes with an earlier one", "give one of them")
+        target[leaf] = _toml_value(value)
+    return table
+
+
+def _toml_value(text: str) -> Any:
+    if text.lower() in ("none", "null"):
+        return None
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def load_config(recipe: str | Path | None = None, overrides: dict[str, Any] | None = None) -> Config:
+    """Recipe plus overrides, validated.
+
+    Raises:
+        ConfigError: one line that names the key, what was got, what is expected and the nearest valid name.
+    """
+    table, where = read_recipe(recipe) if recipe is not None else ({}, "the built-in defaults")
+    return validate(merge(table, overrides or {}), where)
+
+
+def validate(table: dict[str, Any], where: str) -> Config:
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(*_explain(error, where)) from None
+
+
+def _explain(error: ValidationError, where: str) -> tuple[str, str]:
+    first = error.errors()[0]
+    names = [str(part) for part in first["loc"]]
+    dotted = ".".join(names)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        valid = list(_section_at(names[:-1]).model_fields)
+        parent = ".".join(names[:-1])
+        near = nearest(names[-1], valid)
+        if not near:  # perhaps it belongs to another section
+            everywhere = {path.rpartition(".")[2]: path for path, _ in fields()}
+            near = nearest(names[-1], everywhere)
+            for name, path in everywhere.items():
+                near = near.replace(f"'{name}'", f"'{path}'")
+        inside = f"[{parent}]" if parent else "the top level"
+        return f"{where}: unknown key '{dotted}'{near}{more}", f"valid in {inside}: {', '.join(valid)}"
+    got = f"{first['input']!r}"
+    return (
+        f"{where}: {dotted} = {got[:80]}: {first['msg'].lower()}{more}",
+        "'aloe run --help' lists every option with its type",
+    )
+
+
+def _section_at(names: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for name in names:
+        if name.isdigit() or name not in section.model_fields:
+            continue
+        inner = _inner_section(section.model_fields[name].annotation)
+        if inner is not None:
+            section = inner
+    return section
+
+
+def _inner_section(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in get_args(annotation):
+        found = _inner_section(part)
+        if found is not None:
+            return found
+    return None
+
+
+def type_name(annotation: Any) -> str:
+    """A short name of a field's type for help texts."""
+    if annotation is type(None):
+        return "none"
+    if get_origin(annotation) is Literal:
+        return "|".join(str(a) for a in get_args(annotation))
+    if get_origin(annotation) is Union or str(type(annotation)).endswith("UnionType'>"):
+        return "|".join(type_name(a) for a in get_args(annotation))
+    if get_origin(annotation) in (tuple, list):
+        return f"[{type_name(get_args(annotation)[0])}, ...]"
+    if get_origin(annotation) is dict:
+        return "table"
+    if isinstance(annotation, type) and issubclass(annotation, ModelConfig):
+        return "model"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def fields(section: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, Any]]:
+    """All leaf options as (dotted name, pydantic FieldInfo), in order of declaration."""
+    found: list[tuple[str, Any]] = []
+    for name, info in section.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section) and annotation is not ModelConfig:
+            found.extend(fields(annotation, f"{prefix}{name}."))
+        else:
+            found.append((f"{prefix}{name}", info))
+    return found
+
+
+def dump_toml(config: Config) -> str:
+    """The resolved config as TOML (None fields left out); loading it gives the same config back."""
+    lines: list[str] = ["# resolved by aloe; every option, defaults included"]
+    _dump_table(config.model_dump(mode="json"), "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _dump_table(table: dict[str, Any], prefix: str, lines: list[str]) -> None:
+    for key, value in table.items():
+        if value is not None and not isinstance(value, dict):
+            lines.append(f"{key} = {_toml(value)}")
+    for key, value in table.items():
+        if isinstance(value, dict) and (value or not prefix):
+            lines.extend(["", f"[{prefix}{key}]"])
+            _dump_table(value, f"{prefix}{key}.", lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{orjson.dumps(k).decode()} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
+    if isinstance(value, str):
+        return orjson.dumps(value).decode().replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+def digest(value: Any) -> str:
+    """Short content hash of a config (section) or any JSON-able value; independent of dict order."""
+    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return hashlib.blake2b(orjson.dumps(data, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
