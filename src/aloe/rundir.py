@@ -1,0 +1,158 @@
+"""The run directory: where things are, which stages are done, and for which config.
+
+A stage is done when the manifest holds its digest: a hash of the seed, the config it reads, the prompts and the
+digests of the stages before it. A changed config therefore never silently reuses an old stage. Layer 1.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from aloe import __version__
+from aloe.config import Config, dump_toml, validate
+from aloe.errors import ConfigError, DataError
+from aloe.records import atomic_write, write_json
+
+
+class RunDir:
+    """Paths and manifest of one run.
+
+    Raises:
+        ConfigError: the directory holds something else, or another process works in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock: IO[str] | None = None
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.path / "journal.sqlite"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report" / "index.html"
+
+    def stage_dir(self, name: str) -> Path:
+        return self.path / name
+
+    def exists(self) -> bool:
+        return self.config_path.is_file()
+
+    def open(self, config: Config, recipe: str) -> None:
+        """Create the directory or check that it is a run, and lock it against a second writer."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"--out {self.path} is a file", "give a directory")
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
+            raise ConfigError(
+                f"--out {self.path} holds other files and is no aloe run", "give a new or empty directory"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held while the run lasts
+        except OSError as error:
+            raise ConfigError(
+                f"--out {self.path} cannot be written: {error.strerror}", "give another directory"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"another process is working in {self.path}", "wait for it, stop it, or give another --out"
+            ) from None
+        if not self.exists():
+            self.save_config(config)
+            self.save_manifest(
+                {"aloe_version": __version__, "recipe": recipe, "seed": config.seed, "created": time.time()}
+            )
+
+    def close(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def save_config(self, config: Config) -> None:
+        with atomic_write(self.config_path) as file:
+            file.write(dump_toml(config).encode())
+
+    def load_config(self) -> Config:
+        """The resolved config of the run.
+
+        Raises:
+            DataError: no run here. ConfigError: the file was edited into something invalid.
+        """
+        if not self.exists():
+            raise DataError(
+                f"{self.path} is no run directory (no config.toml)", "give the directory of an 'aloe run'"
+            )
+        try:
+            return validate(tomllib.loads(self.config_path.read_text("utf-8")), str(self.config_path))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{self.config_path} is damaged: {error}", "restore it or start a new run"
+            ) from error
+
+    def manifest(self) -> dict[str, Any]:
+        if not self.manifest_path.is_file():
+            return {}
+        try:
+            data = orjson.loads(self.manifest_path.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise DataError(
+                f"{self.manifest_path} is damaged: {error}",
+                "delete it; finished work replays from the journal",
+            ) from error
+        return data if isinstance(data, dict) else {}
+
+    def save_manifest(self, manifest: dict[str, Any]) -> None:
+        write_json(self.manifest_path, manifest)
+
+    def stage_state(self, name: str) -> dict[str, Any] | None:
+        """The manifest's entry for a finished stage, or None."""
+        state = self.manifest().get("stages", {}).get(name)
+        return state if isinstance(state, dict) else None
+
+    def finish_stage(self, name: str, digest: str, seconds: float, summary: dict[str, Any]) -> None:
+        manifest = self.manifest()
+        manifest["aloe_version"] = __version__
+        manifest.setdefault("stages", {})[name] = {
+            "digest": digest,
+            "seconds": round(seconds, 3),
+            "finished": time.time(),
+            "summary": summary,
+        }
+        self.save_manifest(manifest)
+
+    def forget_stages(self, names: list[str]) -> None:
+        manifest = self.manifest()
+        for name in names:
+            manifest.get("stages", {}).pop(name, None)
+        self.save_manifest(manifest)
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Append one event to log.jsonl (a single write, so that lines do not interleave)."""
+        line = orjson.dumps({"time": time.time(), "event": event, **fields}, option=orjson.OPT_APPEND_NEWLINE)
+        handle = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, line)
+        finally:
+            os.close(handle)
