@@ -127,6 +127,66 @@ class BenchConfig(Section):
     n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
 
 
+class BaseConfig(Section):
+    """Stage ``base``: a tiny fluent model trained from scratch on plain documents and generic dialogues."""
+
+    d_model: int = Field(96, ge=8, description="width of the tiny transformer")
+    n_layers: int = Field(3, ge=1)
+    n_heads: int = Field(4, ge=1)
+    d_ffn: int = Field(256, ge=8)
+    learning_rate: float = Field(3e-3, gt=0)
+    batch_size: int = Field(32, ge=1, description="documents per step")
+    min_steps: int = Field(200, ge=1)
+    max_steps: int = Field(3000, ge=1, description="stop here even if the gate was not passed")
+    copy_gate: float = Field(0.95, ge=0, le=1, description="accuracy of copying stated facts that ends pre-training")
+    checkpoint_seconds: float = Field(10.0, gt=0, description="seconds between resumable checkpoints")
+
+
+class SFTConfig(Section):
+    """Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL."""
+
+    model: str | None = Field(None, description="path or id of the model to start from; None: the base stage's")
+    learning_rate: float = Field(1e-5, gt=0)
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(48, ge=1, description="sequences per optimiser step")
+    micro_batch_size: int = Field(0, ge=0, description="sequences per forward pass; 0 = batch_size")
+    warmup_steps: int = Field(10, ge=0)
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    trunk_only: bool = Field(False, description="leave out preferred replies from which nothing continued")
+    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
+
+
+class RolloutConfig(Section):
+    """Stage ``rollout``: trees whose replies are the SFT checkpoint's own, scored by the judge, for DPO."""
+
+    n_trees: int = Field(240, ge=0, description="conversations; 0 = DPO on the pairs of stage 'trees'")
+    n_candidates: int = Field(6, ge=2, description="replies drawn per turn")
+    temperature: float = Field(1.0, gt=0)
+    p_best: float = Field(0.7, ge=0, le=1, description="probability that the best reply continues, else the worst")
+    min_margin: float = Field(0.15, ge=0, description="smallest score difference of a pair")
+    select: Literal["closest", "extreme"] = Field("closest", description="best against nearest, or against worst")
+
+
+class DPOConfig(Section):
+    """Stage ``dpo``: preference optimisation from the SFT checkpoint (section 3.3), by TRL."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    beta: float = Field(0.1, gt=0)
+    sft_weight: float = Field(1.0, ge=0, description="weight of the likelihood term on the chosen reply")
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(0, ge=0, description="0 = by epochs")
+    batch_size: int = Field(48, ge=1, description="pairs per optimiser step")
+    micro_batch_size: int = Field(0, ge=0, description="pairs per forward pass; 0 = batch_size")
+    warmup_steps: int = Field(5, ge=0)
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int = Field(20, ge=1, description="steps between resumable checkpoints")
+    control: bool = Field(True, description="also train 'sft-control': the same steps, preference term off")
+
+
 class BudgetConfig(Section):
     usd: float | None = Field(None, gt=0, description="stop before this much was spent")
     tokens: int | None = Field(None, gt=0, description="stop before this many tokens were used")
@@ -147,6 +207,10 @@ class Config(Section):
     roles: RolesConfig = RolesConfig()
     personas: PersonasConfig = PersonasConfig()
     trees: TreesConfig = TreesConfig()
+    base: BaseConfig = BaseConfig()
+    sft: SFTConfig = SFTConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    dpo: DPOConfig = DPOConfig()
     bench: BenchConfig = BenchConfig()
     budget: BudgetConfig = BudgetConfig()
     execution: ExecutionConfig = ExecutionConfig()
