@@ -101,15 +101,11 @@ class RunDir:
             DataError: no run here. ConfigError: the file was edited into something invalid.
         """
         if not self.exists():
-            raise DataError(
-                f"{self.path} is no run directory (no config.toml)", "give the directory of an 'aloe run'"
-            )
+            raise DataError(f"{self.path} is no run directory (no config.toml)", "give the directory of an 'aloe run'")
         try:
             return validate(tomllib.loads(self.config_path.read_text("utf-8")), str(self.config_path))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{self.config_path} is damaged: {error}", "restore it or start a new run"
-            ) from error
+            raise ConfigError(f"{self.config_path} is damaged: {error}", "restore it or start a new run") from error
 
     def manifest(self) -> dict[str, Any]:
         if not self.manifest_path.is_file():

@@ -1,0 +1,126 @@
+"""Many trees: a bounded number open at once, files in order of tree id, memory independent of their number.
+
+Trees, disclosures and labels go to growing files while the stage runs and are put in order at its end, so that
+the files do not depend on which conversation finished first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aloe.dialogue.ledger import Ledger
+from aloe.dialogue.tree_builder import GrownTree, TreeBuilder
+from aloe.records import SortedJsonlWriter
+from aloe.types import Persona
+
+Job = tuple[Persona, int]
+
+
+@dataclass(slots=True)
+class ForestSummary:
+    """Counts over all trees of a stage; ``truth`` compares with the world's ground truth where there is one."""
+
+    n_trees: int = 0
+    n_nodes: int = 0
+    n_labels: int = 0
+    n_preferred: int = 0
+    n_ties: int = 0
+    n_disagreements: int = 0
+    n_unparsed: int = 0
+    n_disclosures: int = 0
+    n_stated: int = 0
+    n_implied: int = 0
+    n_unevidenced: int = 0
+    n_inducer_unread: int = 0
+    n_tailored_preferred: int = 0
+    n_failed_nodes: int = 0
+    n_failed_trees: int = 0
+    truth: dict[str, float | None] = field(default_factory=dict)
+
+    def add(self, grown: GrownTree) -> None:
+        self.n_trees += 1
+        self.n_nodes += len(grown.tree.nodes)
+        self.n_failed_nodes += len(grown.tree.errors)
+        self.n_failed_trees += bool(grown.tree.errors)
+        self.n_disclosures += len(grown.disclosures)
+        self.n_stated += sum(d.status == "stated" for d in grown.disclosures)
+        self.n_implied += sum(d.status == "implied" for d in grown.disclosures)
+        self.n_unevidenced += grown.n_unevidenced
+        self.n_inducer_unread += grown.n_unread
+        self.n_labels += len(grown.labels)
+        kinds = {n.node_id: n.kind for n in grown.tree.nodes}
+        for label in grown.labels:
+            self.n_preferred += label.outcome == "preferred"
+            self.n_ties += label.outcome == "tie"
+            self.n_disagreements += label.outcome == "disagreement"
+            self.n_unparsed += label.outcome == "unparsed"
+            self.n_tailored_preferred += label.chosen is not None and kinds[label.chosen] == "tailored"
+
+    def as_dict(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in self.__slots__ if name != "truth"}
+        return {**own, "truth": self.truth}
+
+
+def plan_jobs(personas: Sequence[Persona], n_trees: int, replicates: int) -> list[Job]:
+    """(persona, replicate) for every tree: all personas per replicate, or the first ``n_trees`` of that order."""
+    jobs = [(persona, replicate) for replicate in range(replicates) for persona in personas]
+    if n_trees == 0:
+        return jobs
+    extra = replicates
+    while len(jobs) < n_trees and personas:
+        jobs.extend((persona, extra) for persona in personas)
+        extra += 1
+    return jobs[:n_trees]
+
+
+async def grow_forest(
+    builder: TreeBuilder,
+    jobs: Iterable[Job],
+    out_dir: Path,
+    concurrency: int,
+    progress: Callable[[int, GrownTree], None] | None = None,
+) -> ForestSummary:
+    """Grow all trees into ``out_dir/{trees,disclosures,labels}.jsonl``.
+
+    Args:
+        concurrency: trees open at once; changes nothing but the time.
+        progress: called after each tree with the number finished.
+    """
+    writers = {name: SortedJsonlWriter(out_dir / f"{name}.jsonl") for name in ("trees", "disclosures", "labels")}
+    summary, ledger = ForestSummary(), Ledger()
+    queue: Iterator[Job] = iter(jobs)
+
+    async def work() -> None:
+        for persona, replicate in queue:
+            grown = await builder.grow(persona, replicate)
+            tree_id = grown.tree.tree_id
+            writers["trees"].add(tree_id, [grown.tree])
+            writers["disclosures"].add(
+                tree_id, [{"tree_id": tree_id, **d.model_dump(mode="json")} for d in grown.disclosures]
+            )
+            writers["labels"].add(tree_id, grown.labels)
+            summary.add(grown)
+            ledger.add(persona, grown)
+            if progress is not None:
+                progress(summary.n_trees, grown)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        for writer in writers.values():
+            writer.abandon()
+        raise errors.exceptions[0] from None
+    except BaseException:
+        for writer in writers.values():
+            writer.abandon()
+        raise
+    for writer in writers.values():
+        writer.close()
+    summary.truth = ledger.figures()
+    return summary

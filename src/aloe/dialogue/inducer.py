@@ -1,0 +1,65 @@
+"""The inducer: which parts of the persona the user's own words have revealed so far. Conservative and extractive.
+
+A claim counts only if its item is a part of the persona and its evidence stands in the user's words; everything
+else is dropped and counted. What was revealed once stays revealed on that path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from aloe.dialogue.state import PathState
+from aloe.models.caller import Caller, Reply
+from aloe.prompts import PromptSet
+from aloe.prompts.parsers import parse_disclosures
+from aloe.prompts.sections import persona_slots
+from aloe.types import Disclosure, Persona
+
+_SPACE = re.compile(r"[^\w]+")
+
+
+@lru_cache(maxsize=65536)
+def _plain(text: str) -> str:
+    return _SPACE.sub(" ", text.lower()).strip()
+
+
+def check_disclosures(
+    claimed: Sequence[Disclosure], persona: Persona, state: PathState
+) -> tuple[tuple[Disclosure, ...], int]:
+    """The claims that are new and evidenced, bound to the nodes of ``state``, and the number that were not evidenced."""
+    about = _plain(persona.profile) + " | " + _plain(persona.personality)
+    known = {_plain(d.item) for d in state.revealed}
+    own = [(nid, m.content) for nid, m in zip(state.node_ids, state.messages, strict=True) if m.role == "user"]
+    kept: list[Disclosure] = []
+    dropped = 0
+    for claim in claimed:
+        item = _plain(claim.item)
+        if item in known:
+            continue
+        words = _plain(claim.evidence)
+        where = [nid for nid, text in reversed(own) if words and words in _plain(text)]
+        if item not in about or not where:
+            dropped += 1
+            continue
+        known.add(item)
+        kept.append(claim.model_copy(update={"node_id": state.node_id, "evidence_node_ids": (where[0],)}))
+    return tuple(kept), dropped
+
+
+async def induce(
+    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, path: str
+) -> tuple[tuple[Disclosure, ...], int, bool]:
+    """What the last user message newly revealed, the number of claims without evidence, and whether it was read."""
+    messages = prompts.render(
+        "inducer",
+        persona=persona_slots(persona.profile, persona.personality),
+        conversation=state.conversation(),
+    )
+    reply: Reply
+    claimed, reply = await caller.ask("inducer", path, "inducer", messages, parse_disclosures, turn=state.turn)
+    if claimed is None:
+        return (), 0, False
+    new, dropped = check_disclosures(claimed, persona, state)
+    return tuple(d.model_copy(update={"generation": reply.generation}) for d in new), dropped, True

@@ -1,0 +1,333 @@
+"""Preference trees by collaboration of several models (paper section 3.2), and trees that really branch.
+
+Per turn: the user speaks, the inducer says what was revealed, candidate replies are written side by side, the
+judge labels them, and the policy picks the replies from which the conversation goes on. One failed call ends
+its branch, not its tree. All ids and random choices come from content and seed, so results do not depend on
+concurrency; between the turns of one tree there is a barrier, between trees there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aloe.config import ModelConfig
+from aloe.dialogue.inducer import induce
+from aloe.dialogue.judge import Candidate, compare, score_all
+from aloe.dialogue.responder import generic_reply, plain_reply, tailored_reply
+from aloe.dialogue.state import PathState, content_id, make_tree_id
+from aloe.dialogue.user import next_user_message
+from aloe.errors import EndpointError
+from aloe.models.caller import Caller, Reply
+from aloe.prompts import PromptSet
+from aloe.seeding import derive_rng
+from aloe.types import (
+    ActorRole,
+    ConversationTree,
+    Disclosure,
+    Generation,
+    Label,
+    Message,
+    Node,
+    NodeError,
+    Persona,
+)
+
+NodeKind = Literal["user", "tailored", "generic", "responder"]
+
+
+@dataclass(frozen=True, slots=True)
+class TreePlan:
+    """How trees grow.
+
+    Attributes:
+        policy: ``path`` (one reply continues), ``both:D`` (all replies continue in the first D turns), or
+            ``budget:N`` (about N nodes per tree, spent where the judge was least sure and most was disclosed).
+        p_preferred: probability that the preferred reply continues on a path (paper: 0.5, a coin).
+        responder: where given, ``n_candidates`` replies are drawn from it instead of one tailored and one
+            generic reply, and the inducer is not needed (the on-policy pass).
+        pick: with score labels, chooses (chosen, rejected) indices from (text, score) candidates; None = best
+            against worst.
+    """
+
+    n_turns: int
+    policy: str = "path"
+    p_preferred: float = 0.5
+    orders: int = 1
+    scope: str = "persona"
+    label: Literal["compare", "score"] = "compare"
+    min_margin: float = 0.0
+    labeler: str = "judge"
+    purpose: str = "tree"
+    responder: ModelConfig | None = None
+    n_candidates: int = 2
+    pick: Callable[[Sequence[tuple[str, float]], float], tuple[int, int] | None] | None = None
+
+
+@dataclass(slots=True)
+class GrownTree:
+    """A finished tree with what belongs beside it."""
+
+    tree: ConversationTree
+    disclosures: list[Disclosure] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    n_unevidenced: int = 0
+    n_unread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A node before it is known whether the conversation continues from it."""
+
+    node_id: str
+    parent_id: str | None
+    turn: int
+    kind: NodeKind
+    text: str
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class _Expanded:
+    """One path after one turn: the candidates and how much they invite going on."""
+
+    state: PathState
+    candidates: tuple[Candidate, ...]
+    label: Label | None
+    interest: float
+
+
+class TreeBuilder:
+    """Grows trees under one plan. Holds no state between trees."""
+
+    def __init__(self, caller: Caller, prompts: PromptSet, plan: TreePlan, seed: int) -> None:
+        self.caller = caller
+        self.prompts = prompts
+        self.plan = plan
+        self.seed = seed
+
+    async def grow(self, persona: Persona, replicate: int = 0) -> GrownTree:
+        """One tree. Failed branches are listed in its ``errors``.
+
+        Raises:
+            BudgetExceeded: the run's budget would be passed. ConfigError: an endpoint is not usable at all.
+        """
+        tree_id = make_tree_id(persona, replicate, self.plan.purpose)
+        growth = _Growth(self, persona, tree_id)
+        frontier = [PathState(node_id=tree_id)]
+        for _ in range(self.plan.n_turns):
+            if len(frontier) == 1:
+                expanded = [await growth.expand(frontier[0])]
+            else:
+                expanded = list(await asyncio.gather(*map(growth.expand, frontier)))
+            frontier = growth.choose([e for e in expanded if e is not None])
+            if not frontier:
+                break
+        return growth.finish(replicate)
+
+
+class _Growth:
+    """One tree while it grows."""
+
+    def __init__(self, builder: TreeBuilder, persona: Persona, tree_id: str) -> None:
+        self.builder = builder
+        self.plan = builder.plan
+        self.persona = persona
+        self.tree_id = tree_id
+        self.drafts: list[_Draft] = []
+        self.continued: set[str] = set()
+        self.errors: list[NodeError] = []
+        self.result = GrownTree(tree=None)  # type: ignore[arg-type]
+
+    async def expand(self, state: PathState) -> _Expanded | None:
+        """One turn after ``state``: user, inducer, candidates, label. None where the branch ends."""
+        caller, prompts = self.builder.caller, self.builder.prompts
+        try:
+            text, reply = await next_user_message(caller, prompts, self.persona, state, state.node_id)
+        except EndpointError as error:
+            return self._fail(state, "user", str(error))
+        if text is None:
+            return self._fail(state, "user", f"unusable message, twice: {reply.text[:120]!r}")
+        parent = None if state.turn == 0 else state.node_id
+        user_id = content_id(self.tree_id, state.node_id, "user", text)
+        self.drafts.append(_Draft(user_id, parent, state.turn + 1, "user", text, reply.generation))
+        state = state.with_user(user_id, text)
+        n_new = 0
+        if self.plan.responder is None:
+            try:
+                new, dropped, was_read = await induce(caller, prompts, self.persona, state, user_id)
+            except EndpointError as error:
+                return self._fail(state, "inducer", str(error))
+            self.result.n_unevidenced += dropped
+            self.result.n_unread += not was_read
+            self.result.disclosures.extend(new)
+            state = state.with_revealed(new)
+            n_new = len(new)
+        candidates = await self._candidates(state)
+        if not candidates:
+            return None
+        label = await self._label(state, candidates) if len(candidates) > 1 else None
+        margin = label.margin if label is not None and label.margin is not None else 0.0
+        return _Expanded(state, tuple(candidates), label, n_new - margin)
+
+    async def _candidates(self, state: PathState) -> list[Candidate]:
+        caller, prompts, path = self.builder.caller, self.builder.prompts, state.node_id
+        kinds: list[NodeKind]
+        if self.plan.responder is None:
+            kinds = ["tailored", "generic"]
+            calls = [
+                tailored_reply(caller, prompts, state, path),
+                generic_reply(caller, prompts, state, path),
+            ]
+        else:
+            model = self.plan.responder
+            kinds = ["responder"] * self.plan.n_candidates
+            calls = [plain_reply(caller, prompts, state, path, model, i) for i in range(self.plan.n_candidates)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        found: list[Candidate] = []
+        for index, (kind, answer) in enumerate(zip(kinds, answers, strict=True)):
+            if isinstance(answer, EndpointError):
+                self._fail(state, kind, str(answer))  # type: ignore[arg-type]
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            text, reply = answer
+            if text is None:
+                self._fail(state, kind, "empty reply, twice")  # type: ignore[arg-type]
+                continue
+            found.append(self._add_reply(state, kind, index, text, reply))
+        return found
+
+    def _add_reply(self, state: PathState, kind: NodeKind, index: int, text: str, reply: Reply) -> Candidate:
+        node_id = content_id(self.tree_id, state.node_id, kind, str(index), text)
+        self.drafts.append(_Draft(node_id, state.node_id, state.turn, kind, text, reply.generation))
+        return Candidate(node_id, text)
+
+    async def _label(self, state: PathState, candidates: list[Candidate]) -> Label | None:
+        plan = self.plan
+        try:
+            if plan.label == "score" or len(candidates) > 2:
+                label = await self._label_by_scores(state, candidates)
+            else:
+                label = await compare(
+                    self.builder.caller, self.builder.prompts, self.persona, state, (candidates[0], candidates[1]),
+                    tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope, labeler=plan.labeler,
+                )  # fmt: skip
+        except EndpointError as error:
+            self._fail(state, "judge", str(error))
+            return None
+        self.result.labels.append(label)
+        return label
+
+    async def _label_by_scores(self, state: PathState, candidates: list[Candidate]) -> Label:
+        plan = self.plan
+        judgements = await score_all(
+            self.builder.caller, self.builder.prompts, self.persona, state, candidates, plan.scope
+        )
+        scored = [(c, j.score) for c, j in zip(candidates, judgements, strict=True) if j.score is not None]
+        picked = self._pick(scored)
+        ids = tuple(c.node_id for c in candidates)
+        if picked is None:
+            outcome: Literal["tie", "unparsed"] = "tie" if len(scored) > 1 else "unparsed"
+            return Label(
+                tree_id=self.tree_id, node_ids=ids, chosen=None, rejected=None, labeler=plan.labeler,
+                outcome=outcome, judgements=tuple(judgements),
+            )  # fmt: skip
+        (chosen, high), (rejected, low) = scored[picked[0]], scored[picked[1]]
+        return Label(
+            tree_id=self.tree_id, node_ids=ids, chosen=chosen.node_id, rejected=rejected.node_id,
+            margin=round(high - low, 6), labeler=plan.labeler, judgements=tuple(judgements),
+        )  # fmt: skip
+
+    def _pick(self, scored: Sequence[tuple[Candidate, float]]) -> tuple[int, int] | None:
+        if len(scored) < 2:
+            return None
+        if self.plan.pick is not None:
+            return self.plan.pick([(c.text, s) for c, s in scored], self.plan.min_margin)
+        order = sorted(range(len(scored)), key=lambda i: (-scored[i][1], i))
+        best, worst = order[0], order[-1]
+        gap = scored[best][1] - scored[worst][1]
+        return (best, worst) if gap > 0 and gap >= self.plan.min_margin else None
+
+    def choose(self, expanded: list[_Expanded]) -> list[PathState]:
+        """The paths from which the conversation goes on, by policy."""
+        kind, _, number = self.plan.policy.partition(":")
+        chosen: list[PathState] = []
+        if kind == "budget":
+            return self._choose_budget(expanded, int(number))
+        for item in expanded:
+            if kind == "both" and item.state.turn <= int(number):
+                picks = list(item.candidates)
+            else:
+                picks = [self._one(item)]
+            chosen.extend(self._go_on(item, pick) for pick in picks)
+        return chosen
+
+    def _choose_budget(self, expanded: list[_Expanded], limit: int) -> list[PathState]:
+        """Every path goes on once; what is left of the budget branches where it tells most, ties by node id."""
+        chosen = [self._go_on(item, self._one(item)) for item in expanded]
+        per_path = 1 + max((len(item.candidates) for item in expanded), default=2)
+        left = self.plan.n_turns - expanded[0].state.turn if expanded else 0
+        if left <= 0:
+            return chosen
+        spare = limit - len(self.drafts) - len(chosen) * per_path * left
+        for item in sorted(expanded, key=lambda e: (-e.interest, e.state.node_id)):
+            for candidate in item.candidates:
+                if spare < per_path * left:
+                    return chosen
+                if candidate.node_id not in self.continued:
+                    chosen.append(self._go_on(item, candidate))
+                    spare -= per_path * left
+        return chosen
+
+    def _one(self, item: _Expanded) -> Candidate:
+        rng = derive_rng(self.builder.seed, "continue", item.state.node_id)
+        label = item.label
+        if len(item.candidates) == 1:
+            return item.candidates[0]
+        if label is None or label.chosen is None:
+            return item.candidates[int(rng.integers(len(item.candidates)))]
+        scores = {j.node_ids[0]: j.score for j in label.judgements if len(j.node_ids) == 1 and j.score is not None}
+        best, other = label.chosen, label.rejected
+        if scores:
+            other = min(scores, key=lambda node_id: (scores[node_id], node_id))
+        wanted = best if rng.random() < self.plan.p_preferred else other
+        return next(c for c in item.candidates if c.node_id == wanted)
+
+    def _go_on(self, item: _Expanded, pick: Candidate) -> PathState:
+        self.continued.add(pick.node_id)
+        return item.state.with_reply(pick.node_id, pick.text)
+
+    def _fail(self, state: PathState, role: ActorRole, error: str) -> None:
+        self.errors.append(NodeError(node_id=state.node_id, turn=max(state.turn, 1), role=role, error=error[:500]))
+
+    def finish(self, replicate: int) -> GrownTree:
+        """The immutable tree: parents first, siblings in the order of their ids."""
+        parents = {d.parent_id for d in self.drafts}
+        drafts = sorted(self.drafts, key=lambda d: (d.turn, d.kind != "user", d.parent_id or "", d.node_id))
+        nodes = tuple(
+            Node.model_construct(
+                node_id=d.node_id,
+                parent_id=d.parent_id,
+                turn=d.turn,
+                message=Message.model_construct(role="user" if d.kind == "user" else "assistant", content=d.text),
+                continued=d.node_id in parents,
+                kind=d.kind,
+                generation=d.generation,
+            )
+            for d in drafts
+        )
+        order = {d.node_id: i for i, d in enumerate(drafts)}
+        self.result.tree = ConversationTree.model_construct(
+            schema_version=1,
+            tree_id=self.tree_id,
+            persona_id=self.persona.persona_id,
+            seed=self.builder.seed,
+            nodes=nodes,
+            errors=tuple(sorted(self.errors, key=lambda e: (e.turn, e.node_id, e.role, e.error))),
+        )
+        self.result.disclosures.sort(key=lambda d: (order[d.node_id], d.item))
+        self.result.labels.sort(key=lambda x: (min(order[i] for i in x.node_ids), x.node_ids))
+        return self.result
