@@ -1,0 +1,87 @@
+"""Checkpoints on disk: HF layout, safetensors, a model card, the resolved settings; loaded by the Auto classes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from aloe.errors import DataError
+
+
+def quiet() -> None:
+    """No progress bars and notices of transformers for models that load in milliseconds."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """``AutoTokenizer`` with a pad token and padding on the left, for any model.
+
+    Raises:
+        DataError: there is no tokenizer at ``path``.
+    """
+    from transformers import AutoTokenizer
+
+    quiet()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path), padding_side="left")
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"no tokenizer at '{path}': {reason}", "give a directory in HF layout or a model id") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(path: str | Path, dtype: str = "float32") -> Any:
+    """``AutoModelForCausalLM`` from a directory or an id; LoRA adapters load on top of their base model.
+
+    Raises:
+        DataError: there is no model at ``path``.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    quiet()
+    try:
+        if (Path(path) / "adapter_config.json").is_file():
+            from peft import AutoPeftModelForCausalLM
+
+            return AutoPeftModelForCausalLM.from_pretrained(str(path), dtype=getattr(torch, dtype))
+        return AutoModelForCausalLM.from_pretrained(str(path), dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"no model at '{path}': {reason}", "give a directory in HF layout or a model id") from error
+
+
+def save_checkpoint(model: Any, tokenizer: Any, out_dir: Path, card: str, resolved: dict[str, Any]) -> None:
+    """Write model, tokenizer, model card and resolved settings to ``out_dir``, all or nothing.
+
+    The files are written beside ``out_dir`` and moved in last, so that a killed save leaves no half checkpoint.
+    """
+    temporary = out_dir / ".saving"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    model.save_pretrained(temporary, safe_serialization=True)
+    tokenizer.save_pretrained(temporary)
+    (temporary / "README.md").write_text(card, "utf-8")
+    (temporary / "aloe.json").write_text(json.dumps(resolved, indent=2, sort_keys=True) + "\n", "utf-8")
+    names = sorted(path.name for path in temporary.iterdir())
+    # config.json last: without it the directory is no checkpoint
+    for name in sorted(names, key=lambda n: n == "config.json"):
+        os.replace(temporary / name, out_dir / name)
+    temporary.rmdir()
+
+
+def model_card(title: str, summary: str, table: dict[str, Any]) -> str:
+    """A short README for a checkpoint: what it is, how it was made, and what it is not."""
+    rows = "\n".join(f"| {key} | {value} |" for key, value in table.items())
+    return (
+        f"---\nlibrary_name: transformers\ntags: [aloe]\n---\n# {title}\n\n{summary}\n\n"
+        f"| setting | value |\n|---|---|\n{rows}\n"
+    )
