@@ -1,0 +1,40 @@
+"""Entry point of the command line. Errors that are ours become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code (130 after Ctrl-C)."""
+    from aloe.cli import dispatch
+    from aloe.errors import AloeError
+
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return dispatch(arguments)
+    except AloeError as error:
+        stage = f" in stage {error.__notes__[0]}" if getattr(error, "__notes__", None) else ""
+        print(f"aloe: error{stage}: {one_line(str(error))}", file=sys.stderr)
+        if os.environ.get("ALOE_TRACEBACK"):
+            raise
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        stage = f" in stage {error.__notes__[0]}" if getattr(error, "__notes__", None) else ""
+        print(
+            f"\naloe: interrupted{stage}; nothing paid for is lost: the same command continues from here",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, e.g. `aloe ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,93 @@
+"""The command line: stages take a recipe and know the run; tools take files (layer 6).
+
+Every option of a stage is a field of the config (``--trees.n_turns 5``), so nothing is declared twice. Heavy
+imports happen inside the commands: ``aloe --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aloe import __version__
+from aloe.errors import ConfigError, nearest
+
+STAGE_HELP = {
+    "run": "run every stage of a recipe and end with a report",
+    "personas": "grow the persona pool and pair profiles with personalities",
+    "trees": "grow preference trees",
+    "export": "turn trees into preference pairs and SFT conversations",
+    "bench": "benchmark models: AL(k), IR, N-IR, N-R2",
+    "report": "write report/index.html",
+}
+TOOL_HELP = {
+    "metrics": "AVG, IR, N-IR, N-R2 of any JSON or CSV of per-turn values",
+    "compare": "paired differences between the models of one or more runs",
+    "validate": "check the files of a run against each other",
+    "prompts": "list, show, eject or check the prompt templates",
+    "pool": "look at, validate or calibrate a persona pool",
+    "journal": "look into the journal of all model calls",
+    "world": "serve the simulated world as an OpenAI-compatible endpoint",
+    "config": "print the resolved config of a recipe",
+}
+
+
+def _help() -> str:
+    width = max(map(len, [*STAGE_HELP, *TOOL_HELP]))
+    lines = ["usage: aloe COMMAND [ARGUMENTS]", "", "Models that interact to align.", "", "stages of a run:"]
+    lines += [f"  {name:<{width}}  {text}" for name, text in STAGE_HELP.items()]
+    lines += ["", "tools:"]
+    lines += [f"  {name:<{width}}  {text}" for name, text in TOOL_HELP.items()]
+    lines += [
+        "",
+        "Begin with:  aloe run demo --out runs/demo",
+        "'aloe COMMAND --help' tells more; 'aloe run --help' lists every option of the config.",
+    ]
+    return "\n".join(lines)
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run one command.
+
+    Raises:
+        ConfigError: unknown command or option, and everything that the commands raise.
+    """
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"aloe {__version__}")
+        return 0
+    command, rest = argv[0], list(argv[1:])
+    if command in STAGE_HELP:
+        from aloe.cli_stages import stage_command
+
+        return stage_command(command, rest)
+    if command in TOOL_HELP:
+        from aloe import cli_tools
+
+        tool: Callable[[list[str]], int] = getattr(cli_tools, f"{command}_command")
+        return tool(rest)
+    names = [*STAGE_HELP, *TOOL_HELP]
+    raise ConfigError(f"unknown command '{command}'{nearest(command, names)}", "'aloe --help' lists the commands")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse whose errors are ConfigErrors (one line, our exit code)."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise ConfigError(f"{self.prog}: {message}", f"'{self.prog} --help' shows the usage")
+
+
+def existing_path(text: str) -> Path:
+    """argparse type: a path that exists."""
+    path = Path(text)
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist", "check the path")
+    return path
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()

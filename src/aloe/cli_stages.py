@@ -1,0 +1,90 @@
+"""``aloe run`` and one command per stage; all take the same recipe and write into the same run directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from aloe.cli import STAGE_HELP, OneLineParser
+from aloe.config import Config, fields, load_config, parse_overrides, recipe_names, type_name
+from aloe.errors import ConfigError
+from aloe.rundir import RunDir
+
+
+def options_help() -> str:
+    """Every option of the config with type, default and meaning, made from the config's own fields."""
+    lines = ["every option of the config (TOML key and --option alike):"]
+    for name, info in fields(Config):
+        if info.is_required():
+            default = "required"
+        else:
+            value = info.get_default(call_default_factory=True)
+            if isinstance(value, tuple):
+                default = ",".join(str(getattr(v, "uri", v)) for v in value)
+            else:
+                default = str(value)
+        text = f"  --{name} {type_name(info.annotation)}"
+        lines.append(f"{text:<52} {info.description or ''} [{default}]")
+    return "\n".join(lines)
+
+
+def _parser(command: str) -> OneLineParser:
+    parser = OneLineParser(
+        prog=f"aloe {command}",
+        description=STAGE_HELP[command] + ".",
+        epilog=options_help(),
+        formatter_class=lambda prog: __import__("argparse").RawDescriptionHelpFormatter(prog, width=110),
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", nargs="?", help=f"a .toml file or one of: {', '.join(recipe_names())}")
+    parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/RECIPE)")
+    parser.add_argument("--from", dest="redo_from", metavar="STAGE", help="do this stage and those after it again")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    parser.add_argument("-h", "--help", action="store_true", help="show this text")
+    return parser
+
+
+def stage_command(command: str, argv: list[str]) -> int:
+    """Run a recipe up to a stage (or all of it) and say what came out."""
+    parser = _parser(command)
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.help:
+        print(parser.format_help())
+        return 0
+    config, run, recipe = _resolve(arguments.recipe, arguments.out, rest)
+
+    from aloe.pipeline import run_pipeline
+
+    say = (lambda *_: None) if arguments.quiet else print
+    say(f"aloe: {recipe} -> {run.path} (seed {config.seed})")
+    only = None if command == "run" else command
+    redo = arguments.redo_from
+    if command == "report" and redo is None:
+        redo = "report"  # asking for the report means a fresh one
+    outcome = run_pipeline(config, run, recipe, only=only, redo_from=redo, say=say)
+    if not arguments.quiet:
+        from aloe.summary import print_summary
+
+        print_summary(run, outcome, command, sys.stdout)
+    return 0
+
+
+def _resolve(recipe: str | None, out: str | None, rest: list[str]) -> tuple[Config, RunDir, str]:
+    """The config and directory meant: a recipe, a run directory in its place, or --out alone (an existing run)."""
+    overrides = parse_overrides(rest)
+    if recipe is not None and (Path(recipe) / "config.toml").is_file() and out is None:
+        out, recipe = recipe, None
+    if recipe is None:
+        if out is None:
+            raise ConfigError(
+                "no recipe given", f"name one of: {', '.join(recipe_names())}, a .toml file, or a run directory"
+            )
+        run = RunDir(out)
+        if not run.exists():
+            raise ConfigError(f"{run.path} is no run yet and no recipe is given", f"aloe run demo --out {run.path}")
+        config = load_config(run.config_path, overrides)
+        return config, run, str(run.manifest().get("recipe", "run"))
+    config = load_config(recipe, overrides)
+    name = Path(recipe).stem
+    return config, RunDir(out or f"runs/{name}"), name

@@ -1,0 +1,206 @@
+"""Runs stages in order: what is done is not done again, what changed is said, what was interrupted continues.
+
+A stage's digest covers the seed, the config it reads, the prompts and the digests of the stages it needs, so
+an old result is never mistaken for a new one (layer 6).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aloe.config import Config, digest
+from aloe.errors import AloeError, ConfigError
+from aloe.progress import stage_progress
+from aloe.prompts import PromptSet
+from aloe.rundir import RunDir
+from aloe.stages import STAGES, Context, Stage, stage_by_name
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did: seconds per stage (0.0 where it was done before) and each stage's summary."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+def stage_digests(config: Config, prompts: PromptSet) -> dict[str, str]:
+    """Digest of every stage's inputs."""
+    data = config.model_dump(mode="json")
+    found: dict[str, str] = {}
+    for stage in STAGES:
+        read = {name: _lookup(data, name) for name in stage.reads}
+        if stage.name == "bench":  # models are cached one by one, so that adding one redoes nothing else
+            read["bench"] = {k: v for k, v in read["bench"].items() if k != "models"}
+        talk: Any = [_what_matters(data["roles"]), prompts.hashes] if stage.talks else None
+        found[stage.name] = digest([config.seed, stage.name, read, talk, [found[n] for n in stage.needs]])
+    return found
+
+
+def _lookup(data: dict[str, Any], dotted: str) -> Any:
+    value: Any = data
+    for part in dotted.split("."):
+        value = value[part]
+    return value
+
+
+def _what_matters(roles: dict[str, list[dict[str, Any]]]) -> Any:
+    """Role models without what changes no answer: addresses, limits, prices."""
+    keep = ("uri", "temperature", "top_p", "max_tokens", "stop", "send_seed", "structured", "extra", "weight")
+    return {role: [{k: model[k] for k in keep} for model in models] for role, models in roles.items()}
+
+
+def wanted_stages(config: Config, only: str | None = None) -> list[Stage]:
+    """The stages of a run, or one stage with those before it that it needs."""
+    if only is None:
+        return list(STAGES)
+    wanted = {only}
+    for stage in reversed(STAGES):
+        if stage.name in wanted:
+            wanted.update(stage.needs)
+    return [s for s in STAGES if s.name in wanted]
+
+
+def run_pipeline(
+    config: Config,
+    run: RunDir,
+    recipe: str,
+    *,
+    only: str | None = None,
+    redo_from: str | None = None,
+    say: Any = print,
+) -> Outcome:
+    """Run what is not done yet.
+
+    Args:
+        only: stop after this stage (stages that it needs run first).
+        redo_from: do this stage and all that depend on it again.
+
+    Raises:
+        ConfigError: the directory belongs to another config, or an option names no stage.
+        AloeError: a stage failed; what was paid for is in the journal and the next run continues.
+    """
+    prompts = PromptSet(config.prompts_dir)
+    digests = stage_digests(config, prompts)
+    if redo_from is not None:
+        stage_by_name(redo_from)
+    run.open(config, recipe)
+    try:
+        redo = _stages_after(redo_from)
+        _refuse_other_config(run, config, digests, redo)
+        run.forget_stages([n for n in redo if only is None or n in {s.name for s in wanted_stages(config, only)}])
+        run.save_config(config)
+        outcome = Outcome()
+        for stage in wanted_stages(config, only):
+            _run_stage(stage, config, run, prompts, digests, redo, outcome, say)
+        return outcome
+    finally:
+        run.close()
+
+
+def _run_stage(
+    stage: Stage,
+    config: Config,
+    run: RunDir,
+    prompts: PromptSet,
+    digests: dict[str, str],
+    redo: set[str],
+    outcome: Outcome,
+    say: Any,
+) -> None:
+    state = run.stage_state(stage.name)
+    finished = state is not None and state.get("digest") == digests[stage.name] and not _left_over(state)
+    if finished and stage.name != "bench" and (stage.name != "report" or not outcome.seconds):
+        assert state is not None
+        outcome.summaries[stage.name] = state.get("summary", {})
+        outcome.skipped.append(stage.name)
+        return
+    started = time.monotonic()
+    run.log("stage_started", stage=stage.name)
+    try:
+        with stage_progress(stage.name) as progress:
+            context = Context(config, run, prompts, progress, redo=stage.name in redo)
+            summary = stage.run(context)
+    except (AloeError, KeyboardInterrupt) as error:
+        run.log("stage_failed", stage=stage.name, error=str(error) or "interrupted")
+        error.add_note(stage.name)
+        raise
+    seconds = time.monotonic() - started
+    run.finish_stage(stage.name, digests[stage.name], seconds, summary)
+    run.log("stage_finished", stage=stage.name, seconds=round(seconds, 3), summary=summary)
+    outcome.summaries[stage.name] = summary
+    outcome.seconds[stage.name] = seconds
+    say(f"{stage.name:<9} {seconds:7.1f} s  {brief(stage.name, summary)}")
+
+
+def _left_over(state: dict[str, Any]) -> bool:
+    """Whether a finished stage had failed calls, which the next run tries again (the rest replays)."""
+    summary = state.get("summary", {})
+    return bool(summary.get("n_failed_nodes") or summary.get("n_failed"))
+
+
+def _stages_after(name: str | None) -> set[str]:
+    """The stage and everything that depends on it."""
+    if name is None:
+        return set()
+    after = {name}
+    for stage in STAGES:
+        if after & set(stage.needs):
+            after.add(stage.name)
+    return after
+
+
+def _refuse_other_config(run: RunDir, config: Config, digests: dict[str, str], redo: Iterable[str]) -> None:
+    stages = run.manifest().get("stages", {})
+    stale = [s.name for s in STAGES if s.name in stages and stages[s.name].get("digest") != digests[s.name]]
+    stale = [name for name in stale if name not in set(redo) and name != "report"]
+    if not stale:
+        return
+    changed = _differences(run.load_config().model_dump(mode="json"), config.model_dump(mode="json"))
+    what = ", ".join(changed[:3]) or "the prompts"
+    raise ConfigError(
+        f"{run.path} was made with another config ({what}{' and more' if len(changed) > 3 else ''})",
+        f"give another --out, or redo the stages that this changes with --from {stale[0]}",
+    )
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: list[str] = []
+        for key in [*old, *(k for k in new if k not in old)]:
+            if key == "execution" and not prefix:
+                continue
+            found.extend(_differences(old.get(key), new.get(key), f"{prefix}{key}."))
+        return found
+    if old == new:
+        return []
+    return [f"{prefix[:-1]}: {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = (
+        ",".join(str(v.get("uri", v)) if isinstance(v, dict) else str(v) for v in value)
+        if isinstance(value, list)
+        else str(value)
+    )
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def brief(stage: str, summary: dict[str, Any]) -> str:
+    """One line about what a stage made."""
+    if stage == "trees" or stage == "rollout":
+        parts = [f"{summary.get('n_trees', 0):,} trees", f"{summary.get('n_preferred', 0):,} preferences"]
+        if summary.get("n_failed_nodes"):
+            parts.append(f"{summary['n_failed_nodes']} failed calls (run again to retry them)")
+        return ", ".join(parts)
+    if stage == "bench":
+        failed = f", {summary['n_failed']} failed conversations" if summary.get("n_failed") else ""
+        return f"{len(summary.get('models', {}))} models x {summary.get('n_personas', 0)} personas{failed}"
+    simple = {k: v for k, v in summary.items() if isinstance(v, int | float | str) and k != "path"}
+    return ", ".join(
+        f"{v:,} {k.removeprefix('n_')}" if isinstance(v, int) else f"{k} {v}" for k, v in list(simple.items())[:5]
+    )

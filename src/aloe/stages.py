@@ -1,0 +1,291 @@
+"""The stages: each reads the files of the stages before it and writes its own (layer 6).
+
+personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> report
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aloe.config import Config, ModelConfig, digest
+from aloe.dialogue.forest import grow_forest, plan_jobs
+from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
+from aloe.errors import ConfigError, DataError
+from aloe.models.caller import Caller
+from aloe.models.registry import plain_name
+from aloe.preference import as_row, dpo_schema, labels_by_tree, sft_schema, tree_to_pairs, tree_to_sft
+from aloe.progress import StageProgress
+from aloe.prompts import PromptSet
+from aloe.records import read_jsonl, write_json, write_parquet
+from aloe.rundir import RunDir
+from aloe.seeding import derive_rng
+from aloe.types import BenchmarkResult, ConversationTree, Label, Persona
+
+T = TypeVar("T")
+CHECKPOINTS = ("base", "sft", "dpo", "sft-control")  # in the order in which they are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a stage works with."""
+
+    config: Config
+    run: RunDir
+    prompts: PromptSet
+    progress: StageProgress
+    redo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage and what its result depends on.
+
+    Attributes:
+        reads: config sections (and single fields, dotted) that shape its result.
+        needs: stages whose files it reads.
+        talks: whether it calls models (then the roles are part of what it depends on).
+    """
+
+    name: str
+    run: Callable[[Context], dict[str, Any]]
+    reads: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    talks: bool = False
+
+
+def _with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
+    """Run async work with an open caller; call statistics go to the manifest whatever happens."""
+
+    async def inner() -> T:
+        caller = Caller.open(
+            context.config, context.run.journal_path, seed=context.config.seed, prompts=context.prompts
+        )
+        try:
+            return await work(caller)
+        finally:
+            _record_calls(context.run, context.progress.name, caller)
+            await caller.aclose()
+
+    return asyncio.run(inner())
+
+
+def _record_calls(run: RunDir, stage: str, caller: Caller) -> None:
+    manifest = run.manifest()
+    calls = manifest.setdefault("calls", {}).setdefault(stage, {})
+    for role, stats in caller.stats.items():
+        row = stats.as_dict()
+        if row["n_calls"] or role not in calls:  # a replay does not wipe what the paid run counted
+            calls[role] = row
+    run.save_manifest(manifest)
+
+
+def _tokens(caller: Caller) -> str:
+    n = sum(s.usage.prompt_tokens + s.usage.completion_tokens for s in caller.stats.values())
+    return f"{n / 1e6:.2f}M tokens" if n >= 1e6 else f"{n / 1e3:.0f}k tokens"
+
+
+def run_personas(context: Context) -> dict[str, Any]:
+    """Grow the pool, split it, pair it."""
+    from aloe.personas.growth import run_personas as grow
+
+    out = context.run.stage_dir("personas")
+    return _with_caller(
+        context,
+        lambda caller: grow(
+            caller,
+            context.prompts,
+            context.config,
+            out,
+            progress=lambda done, total, note="": context.progress.update(done, total, "entries", note),
+        ),
+    )
+
+
+def read_personas(run: RunDir, split: str) -> list[Persona]:
+    """The run's personas of one split.
+
+    Raises:
+        DataError: the personas stage has not run.
+    """
+    found = [p for p in read_jsonl(run.stage_dir("personas") / "personas.jsonl", Persona) if p.split == split]
+    if not found:
+        raise DataError(f"{run.path}/personas/personas.jsonl has no {split} personas", "redo it: --from personas")
+    return found
+
+
+def _grow(context: Context, plan: TreePlan, out: Path, n_trees: int, replicates: int) -> dict[str, Any]:
+    config = context.config
+    jobs = plan_jobs(read_personas(context.run, "train"), n_trees, replicates)
+
+    async def work(caller: Caller) -> dict[str, Any]:
+        builder = TreeBuilder(caller, context.prompts, plan, config.seed)
+
+        def report(done: int, _: GrownTree) -> None:
+            context.progress.update(done, len(jobs), "trees", _tokens(caller))
+
+        summary = await grow_forest(builder, jobs, out, config.execution.concurrency, report)
+        return summary.as_dict()
+
+    return _with_caller(context, work)
+
+
+def run_trees(context: Context) -> dict[str, Any]:
+    """Preference trees by collaboration of user, inducer, two responders and judge."""
+    trees = context.config.trees
+    plan = TreePlan(
+        n_turns=trees.n_turns,
+        policy=trees.policy,
+        p_preferred=trees.p_preferred,
+        orders=trees.orders,
+        scope=trees.scope,
+        label=trees.label,
+        min_margin=trees.min_margin,
+        labeler=context.config.roles.judge[0].uri,
+    )
+    return _grow(context, plan, context.run.stage_dir("trees"), trees.n_trees, trees.replicates)
+
+
+def run_export(context: Context) -> dict[str, Any]:
+    """Preference pairs and SFT conversations from trees and labels."""
+    run = context.run
+    source, out = run.stage_dir("trees"), run.stage_dir("datasets")
+    labels = labels_by_tree(read_jsonl(source / "labels.jsonl", Label))
+    pairs, examples = [], []
+    for tree in read_jsonl(source / "trees.jsonl", ConversationTree):
+        own = labels.get(tree.tree_id, [])
+        pairs.extend(as_row(p) for p in tree_to_pairs(tree, own, context.config.trees.min_margin))
+        examples.extend(as_row(e) for e in tree_to_sft(tree, own))
+    if not pairs:
+        raise DataError(
+            f"{source} holds no preference (only ties or failures)", "look at labels.jsonl; check the judge"
+        )
+    write_parquet(out / "dpo.parquet", pairs, dpo_schema())
+    write_parquet(out / "sft.parquet", examples, sft_schema())
+    return {"n_pairs": len(pairs), "n_sft": len(examples)}
+
+
+def checkpoints(run: RunDir) -> dict[str, Path]:
+    """Finished checkpoints of a run by name, in the order in which they are shown."""
+    folder = run.stage_dir("checkpoints")
+    return {name: folder / name for name in CHECKPOINTS if (folder / name / "config.json").is_file()}
+
+
+def bench_models(context: Context) -> dict[str, ModelConfig]:
+    """Every model to benchmark by its plain name: the run's checkpoints, then the configured ones."""
+    models: dict[str, ModelConfig] = {}
+    for name, path in checkpoints(context.run).items():
+        models[name] = ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=96)
+    for model in context.config.bench.models:
+        name = base = plain_name(model.uri)
+        number = 2
+        while name in models:
+            name, number = f"{base}-{number}", number + 1
+        models[name] = model
+    return models
+
+
+def bench_sample(personas: list[Persona], n: int, seed: int) -> list[Persona]:
+    """``n`` of the benchmark personas (0 = all), drawn by seed, in their stored order."""
+    if n == 0 or n >= len(personas):
+        return personas
+    picks = sorted(derive_rng(seed, "bench", "personas").permutation(len(personas))[:n].tolist())
+    return [personas[i] for i in picks]
+
+
+def run_bench(context: Context) -> dict[str, Any]:
+    """AL(k) for every model under one user and one judge; models that are done are kept."""
+    from aloe.bench.runner import run_benchmark
+
+    config, run = context.config, context.run
+    personas = bench_sample(read_personas(run, "bench"), config.bench.n_personas, config.seed)
+    models = bench_models(context)
+    shared = digest([config.bench.model_dump(mode="json", exclude={"models"}), _roles(config), context.prompts.hashes])
+    done: dict[str, str] = {} if context.redo else run.manifest().get("bench", {})
+    summary: dict[str, Any] = {"n_personas": len(personas), "n_failed": 0, "models": {}}
+
+    async def work(caller: Caller) -> None:
+        for index, (name, model) in enumerate(models.items()):
+            out = run.stage_dir("bench") / name
+            weights = digest_folder(Path(model.uri[3:])) if model.uri.startswith("hf:") else ""
+            key = digest([shared, model.model_dump(mode="json"), weights, [p.persona_id for p in personas]])
+            if done.get(name) != key or not (out / "result.json").is_file():
+                result = await run_benchmark(
+                    caller,
+                    context.prompts,
+                    personas,
+                    model,
+                    config=config,
+                    out_dir=out,
+                    name=name,
+                    progress=lambda n, i=index: context.progress.update(  # type: ignore[misc]
+                        i * len(personas) + n, len(models) * len(personas), "conversations", _tokens(caller)
+                    ),
+                )
+                manifest = run.manifest()
+                manifest.setdefault("bench", {})[name] = key if result.n_failed == 0 else ""
+                run.save_manifest(manifest)
+            result = next(iter(read_result(out / "result.json")))
+            summary["models"][name] = {"avg": result.avg, "ir": result.ir}
+            summary["n_failed"] += result.n_failed
+
+    _with_caller(context, work)
+    return summary
+
+
+def _roles(config: Config) -> Any:
+    return [[m.uri, m.temperature, m.top_p, m.max_tokens] for m in (*config.roles.user, *config.roles.judge)]
+
+
+def digest_folder(path: Path) -> str:
+    """A cheap stamp of a checkpoint folder: names, sizes and times of its weight files."""
+    if not path.is_dir():
+        return ""
+    stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(path.glob("*.safetensors"))]
+    return digest(stamps)
+
+
+def read_result(path: Path) -> list[BenchmarkResult]:
+    """One result file as a list of one; empty where there is none."""
+    if not path.is_file():
+        return []
+    return [BenchmarkResult.model_validate_json(path.read_bytes())]
+
+
+def run_report(context: Context) -> dict[str, Any]:
+    """The page one sends to a colleague."""
+    from aloe.report.build import build_report
+
+    path = build_report(context.run.path)
+    return {"path": str(path.relative_to(context.run.path)), "bytes": path.stat().st_size}
+
+
+ROLE_READS = ("seed", "prompts", "roles")
+STAGES: tuple[Stage, ...] = (
+    Stage("personas", run_personas, ("personas",), (), talks=True),
+    Stage("trees", run_trees, ("trees",), ("personas",), talks=True),
+    Stage("export", run_export, ("trees.min_margin",), ("trees",)),
+    Stage("bench", run_bench, ("bench",), ("personas",), talks=True),
+    Stage("report", run_report, (), ("personas", "trees", "export", "bench")),
+)
+
+
+def stage_by_name(name: str) -> Stage:
+    """The stage called ``name``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from aloe.errors import nearest
+
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    names = [s.name for s in STAGES]
+    raise ConfigError(f"no stage named '{name}'{nearest(name, names)}", f"use one of: {', '.join(names)}")
+
+
+__all__ = ["STAGES", "Context", "Stage", "bench_models", "checkpoints", "stage_by_name", "write_json"]

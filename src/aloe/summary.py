@@ -1,0 +1,76 @@
+"""What a run ends with on the screen: one table, a time per stage, the path of the report (layer 6)."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from aloe.pipeline import Outcome
+from aloe.rundir import RunDir
+from aloe.stages import read_result
+from aloe.types import BenchmarkResult
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A figure for a table; ``none`` where it is undefined."""
+    return "none" if value is None else f"{value:.{digits}f}"
+
+
+def interval(value: tuple[float, float] | None, digits: int = 3) -> str:
+    return "none" if value is None else f"[{value[0]:.{digits}f}, {value[1]:.{digits}f}]"
+
+
+def results_table(results: list[BenchmarkResult]) -> Table:
+    """The headline table."""
+    table = Table(title="ALOE benchmark", title_justify="left", box=None, pad_edge=False)
+    table.add_column("model")
+    for column in ("AL(1)", "AL(K)", "AVG", "IR", "95%", "N-IR", "N-R2", "recall", "false", "style", "unscored"):
+        table.add_column(column, justify="right")
+    for r in results:
+        unscored = sum(p.n_unscored for p in r.points)
+        table.add_row(
+            r.model,
+            number(r.points[0].al) if r.points else "none",
+            number(r.points[-1].al) if r.points else "none",
+            number(r.avg),
+            number(r.ir, 3),
+            interval(r.ir_ci),
+            number(r.n_ir, 3),
+            number(r.n_r2, 3),
+            number(r.truth.get("recall")),
+            number(r.truth.get("false_memory_rate")),
+            number(r.truth.get("style_accuracy")),
+            str(unscored),
+        )
+    return table
+
+
+def load_results(run: RunDir) -> list[BenchmarkResult]:
+    """All results of a run: in the order in which they were benchmarked, others by name."""
+    folder = run.stage_dir("bench")
+    if not folder.is_dir():
+        return []
+    order = list(run.manifest().get("bench", {}))
+    names = sorted(
+        (p.name for p in folder.iterdir() if p.is_dir()),
+        key=lambda n: (order.index(n) if n in order else len(order), n),
+    )
+    return [r for name in names for r in read_result(folder / name / "result.json")]
+
+
+def print_summary(run: RunDir, outcome: Outcome, command: str, stream: TextIO) -> None:
+    """Table, times, report path."""
+    console = Console(file=stream, width=None if stream.isatty() else 120, highlight=False)
+    if command in ("run", "bench", "report") and (results := load_results(run)):
+        console.print()
+        console.print(results_table(results))
+    total = sum(outcome.seconds.values())
+    if outcome.seconds:
+        times = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
+        console.print(f"\ntime: {times}  total {total:.1f} s", soft_wrap=True)
+    if outcome.skipped:
+        console.print(f"done before: {', '.join(outcome.skipped)} (--from STAGE does it again)", soft_wrap=True)
+    if command in ("run", "report") and run.report_path.is_file():
+        console.print(f"report: {run.report_path}", soft_wrap=True)
