@@ -1,0 +1,332 @@
+"""How stages talk to models: seeds, journal, limits, budget and retries in one place.
+
+A call is named by its role and its content path in the run. From these its sampling seed and (with everything that
+is sent) its journal key derive, so nothing depends on order or concurrency. A call that the journal holds is replayed
+without touching the model; equal calls in flight are sent once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import orjson
+
+from aloe.config import Config, ModelConfig
+from aloe.errors import AloeError, ConfigError, ParseError, nearest
+from aloe.models.journal import Journal
+from aloe.models.openai_compatible import make_session, sent_fields
+from aloe.models.registry import create_model
+from aloe.models.schemas import RESPONSE_FORMATS
+from aloe.prompts.render import PromptSet
+from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
+from aloe.seeding import derive_seed
+from aloe.types import Generation, Usage
+
+T = TypeVar("T")
+_SORTED = orjson.OPT_SORT_KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model's answer. ``logprobs`` is the OpenAI list per token where asked for."""
+
+    text: str
+    generation: Generation
+    finish_reason: str
+    logprobs: list[dict[str, Any]] | None
+
+
+@dataclass(slots=True)
+class RoleStats:
+    """What a role's calls came to; ``cost`` is USD, None once a price was unknown. Replayed calls count as calls."""
+
+    n_calls: int = 0
+    n_replayed: int = 0
+    n_failed: int = 0
+    n_unparsed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+        )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What all calls of one role, model and prompt have in common."""
+
+    role: str
+    prompt: str
+    prompt_hash: str
+    config: ModelConfig
+    model: ChatModel
+    sampling: dict[str, Any]
+    fixed: dict[str, Any]  # of the key: model, revision, role and sampling
+    row: int
+    stats: RoleStats
+    response_format: dict[str, Any] | None = field(default=None)
+
+
+def request_key(
+    fixed: Mapping[str, Any], path: str, sample: int, seed: int | None, messages: Sequence[PromptMessage]
+) -> bytes:
+    """16 bytes over canonical JSON of everything that is sent, the model, the role and the place in the run."""
+    body = {
+        **fixed,
+        "path": path,
+        "sample": sample,
+        "seed": seed,
+        "messages": [(m.role, m.content) for m in messages],
+    }
+    return blake2b(orjson.dumps(body, option=_SORTED), digest_size=16).digest()
+
+
+class Caller:
+    """Roles to models. Use :meth:`open`; close with :meth:`aclose`."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        prompts: PromptSet,
+        seed: int,
+        models: Mapping[str, Sequence[ModelConfig]],
+    ) -> None:
+        self.stats: dict[str, RoleStats] = {}
+        self.journal = journal
+        self._prompts = prompts
+        self._seed = seed
+        self._models = models
+        self._flying: dict[bytes, list[asyncio.Future[Reply | None]]] = {}
+        self._plans: dict[tuple[str, str, int], _Plan] = {}
+        self._made: dict[str, ChatModel] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def open(
+        cls,
+        config: Config,
+        journal_path: Path | None,
+        *,
+        seed: int,
+        prompts: PromptSet,
+        models: Mapping[str, Sequence[ModelConfig]] | None = None,
+    ) -> Caller:
+        """Open the journal (None: in memory) and prepare the roles.
+
+        Args:
+            seed: the run's seed.
+            models: role -> weighted models; default ``config.roles``.
+
+        Raises:
+            DataError: the journal is in use or not readable.
+        """
+        if models is None:
+            models = {name: getattr(config.roles, name) for name in type(config.roles).model_fields}
+        return cls(Journal.open(journal_path), prompts, seed, models)
+
+    async def call(
+        self,
+        role: str,
+        path: str,
+        prompt: str,
+        messages: tuple[PromptMessage, ...],
+        *,
+        sample: int = 0,
+        turn: int = 0,
+        model: ModelConfig | None = None,
+    ) -> Reply:
+        """One answer.
+
+        Args:
+            path: content path in the run; part of the key and of the sampling seed.
+            prompt: the prompt's name, for provenance.
+            sample: index among answers to the same request.
+            turn: scheduling priority, deepest first.
+            model: instead of the role's.
+
+        Raises:
+            EndpointError: the call failed for good.
+            BudgetExceeded: it might have passed the budget; nothing was sent.
+        """
+        return await self._call(self._plan(role, path, prompt, model), path, messages, sample, turn)
+
+    async def ask(
+        self,
+        role: str,
+        path: str,
+        prompt: str,
+        messages: tuple[PromptMessage, ...],
+        parse: Callable[[str], T],
+        *,
+        sample: int = 0,
+        turn: int = 0,
+        model: ModelConfig | None = None,
+    ) -> tuple[T | None, Reply]:
+        """An answer that has a form. One that can't be parsed is asked again once with the reason, then None."""
+        plan = self._plan(role, path, prompt, model)
+        reply = await self._call(plan, path, messages, sample, turn)
+        try:
+            return parse(reply.text), reply
+        except ParseError as error:
+            reason = f"That could not be read: {error.message}. Answer again in the form asked for."
+            answer = PromptMessage("assistant", (reply.text or "(empty)",))
+            again = (*messages, answer, PromptMessage("user", (reason,)))
+        reply = await self._call(plan, f"{path}/again", again, sample, turn)
+        try:
+            return parse(reply.text), reply
+        except ParseError:
+            plan.stats.n_unparsed += 1
+            return None, reply
+
+    async def _call(self, plan: _Plan, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Reply:
+        seed = derive_seed(self._seed, path, sample) if plan.config.send_seed else None
+        key = request_key(plan.fixed, path, sample, seed, messages)
+        while True:
+            row = self.journal.keys.get(key)
+            if row is not None:
+                stored = self.journal.read(row)
+                plan.stats.n_replayed += 1
+                return self._reply(plan, key, stored.completion, stored.cost)
+            waiting = self._flying.get(key)
+            if waiting is None:
+                break
+            future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+            waiting.append(future)
+            reply = await future
+            if reply is not None:  # else the one that had sent it was cancelled: send it ourselves
+                return reply
+        followers = self._flying[key] = []
+        try:
+            reply = await self._send(plan, key, (path, sample, seed), messages, turn)
+        except BaseException as error:
+            del self._flying[key]
+            if isinstance(error, AloeError):
+                plan.stats.n_failed += 1
+            _settle(followers, error)
+            raise
+        del self._flying[key]
+        for follower in followers:
+            if not follower.done():
+                follower.set_result(reply)
+        return reply
+
+    async def _send(
+        self,
+        plan: _Plan,
+        key: bytes,
+        place: tuple[str, int, int | None],
+        messages: tuple[PromptMessage, ...],
+        turn: int,
+    ) -> Reply:
+        config = plan.config
+        request = ChatRequest(
+            messages, config.temperature, config.top_p, config.max_tokens, place[2], config.stop,
+            None, plan.response_format, None, config.extra,
+        )  # fmt: skip
+        started = time.perf_counter()
+        completion = await plan.model.complete(request)
+        ms = int(1000 * (time.perf_counter() - started))
+        await self.journal.append(key, plan.row, place, messages, completion, (None, ms, 1))
+        return self._reply(plan, key, completion, None)
+
+    def _reply(self, plan: _Plan, key: bytes, completion: Completion, cost: float | None) -> Reply:
+        usage = completion.usage
+        stats = plan.stats
+        stats.n_calls += 1
+        stats.prompt_tokens += usage.prompt_tokens
+        stats.completion_tokens += usage.completion_tokens
+        stats.cached_tokens += usage.cached_tokens
+        stats.cost = None if cost is None or stats.cost is None else stats.cost + cost
+        generation = Generation.model_construct(
+            model=plan.model.name,
+            role=plan.role,
+            prompt_name=plan.prompt,
+            prompt_hash=plan.prompt_hash,
+            sampling=plan.sampling,
+            usage=usage,
+            cost=cost,
+            finish_reason=completion.finish_reason,
+            call_key=key.hex(),
+        )
+        return Reply(completion.text, generation, completion.finish_reason, completion.logprobs)
+
+    def _plan(self, role: str, path: str, prompt: str, model: ModelConfig | None) -> _Plan:
+        config = model if model is not None else self._pick(role, path)
+        found = self._plans.get((role, prompt, id(config)))
+        if found is None:
+            found = self._plans[role, prompt, id(config)] = self._make_plan(role, prompt, config)
+        return found
+
+    def _pick(self, role: str, path: str) -> ModelConfig:
+        """The role's model; among several a weighted pick that depends on (seed, role, path) only."""
+        models = self._models.get(role)
+        if not models:
+            raise ConfigError(f"no model for role '{role}'{nearest(role, self._models)}", f"set roles.{role}")
+        if len(models) == 1:
+            return models[0]
+        point = derive_seed(self._seed, "pick", role, path) / 2**31 * sum(m.weight for m in models)
+        for model in models:
+            point -= model.weight
+            if point < 0:
+                return model
+        return models[-1]
+
+    def _make_plan(self, role: str, prompt: str, config: ModelConfig) -> _Plan:
+        model = self._model(config)
+        schema = RESPONSE_FORMATS.get(prompt) if config.structured else None
+        sampling = sent_fields(
+            ChatRequest(
+                (), config.temperature, config.top_p, config.max_tokens, None, config.stop,
+                response_format=schema, extra=config.extra,
+            )
+        )  # fmt: skip
+        fixed = {"model": model.name, "revision": model.revision, "role": role, "sampling": sampling}
+        prompt_hash = self._prompts.hashes.get(prompt, "")
+        row = self.journal.plan_id({**fixed, "prompt": prompt, "prompt_hash": prompt_hash})
+        stats = self.stats.setdefault(role, RoleStats())
+        return _Plan(role, prompt, prompt_hash, config, model, sampling, fixed, row, stats, schema)
+
+    def _model(self, config: ModelConfig) -> ChatModel:
+        """One model object per content of config."""
+        name = config.model_dump_json()
+        if name not in self._made:
+            self._made[name] = create_model(config, self._shared_session)
+        return self._made[name]
+
+    def _shared_session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = make_session()
+        return self._session
+
+    async def aclose(self) -> None:
+        """Commit what is queued; close the journal, the models and their connections."""
+        self.journal.close()
+        for model in self._made.values():
+            await model.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+
+def _settle(followers: list[asyncio.Future[Reply | None]], error: BaseException) -> None:
+    """Tell those who wait for the same call: our failure is theirs too, our cancellation is not."""
+    for follower in followers:
+        if follower.done():
+            continue
+        if isinstance(error, Exception):
+            follower.set_exception(error)
+        else:
+            follower.set_result(None)

@@ -1,0 +1,379 @@
+"""The journal: every completed call is one row, committed before anything that depends on it starts.
+
+SQLite, one writer, group commit on the event loop. Texts are stored once and a request is a list of their ids:
+storing whole requests would be quadratic in the turns. In memory there are only digests: of texts (to store each
+once) and of calls (to find them). Invariants: a row is never changed; a key has at most one row; whatever a
+caller was told is on disk. ``docs/journal.md`` describes the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from aloe.errors import AloeError, DataError
+from aloe.protocols import Completion, PromptMessage
+from aloe.types import Usage
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: no lock, one run per directory is then up to the user
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+_APPLICATION_ID = 0x414C4F45  # "ALOE": tells our file from any other SQLite database
+ROLES = ("system", "user", "assistant", "developer", "tool")
+_CONTINUES = 7  # low three bits of a request's word: same message as the word before
+_CODES = {role: code for code, role in enumerate(ROLES)}
+_RECENT = 32768  # texts kept for lookup without hashing
+_UNSAFE_FOR_WAL = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "lustre", "gpfs", "glusterfs", "ceph", "virtiofs")
+
+_TABLES = """
+CREATE TABLE texts (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE plans (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE calls (
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL, plan INTEGER NOT NULL, path TEXT NOT NULL, sample INTEGER,
+  seed INTEGER, request BLOB NOT NULL, reply INTEGER NOT NULL, finish TEXT, prompt_tokens INTEGER,
+  completion_tokens INTEGER, cached_tokens INTEGER, cost REAL, logprobs BLOB, at INTEGER, ms INTEGER,
+  tries INTEGER
+);
+CREATE TABLE attempts (
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL, plan INTEGER NOT NULL, path TEXT NOT NULL, number INTEGER,
+  at INTEGER, ms INTEGER, status INTEGER, error TEXT, billed INTEGER, tokens INTEGER, cost REAL
+);
+CREATE VIEW every_attempt AS
+  SELECT key, plan, path, COALESCE(tries, 1) AS number, at, ms, 200 AS status, '' AS error, 1 AS billed,
+         prompt_tokens + completion_tokens AS tokens, cost FROM calls
+  UNION ALL SELECT key, plan, path, number, at, ms, status, error, billed, tokens, cost FROM attempts;
+"""
+_INSERT_CALL = f"INSERT INTO calls VALUES ({','.join('?' * 17)})"
+_INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (NULL,{','.join('?' * 11)})"
+_READ = (
+    "SELECT body, finish, prompt_tokens, completion_tokens, cached_tokens, cost, logprobs"
+    " FROM calls JOIN texts ON texts.id = reply WHERE calls.id = ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A completed call as the journal gives it back."""
+
+    completion: Completion
+    cost: float | None
+
+
+def hash_text(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def filesystem_of(path: Path, mounts: str) -> str:
+    """Type of the file system that holds ``path``, from the text of ``/proc/mounts``; empty if unknown."""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        point = fields[1].replace("\\040", " ")
+        inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, fields[2]
+    return kind
+
+
+def wal_is_safe(folder: Path) -> bool:
+    """Whether SQLite's write-ahead log works there; it needs shared memory, which network systems lack."""
+    try:
+        mounts = Path("/proc/mounts").read_text("utf-8", "replace")
+    except OSError:
+        return True
+    kind = filesystem_of(folder.resolve(), mounts).lower()
+    return not kind.startswith(_UNSAFE_FOR_WAL)
+
+
+class Lock:
+    """One process at a time per journal; released by the system when the process ends, however it ends.
+
+    Raises:
+        DataError: another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a+")  # noqa: SIM115 - held for as long as the lock
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            owner = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise DataError(
+                f"{path.parent} is in use by another run (process {owner})",
+                "wait until it ends, or use another run directory",
+            ) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()
+
+
+class Journal:
+    """Open with :meth:`open`; ``keys`` maps the key of each completed call to its row."""
+
+    def __init__(self, database: sqlite3.Connection, lock: Lock | None, where: str) -> None:
+        self._database = database
+        self._lock = lock
+        self.where = where
+        self.keys: dict[bytes, int] = dict(database.execute("SELECT key, id FROM calls"))
+        self._plans: dict[str, int] = {body: i for i, body in database.execute("SELECT id, body FROM plans")}
+        self._n_calls = self._last_id("calls")
+        self._n_texts = self._last_id("texts")
+        self._hashes: dict[bytes, int] | None = None  # filled at the first write: a replay needs none
+        self._recent: dict[str, int] = {}
+        self._new_texts: list[tuple[int, str]] = []
+        self._new_calls: list[tuple[Any, ...]] = []
+        self._new_attempts: list[tuple[Any, ...]] = []
+        self._tick: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def open(cls, path: Path | None) -> Journal:
+        """Open or create the journal at ``path`` for writing; None keeps it in memory.
+
+        Raises:
+            DataError: in use by another process, not a journal, or of a newer schema.
+        """
+        if path is None:
+            database = _connect(":memory:")
+            _prepare(database, "the journal in memory", wal=False)
+            return cls(database, None, "in memory")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = Lock(path.with_name(path.name + ".lock"))
+        try:
+            wal = wal_is_safe(path.parent)
+            if not wal:
+                log.warning("%s is on a network file system: journal without write-ahead log, slower", path)
+            database = _connect(str(path))
+            _prepare(database, str(path), wal=wal)
+            return cls(database, lock, str(path))
+        except sqlite3.DatabaseError as error:
+            lock.release()
+            raise DataError(f"{path} can't be used as a journal: {error}", "move it away") from error
+        except AloeError:
+            lock.release()
+            raise
+
+    def _last_id(self, table: str) -> int:
+        return int(self._database.execute(f"SELECT COALESCE(MAX(id), 0) FROM {table}").fetchone()[0])
+
+    def plan_id(self, plan: dict[str, Any]) -> int:
+        """Row of what calls have in common (model, revision, role, prompt, sampling), stored once."""
+        body = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS).decode()
+        found = self._plans.get(body)
+        if found is None:
+            found = self._plans[body] = len(self._plans) + 1
+            self._database.execute("INSERT INTO plans VALUES (?, ?)", (found, body))
+            self._database.commit()
+        return found
+
+    def read(self, row: int) -> Stored:
+        """The completed call in ``row`` (a value of ``keys``)."""
+        body, finish, prompt, completion, cached, cost, logprobs = self._database.execute(_READ, (row,)).fetchone()
+        usage = Usage.model_construct(
+            prompt_tokens=prompt or 0, completion_tokens=completion or 0, cached_tokens=cached or 0
+        )
+        found = orjson.loads(logprobs) if logprobs is not None else None
+        return Stored(Completion(body, finish or "stop", usage, found), cost)
+
+    def append(
+        self,
+        key: bytes,
+        plan: int,
+        place: tuple[str, int, int | None],
+        messages: Sequence[PromptMessage],
+        completion: Completion,
+        spent: tuple[float | None, int, int],
+    ) -> asyncio.Future[None]:
+        """Queue a completed call; the future is done once it is on disk.
+
+        Args:
+            key: 16 bytes, not in ``keys``.
+            place: path in the run, sample index, sampling seed.
+            spent: cost in USD, milliseconds, attempts.
+        """
+        path, sample, seed = place
+        cost, ms, tries = spent
+        usage = completion.usage
+        logprobs = orjson.dumps(completion.logprobs) if completion.logprobs is not None else None
+        finish = None if completion.finish_reason == "stop" else completion.finish_reason
+        self._n_calls += 1
+        self._new_calls.append(
+            (
+                self._n_calls, key, plan, path, sample or None, seed, self._pack(messages),
+                self._text_id(completion.text), finish,
+                usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens or None, cost, logprobs,
+                int(time.time()), ms or None, tries if tries > 1 else None,
+            )
+        )  # fmt: skip
+        return self._schedule()
+
+    def note_attempt(
+        self,
+        key: bytes,
+        plan: int,
+        path: str,
+        number: int,
+        outcome: tuple[int, int, str, bool, int | None, float | None],
+    ) -> None:
+        """Record an attempt that failed: (ms, HTTP status or 0, error, possibly billed, tokens, cost)."""
+        ms, status, error, billed, tokens, cost = outcome
+        self._new_attempts.append(
+            (key, plan, path, number, int(time.time()), ms, status, error, int(billed), tokens, cost)
+        )
+        self._schedule()
+
+    def _schedule(self) -> asyncio.Future[None]:
+        if self._tick is None:
+            loop = self._loop = asyncio.get_running_loop()
+            self._tick = loop.create_future()
+            loop.call_soon(self._commit_tick, self._tick)
+        return self._tick
+
+    def _commit_tick(self, tick: asyncio.Future[None]) -> None:
+        if self._tick is not tick:  # flushed meanwhile
+            return
+        try:
+            self.flush()
+        except sqlite3.Error as error:
+            self._tick = None
+            failure = DataError(f"the journal {self.where} can't be written: {error}", "check disk space and rights")
+            tick.set_exception(failure)
+            tick.exception()  # an attempt alone has nobody who waits for it
+            log.error("%s", failure)
+
+    def flush(self) -> None:
+        """Commit what is queued."""
+        tick, self._tick = self._tick, None
+        if self._new_texts or self._new_calls or self._new_attempts:
+            database = self._database
+            database.execute("BEGIN")
+            if self._new_texts:
+                database.executemany("INSERT INTO texts VALUES (?,?)", self._new_texts)
+            if self._new_calls:
+                database.executemany(_INSERT_CALL, self._new_calls)
+            if self._new_attempts:
+                database.executemany(_INSERT_ATTEMPT, self._new_attempts)
+            database.commit()
+            for row in self._new_calls:
+                self.keys[row[1]] = row[0]
+            self._new_texts, self._new_calls, self._new_attempts = [], [], []
+        if tick is not None and not tick.done():
+            tick.set_result(None)
+
+    def _pack(self, messages: Iterable[PromptMessage]) -> bytes:
+        """Messages as 32-bit words: id of a part * 8 + role code, 7 where the message goes on."""
+        words = array("I")
+        recent = self._recent
+        for message in messages:
+            code = _CODES[message.role]
+            for part in message.parts or ("",):
+                found = recent.get(part)
+                words.append((self._text_id(part) if found is None else found) << 3 | code)
+                code = _CONTINUES
+        return words.tobytes()
+
+    def _text_id(self, text: str) -> int:
+        found = self._recent.get(text)
+        if found is not None:
+            return found
+        hashes = self._hashes
+        if hashes is None:
+            rows = self._database.execute("SELECT body, id FROM texts")
+            hashes = self._hashes = {hash_text(body): i for body, i in rows}
+        digest = hash_text(text)
+        found = hashes.get(digest)
+        if found is None:
+            found = self._n_texts = self._n_texts + 1
+            hashes[digest] = found
+            self._new_texts.append((found, text))
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+        self._recent[text] = found
+        return found
+
+    def spent(self) -> tuple[int, float]:
+        """Tokens and USD of all attempts so far, possibly billed ones included."""
+        tokens, cost = self._database.execute(
+            "SELECT COALESCE(SUM(tokens), 0), COALESCE(SUM(cost), 0) FROM every_attempt WHERE billed"
+        ).fetchone()
+        return int(tokens), float(cost)
+
+    def close(self) -> None:
+        """Commit what is queued and give the journal free."""
+        self.flush()
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def unpack(blob: bytes) -> list[tuple[str, list[int]]]:
+    """The inverse of a request's packing: (role, ids of the parts) per message."""
+    words = array("I")
+    words.frombytes(blob)
+    messages: list[tuple[str, list[int]]] = []
+    for word in words:
+        if word & 7 == _CONTINUES:
+            messages[-1][1].append(word >> 3)
+        else:
+            messages.append((ROLES[word & 7], [word >> 3]))
+    return messages
+
+
+def _connect(where: str) -> sqlite3.Connection:
+    return sqlite3.connect(where, isolation_level=None, check_same_thread=False)
+
+
+def _prepare(database: sqlite3.Connection, where: str, wal: bool) -> None:
+    version = check_schema(database, where)
+    if wal:
+        database.execute("PRAGMA journal_mode=WAL")
+    # NORMAL: a commit survives the end of the process, kill -9 included; only a power cut may lose the last ones.
+    database.execute("PRAGMA synchronous=NORMAL")
+    database.execute("PRAGMA wal_autocheckpoint=4000")
+    database.execute("PRAGMA cache_size=-16000")
+    if version == 0:
+        database.executescript(
+            f"BEGIN;{_TABLES}PRAGMA application_id={_APPLICATION_ID};PRAGMA user_version={SCHEMA};COMMIT;"
+        )
+
+
+def check_schema(database: sqlite3.Connection, where: str) -> int:
+    """The file's schema version, 0 for an empty file.
+
+    Raises:
+        DataError: another program's database, or a schema that this version can't read.
+    """
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    owner = int(database.execute("PRAGMA application_id").fetchone()[0])
+    tables = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    if tables and owner != _APPLICATION_ID:
+        raise DataError(f"{where} is not a journal of aloe", "move it away or give another path")
+    if version > SCHEMA:
+        raise DataError(f"{where} has journal schema {version}, this aloe reads up to {SCHEMA}", "update aloe")
+    return version

@@ -1,0 +1,98 @@
+"""Models by URI: ``world:ACTOR``, ``openai:MODEL``, ``hf:PATH_OR_ID`` or a plug-in's scheme.
+
+With ``base_url`` a model of any scheme is reached over HTTP under the same logical name and revision, so that its
+calls have the same keys in the journal as in-process ones. Plug-ins: entry points of the group ``aloe.models``, the
+name is the scheme, the object a function ``(ModelConfig) -> ChatModel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from aloe.config import ModelConfig
+from aloe.errors import ConfigError, nearest
+from aloe.protocols import ChatModel
+
+if TYPE_CHECKING:
+    import aiohttp
+
+BUILT_IN = ("world", "openai", "hf")
+ENTRY_POINTS = "aloe.models"
+Factory = Callable[[ModelConfig], ChatModel]
+_registered: dict[str, Factory] = {}
+
+
+def register_scheme(scheme: str, factory: Factory) -> None:
+    """Make ``scheme:...`` URIs known in this process; what an entry point does for an installed plug-in."""
+    if scheme in BUILT_IN:
+        raise ConfigError(f"scheme '{scheme}' is built in", "choose another name")
+    _registered[scheme] = factory
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """``"openai:gpt-4o"`` -> ``("openai", "gpt-4o")``.
+
+    Raises:
+        ConfigError: no scheme, or nothing after it.
+    """
+    scheme, colon, rest = uri.partition(":")
+    if not colon or not rest:
+        raise ConfigError(f"'{uri}' is no model URI", "write world:ACTOR, openai:MODEL or hf:PATH_OR_ID")
+    return scheme, rest
+
+
+def plain_name(uri: str) -> str:
+    """A short name for files and tables: ``"world:oracle?x=1"`` -> ``"oracle"``, a path -> its last part."""
+    _, rest = split_uri(uri)
+    return rest.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+def create_model(config: ModelConfig, session: Callable[[], aiohttp.ClientSession] | None = None) -> ChatModel:
+    """The model that ``config`` names. ``session`` gives the HTTP session to share.
+
+    Raises:
+        ConfigError: unknown scheme or actor, or a missing environment variable.
+    """
+    scheme, rest = split_uri(config.uri)
+    if scheme == "openai" or config.base_url is not None:
+        from aloe.models.openai_compatible import OpenAIChatModel
+
+        name, revision = _identity(config)
+        return OpenAIChatModel(config, name, revision, rest if scheme == "openai" else config.uri, session)
+    if scheme == "world":
+        from aloe.world.model import create_world_model
+
+        return create_world_model(config.uri)
+    if scheme == "hf":
+        from aloe.models.local import create_local_model
+
+        return create_local_model(config)
+    if scheme in _registered:
+        return _registered[scheme](config)
+    plug_ins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if scheme in plug_ins:
+        factory: Factory = plug_ins[scheme].load()
+        return factory(config)
+    valid = [*BUILT_IN, *sorted({*plug_ins, *_registered})]
+    raise ConfigError(
+        f"unknown model scheme '{scheme}' in '{config.uri}'{nearest(scheme, valid)}",
+        f"use one of: {', '.join(f'{v}:' for v in valid)}",
+    )
+
+
+def is_in_process(config: ModelConfig) -> bool:
+    """Whether calls stay in this process and need no limits: the world and local checkpoints without address."""
+    return config.base_url is None and split_uri(config.uri)[0] in ("world", "hf")
+
+
+def _identity(config: ModelConfig) -> tuple[str, str]:
+    """Logical name and revision of a model behind an address."""
+    scheme, _ = split_uri(config.uri)
+    if scheme == "world":
+        from aloe.world.model import create_world_model
+
+        local = create_world_model(config.uri)
+        return local.name, local.revision
+    return config.uri, ""
