@@ -31,13 +31,13 @@ def options_help() -> str:
 def _parser(command: str) -> OneLineParser:
     parser = OneLineParser(
         prog=f"aloe {command}",
-        description=STAGE_HELP[command] + ".",
+        usage=f"aloe {command} [RECIPE] [--out DIR] [--from STAGE] [--OPTION VALUE ...]",
+        description=f"{STAGE_HELP[command]}. RECIPE: a .toml file, a run directory, or {', '.join(recipe_names())}.",
         epilog=options_help(),
         formatter_class=lambda prog: __import__("argparse").RawDescriptionHelpFormatter(prog, width=110),
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument("recipe", nargs="?", help=f"a .toml file or one of: {', '.join(recipe_names())}")
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/RECIPE)")
     parser.add_argument("--from", dest="redo_from", metavar="STAGE", help="do this stage and those after it again")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -48,11 +48,12 @@ def _parser(command: str) -> OneLineParser:
 def stage_command(command: str, argv: list[str]) -> int:
     """Run a recipe up to a stage (or all of it) and say what came out."""
     parser = _parser(command)
+    recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, rest = parser.parse_known_args(argv)
     if arguments.help:
         print(parser.format_help())
         return 0
-    config, run, recipe = _resolve(arguments.recipe, arguments.out, rest)
+    config, run, recipe = _resolve(recipe, arguments.out, rest)
 
     from aloe.pipeline import run_pipeline
 

@@ -1,0 +1,36 @@
+# Two commands: `make run` (the whole pipeline on the simulated world, ends with a report) and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := train,embed,test
+STAMP := $(VENV)/.installed
+OUT ?= runs/demo
+SEED ?= 0
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+.PHONY: run test check setup clean
+
+run: setup
+	$(BIN)/aloe run demo --out $(OUT) --seed $(SEED)
+
+test: setup check
+	$(BIN)/python -m pytest -n 2 tests
+
+check: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "aloe needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if $(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]'; then :; \
+	else echo "uv could not install (see above); trying pip"; $(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'; fi
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
