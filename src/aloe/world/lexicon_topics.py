@@ -1,0 +1,213 @@
+"""What people ask about: ten topics, how they ask, what answers it, and which facts matter to the answer.
+
+Data only. An advice phrase belongs to one topic, so that a reader knows from it whether a reply is on topic.
+"""
+
+from __future__ import annotations
+
+from aloe.world.schema import Topic
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(
+        name="dinner",
+        requests=(
+            "what should I cook tonight?",
+            "any idea for dinner this evening?",
+            "what can I put on the table?",
+            "can you suggest something for dinner?",
+            "I am hungry, what shall I cook?",
+            "which recipe should I try next?",
+            "help me choose a proper supper?",
+        ),
+        advice=(
+            "a slow stew",
+            "a spicy curry",
+            "a big fresh salad",
+            "a tray of roast vegetables",
+            "a hearty soup",
+            "a quick stir-fry",
+            "a homemade pie",
+        ),
+        slots=("diet", "drink", "family", "occupation", "city", "age", "plan"),
+    ),
+    Topic(
+        name="weekend",
+        requests=(
+            "what should I do this weekend?",
+            "any plans you can suggest for Saturday?",
+            "how could I spend my days off?",
+            "can you plan my weekend for me?",
+            "what is worth doing on Sunday?",
+            "I have Saturday off, any ideas?",
+        ),
+        advice=(
+            "a long walk outside",
+            "a morning at the flea market",
+            "a picnic in the park",
+            "a lazy afternoon outdoors",
+            "a tour of the old quarter",
+            "a day at the lake",
+        ),
+        slots=("hobby", "pet", "sport", "city", "vehicle", "family"),
+    ),
+    Topic(
+        name="evening",
+        requests=(
+            "how should I unwind after today?",
+            "what helps me relax this evening?",
+            "how do I switch off tonight?",
+            "can you suggest a calm evening?",
+            "what could I do before bed?",
+            "any way to wind down later?",
+        ),
+        advice=(
+            "a hot bath",
+            "a good thick novel",
+            "an old black-and-white film",
+            "an early night",
+            "a quiet podcast",
+            "a candlelit hour",
+        ),
+        slots=("occupation", "hobby", "instrument", "drink", "pet", "pet_name", "home"),
+    ),
+    Topic(
+        name="gift",
+        requests=(
+            "what should I ask for as a present?",
+            "which present could I wish for?",
+            "what gift would suit me best?",
+            "can you help with my wish list?",
+            "people ask what gift I want?",
+            "how should I treat myself this month?",
+        ),
+        advice=(
+            "a handmade voucher",
+            "a framed photograph",
+            "a subscription box",
+            "an engraved keepsake",
+            "a signed first edition",
+            "a gift basket",
+        ),
+        slots=("family", "hobby", "drink", "pet_name", "age", "studies", "instrument"),
+    ),
+    Topic(
+        name="trip",
+        requests=(
+            "where should I go for a holiday?",
+            "can you suggest a short trip?",
+            "what would be a good getaway?",
+            "which holiday should I book now?",
+            "I need a break, where to?",
+            "any ideas for my next trip?",
+        ),
+        advice=(
+            "a week by the sea",
+            "a night in the mountains",
+            "a guided city break",
+            "a stay at a spa hotel",
+            "an island getaway",
+            "a scenic road trip",
+        ),
+        slots=("vehicle", "city", "pet", "family", "sport", "plan", "diet"),
+    ),
+    Topic(
+        name="health",
+        requests=(
+            "how can I sleep better at night?",
+            "what would give me more energy?",
+            "how do I get healthier this year?",
+            "can you suggest one healthy habit?",
+            "I feel tired, what would help?",
+            "what should I change for my health?",
+        ),
+        advice=(
+            "a regular bedtime",
+            "a daily stretching routine",
+            "a check-up with the doctor",
+            "a ten-minute nap",
+            "a proper breakfast",
+            "a screen-free hour",
+        ),
+        slots=("age", "diet", "sport", "occupation", "drink", "vehicle"),
+    ),
+    Topic(
+        name="budget",
+        requests=(
+            "how can I save some money?",
+            "where does all my money go?",
+            "can you help with my budget?",
+            "how do I spend less this month?",
+            "what would cut my bills down?",
+            "how should I plan my spending?",
+        ),
+        advice=(
+            "a monthly savings plan",
+            "a cheaper phone contract",
+            "a separate rainy-day account",
+            "a list of fixed costs",
+            "a no-spend week",
+            "a review of your insurance",
+        ),
+        slots=("home", "vehicle", "occupation", "plan", "studies", "pet"),
+    ),
+    Topic(
+        name="learning",
+        requests=(
+            "what should I learn next?",
+            "which new skill is worth learning?",
+            "can you suggest a course for me?",
+            "how do I learn something new?",
+            "I want to learn, any ideas?",
+            "what could I teach myself now?",
+        ),
+        advice=(
+            "an evening class",
+            "a foreign language",
+            "an online course",
+            "a weekly study group",
+            "a series of short lectures",
+            "a beginner's handbook",
+        ),
+        slots=("studies", "occupation", "instrument", "age", "hobby", "plan"),
+    ),
+    Topic(
+        name="tidying",
+        requests=(
+            "how do I get my mess sorted?",
+            "where do I start with tidying up?",
+            "can you help me clear the clutter?",
+            "how should I tidy up my things?",
+            "my place is chaos, any ideas?",
+            "what would keep my place tidy?",
+        ),
+        advice=(
+            "a row of labelled boxes",
+            "a shelf by the door",
+            "a donation pile",
+            "a ten-minute daily sweep",
+            "a drawer for odds and ends",
+            "a sturdy wardrobe",
+        ),
+        slots=("home", "pet", "pet_name", "hobby", "family", "instrument", "sport"),
+    ),
+    Topic(
+        name="celebration",
+        requests=(
+            "how should I celebrate this year?",
+            "can you help me plan a party?",
+            "what makes a party worth remembering?",
+            "any ideas for my big day?",
+            "how do I throw a good party?",
+            "what would be a nice way to celebrate?",
+        ),
+        advice=(
+            "a garden party",
+            "a surprise brunch",
+            "a themed costume night",
+            "a fireside toast",
+            "a potluck with everyone",
+            "a rented dance floor",
+        ),
+        slots=("plan", "family", "diet", "drink", "city", "home", "pet_name"),
+    ),
+)
