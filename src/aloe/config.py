@@ -75,7 +75,7 @@ class RolesConfig(Section):
 class PersonasConfig(Section):
     """Stage ``personas``: the pool and the pairs drawn from it (paper section 3.1)."""
 
-    seeds: str = Field("packaged", description="'packaged', 'world', or a directory with profiles.txt and personalities.txt")
+    seeds: str = Field("packaged", description="packaged, world, or a file or directory of your own (see docs)")
     population: str = Field("", description="a sentence that describes the people wanted")
     language: str = Field("en", description="language of the descriptions")
     n_profiles: int = Field(331, ge=2, description="target size of the profile pool, benchmark's included")
@@ -84,9 +84,13 @@ class PersonasConfig(Section):
     n_bench_profiles: int = Field(20, ge=1, description="profiles set apart for the benchmark")
     n_bench_personalities: int = Field(5, ge=1, description="personalities set apart for the benchmark")
     n_bench: int = Field(100, ge=1, description="benchmark personas")
-    embedder: str = Field("lexical", description="lexical, st:NAME_OR_PATH, openai:MODEL")
-    profile_threshold: float = Field(0.6, gt=0, le=1, description="highest cosine similarity to any member")
-    personality_threshold: float = Field(0.6, gt=0, le=1)
+    profile_words: int = Field(50, ge=3, description="length asked for; two fifths to two and a half times is accepted")
+    personality_words: int = Field(65, ge=3)
+    embedder: str = Field("lexical", description="lexical, world, st:NAME_OR_PATH, openai:MODEL")
+    profile_threshold: float | None = Field(
+        None, gt=0, le=1, description="highest cosine similarity to any member; none = the embedder's calibrated one"
+    )
+    personality_threshold: float | None = Field(None, gt=0, le=1)
     n_examples: int = Field(5, ge=1, description="pool members shown per call")
     n_new: int = Field(20, ge=1, description="descriptions asked for per call")
     wave: int = Field(4, ge=1, description="calls per wave; the pool grows between waves only")
@@ -139,6 +143,7 @@ class BaseConfig(Section):
     min_steps: int = Field(200, ge=1)
     max_steps: int = Field(3000, ge=1, description="stop here even if the gate was not passed")
     copy_gate: float = Field(0.95, ge=0, le=1, description="accuracy of copying stated facts that ends pre-training")
+    cooldown_steps: int = Field(100, ge=1, description="steps after the gate, learning rate falling to a tenth")
     checkpoint_seconds: float = Field(10.0, gt=0, description="seconds between resumable checkpoints")
 
 
