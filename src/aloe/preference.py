@@ -95,9 +95,9 @@ def sft_schema() -> Any:
     """Arrow schema of ``datasets/sft.parquet``."""
     import pyarrow as pa
 
-    text = pa.string()
+    text, messages = pa.string(), messages_schema()
     return pa.schema(
-        [("example_id", text), ("tree_id", text), ("persona_id", text), ("turn", pa.int32()), ("messages", messages_schema())]
+        [("example_id", text), ("tree_id", text), ("persona_id", text), ("turn", pa.int32()), ("messages", messages)]
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,7 +77,7 @@ def _record_calls(run: RunDir, stage: str, caller: Caller) -> None:
     manifest = run.manifest()
     calls = manifest.setdefault("calls", {}).setdefault(stage, {})
     for role, stats in caller.stats.items():
-        row = stats.as_dict()
+        row = asdict(stats)
         if row["n_calls"] or role not in calls:  # a replay does not wipe what the paid run counted
             calls[role] = row
     run.save_manifest(manifest)
@@ -154,7 +154,8 @@ def run_export(context: Context) -> dict[str, Any]:
     run = context.run
     source, out = run.stage_dir("trees"), run.stage_dir("datasets")
     labels = labels_by_tree(read_jsonl(source / "labels.jsonl", Label))
-    pairs, examples = [], []
+    pairs: list[dict[str, Any]] = []
+    examples: list[dict[str, Any]] = []
     for tree in read_jsonl(source / "trees.jsonl", ConversationTree):
         own = labels.get(tree.tree_id, [])
         pairs.extend(as_row(p) for p in tree_to_pairs(tree, own, context.config.trees.min_margin))

@@ -28,7 +28,7 @@ def _plain(text: str) -> str:
 def check_disclosures(
     claimed: Sequence[Disclosure], persona: Persona, state: PathState
 ) -> tuple[tuple[Disclosure, ...], int]:
-    """The claims that are new and evidenced, bound to the nodes of ``state``, and the number that were not evidenced."""
+    """The new and evidenced claims, bound to the nodes of ``state``, and the number without evidence."""
     about = _plain(persona.profile) + " | " + _plain(persona.personality)
     known = {_plain(d.item) for d in state.revealed}
     own = [(nid, m.content) for nid, m in zip(state.node_ids, state.messages, strict=True) if m.role == "user"]

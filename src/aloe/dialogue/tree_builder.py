@@ -147,9 +147,11 @@ class _Growth:
         try:
             text, reply = await next_user_message(caller, prompts, self.persona, state, state.node_id)
         except EndpointError as error:
-            return self._fail(state, "user", str(error))
+            self._fail(state, "user", str(error))
+            return None
         if text is None:
-            return self._fail(state, "user", f"unusable message, twice: {reply.text[:120]!r}")
+            self._fail(state, "user", f"unusable message, twice: {reply.text[:120]!r}")
+            return None
         parent = None if state.turn == 0 else state.node_id
         user_id = content_id(self.tree_id, state.node_id, "user", text)
         self.drafts.append(_Draft(user_id, parent, state.turn + 1, "user", text, reply.generation))
@@ -159,7 +161,8 @@ class _Growth:
             try:
                 new, dropped, was_read = await induce(caller, prompts, self.persona, state, user_id)
             except EndpointError as error:
-                return self._fail(state, "inducer", str(error))
+                self._fail(state, "inducer", str(error))
+                return None
             self.result.n_unevidenced += dropped
             self.result.n_unread += not was_read
             self.result.disclosures.extend(new)
@@ -213,7 +216,7 @@ class _Growth:
             else:
                 label = await compare(
                     self.builder.caller, self.builder.prompts, self.persona, state, (candidates[0], candidates[1]),
-                    tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope, labeler=plan.labeler,
+                    tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope, labeler=plan.labeler,  # noqa: E501
                 )  # fmt: skip
         except EndpointError as error:
             self._fail(state, "judge", str(error))

@@ -17,9 +17,7 @@ from aloe.types import Disclosure, ItemKind, Status, Verdict
 MAX_READ = 20_000  # characters of an answer that are looked at
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*•])\s+(.+?)\s*$", re.MULTILINE)
-_STAGE = re.compile(
-    r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I
-)
+_STAGE = re.compile(r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I)
 _LABEL = re.compile(r"^\s*(?:user|human|assistant|ai|me|you)\s*:\s*", re.IGNORECASE)
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
@@ -56,9 +54,7 @@ def parse_descriptions(raw: str) -> tuple[str, ...]:
     if isinstance(data, dict):
         data = next((v for v in data.values() if isinstance(v, list)), None)
     if isinstance(data, list):
-        texts = [
-            d if isinstance(d, str) else d.get("description", "") if isinstance(d, dict) else "" for d in data
-        ]
+        texts = [d if isinstance(d, str) else d.get("description", "") if isinstance(d, dict) else "" for d in data]
     else:
         texts = _NUMBERED.findall(_head(raw))
     found = tuple(" ".join(t.split()) for t in texts if t.strip())

@@ -77,9 +77,7 @@ class PromptSet:
             return {}
         folder = Path(directory)
         if not folder.is_dir():
-            raise ConfigError(
-                f"prompts_dir {folder} is not a directory", "create it or leave prompts_dir out"
-            )
+            raise ConfigError(f"prompts_dir {folder} is not a directory", "create it or leave prompts_dir out")
         own = {path.stem: path for path in sorted(folder.glob("*.jinja"))}
         for name, path in own.items():
             if name not in CONTRACT:
@@ -91,13 +89,9 @@ class PromptSet:
 
     def _load(self, name: str, text: str, where: str) -> None:
         try:
-            template = self._environment.from_string(
-                _MARK.sub(lambda m: f"{_MESSAGE}{m.group(1)}{_MESSAGE}", text)
-            )
+            template = self._environment.from_string(_MARK.sub(lambda m: f"{_MESSAGE}{m.group(1)}{_MESSAGE}", text))
         except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(
-                f"{where}, line {error.lineno}: {error.message}", "correct the template"
-            ) from error
+            raise ConfigError(f"{where}, line {error.lineno}: {error.message}", "correct the template") from error
         self._templates[name] = template
         self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         self.sources[name] = text
@@ -128,9 +122,7 @@ class PromptSet:
                 f"the role is given: {', '.join(CONTRACT[name][0]) or 'only the history'}",
             ) from error
 
-    def render(
-        self, name: str, history: Sequence[PromptMessage] = (), **values: Any
-    ) -> tuple[PromptMessage, ...]:
+    def render(self, name: str, history: Sequence[PromptMessage] = (), **values: Any) -> tuple[PromptMessage, ...]:
         """Messages of prompt ``name``. ``history`` goes in where the template says ``@@ history``."""
         pieces = self._templates[name].render(values).split(_MESSAGE)
         messages: list[PromptMessage] = []

@@ -17,8 +17,9 @@ SECTION_NAMES = (
     "persona", "profile", "personality", "conversation", "user", "assistant", "revealed", "fact", "trait",
     "reply", "examples", "example", "population", "task", "rubric",
 )  # fmt: skip
-_OPENS = re.compile(r"<(?=/?(?:%s)\b)" % "|".join(SECTION_NAMES), re.IGNORECASE)
-_ESCAPED = re.compile(r"&lt;(?=/?(?:%s)\b)" % "|".join(SECTION_NAMES), re.IGNORECASE)
+_NAMES = "|".join(SECTION_NAMES)
+_OPENS = re.compile(rf"(?:<|&((?:amp;)*)lt;)(?=/?(?:{_NAMES})\b)", re.IGNORECASE)
+_ESCAPED = re.compile(rf"&((?:amp;)*)lt;(?=/?(?:{_NAMES})\b)", re.IGNORECASE)
 _CONTROL = str.maketrans({chr(c): " " for c in (*range(9), 11, 12, *range(14, 32))})
 
 
@@ -26,11 +27,16 @@ def escape(text: str) -> str:
     """Make ``text`` safe inside a section. Control characters (they delimit slots) become spaces."""
     if not text.isprintable():
         text = text.translate(_CONTROL)
-    return _OPENS.sub("&lt;", text) if "<" in text else text
+    if "<" not in text and "lt;" not in text:
+        return text
+    return _OPENS.sub(lambda m: "&lt;" if m.group(1) is None else f"&amp;{m.group(1)}lt;", text)
 
 
 def unescape(text: str) -> str:
-    return _ESCAPED.sub("<", text) if "&lt;" in text else text
+    """The exact inverse of ``escape`` (but for control characters)."""
+    if "lt;" not in text:
+        return text
+    return _ESCAPED.sub(lambda m: f"&{m.group(1)[4:]}lt;" if m.group(1) else "<", text)
 
 
 class Slots(NamedTuple):

@@ -1,0 +1,112 @@
+"""Tagged sections: nothing put into one can end it, and reading gives back what was put in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aloe.errors import ConfigError
+from aloe.prompts import PromptSet
+from aloe.prompts.render import CONTRACT, packaged_source
+from aloe.prompts.sections import (
+    SECTION_NAMES,
+    conversation_slots,
+    escape,
+    persona_slots,
+    read_attribute,
+    read_conversation,
+    read_section,
+    revealed_slots,
+    unescape,
+)
+from aloe.types import Message
+from prompts.write_goldens import rendered_text
+
+PROMPTS = PromptSet()
+TAGS = st.sampled_from([f"<{s}{n}{e}" for n in SECTION_NAMES for s in ("", "/") for e in (">", " x=1>", "")])
+HOSTILE = st.lists(
+    st.one_of(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12), TAGS, st.sampled_from(
+        ["&lt;user", "&amp;lt;/persona>", "{{ 7*7 }}", "@@ system", "\n@@ user\n", "<script>", "\n"])),
+    max_size=8,
+).map("".join)  # fmt: skip
+
+
+@given(HOSTILE)
+def test_escape_has_an_exact_inverse(text: str) -> None:
+    assert unescape(escape(text)) == text
+
+
+@given(st.lists(HOSTILE.filter(lambda t: t.strip()), min_size=1, max_size=6), HOSTILE, HOSTILE)
+def test_a_conversation_is_read_back_whatever_it_says(texts: list[str], profile: str, reply: str) -> None:
+    messages = [Message(role="user" if i % 2 == 0 else "assistant", content=t) for i, t in enumerate(texts)]
+    rendered = PROMPTS.render(
+        "judge_score",
+        persona=persona_slots(profile, "x"),
+        conversation=conversation_slots(messages),
+        reply=reply,
+        scope="revealed",
+    )
+    assert [m.role for m in rendered] == ["system", "user"]
+    assert read_conversation(rendered[1].content) == tuple(messages)
+    assert read_section(rendered[0].content, "profile") == profile
+    assert (read_section(rendered[1].content, "reply", 'id="only"') or "").strip("\n") == reply.strip("\n")
+    assert read_attribute(rendered[0].content, "rubric", "scope") == "revealed"
+
+
+def test_history_goes_in_as_messages_and_notes_come_last() -> None:
+    from aloe.protocols import PromptMessage
+
+    history = (PromptMessage("user", ("hi",)), PromptMessage("assistant", ("hello",)))
+    rendered = PROMPTS.render("tailored", history=history, last="and now?", revealed=revealed_slots([]))
+    assert [m.role for m in rendered] == ["system", "user", "assistant", "user"]
+    assert rendered[1] is history[0]
+    assert rendered[3].content.startswith("and now?") and "nothing yet" in rendered[3].content
+
+
+def test_storage_of_a_growing_conversation_is_linear() -> None:
+    """Parts repeat from turn to turn, so that the journal stores each only once."""
+    seen: set[str] = set()
+    new_parts = []
+    messages: list[Message] = []
+    for turn in range(20):
+        messages += [Message(role="user", content=f"u{turn}"), Message(role="assistant", content=f"a{turn}")]
+        rendered = PROMPTS.render("inducer", persona=persona_slots("p", "q"), conversation=conversation_slots(messages))
+        parts = {part for m in rendered for part in m.parts}
+        new_parts.append(len(parts - seen))
+        seen |= parts
+    assert max(new_parts[1:]) == 2
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT))
+def test_prompts_match_their_goldens(name: str) -> None:
+    """A changed prompt changes what models are asked: it must be on purpose."""
+    text = rendered_text(PROMPTS, name)
+    golden = Path(__file__).parent / "golden" / f"{name}.txt"
+    assert golden.is_file(), f"no golden for {name}; write it with: python tests/prompts/write_goldens.py"
+    assert text == golden.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("judge_compare", ("<persona>", "<person>"), "lacks the section <persona>"),
+        ("inducer", ("{{ conversation }}", "{{ convers }}"), "'convers' is undefined"),
+        ("inducer", ("{{ conversation }}", "nothing"), "never uses {{ conversation }}"),
+        ("user", ("@@ history", ""), "has no '@@ history' line"),
+        ("tailored", ("{{ last }}", "{{ last"), "line"),
+    ],
+)
+def test_an_unusable_prompt_file_is_refused_when_loaded(tmp_path, name, change, says) -> None:
+    (tmp_path / f"{name}.jinja").write_text(packaged_source(name).replace(*change))
+    with pytest.raises(ConfigError, match=says) as caught:
+        PromptSet(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_file_that_is_no_prompt_is_refused(tmp_path) -> None:
+    (tmp_path / "judge_scor.jinja").write_text("x")
+    with pytest.raises(ConfigError, match="did you mean 'judge_score'"):
+        PromptSet(tmp_path)

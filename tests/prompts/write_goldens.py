@@ -1,0 +1,41 @@
+"""Write the golden files of the prompts anew: ``python tests/prompts/write_goldens.py``; say why in the commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aloe.prompts import PromptSet
+from aloe.prompts.render import CONTRACT
+from aloe.prompts.sections import conversation_slots, example_slots, persona_slots, revealed_slots
+from aloe.protocols import PromptMessage
+from aloe.types import Message
+
+
+def rendered_text(prompts: PromptSet, name: str) -> str:
+    """Prompt ``name`` with fixed values, as the golden files hold it."""
+    values = {
+        "examples": example_slots(["One.", "Two."]),
+        "kind": "profile",
+        "n": 20,
+        "words": 50,
+        "population": "",
+        "persona": persona_slots("A profile.", "A personality."),
+        "last": "Last words.",
+        "conversation": conversation_slots([Message(role="user", content="Hello.")]),
+        "revealed": revealed_slots([]),
+        "first": "One.",
+        "second": "Two.",
+        "reply": "Only.",
+        "scope": "revealed",
+    }
+    own = {k: v for k, v in values.items() if k in CONTRACT[name][0]}
+    messages = prompts.render(name, history=(PromptMessage("user", ("[history]",)),), **own)
+    return "\n".join(f"--- {m.role}\n{m.content}" for m in messages) + "\n"
+
+
+if __name__ == "__main__":
+    folder = Path(__file__).parent / "golden"
+    folder.mkdir(exist_ok=True)
+    prompts = PromptSet()
+    for name in CONTRACT:
+        (folder / f"{name}.txt").write_text(rendered_text(prompts, name), "utf-8")

@@ -1,0 +1,84 @@
+"""One config: recipes, overrides, a resolved copy that loads back, and one-line errors."""
+
+from __future__ import annotations
+
+import pickle
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aloe.config import (
+    Config,
+    RolesConfig,
+    digest,
+    dump_toml,
+    fields,
+    load_config,
+    parse_overrides,
+    recipe_names,
+    validate,
+)
+from aloe.errors import BudgetExceeded, ConfigError, EndpointError
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_packaged_recipe_loads_and_round_trips(name: str) -> None:
+    config = load_config(name)
+    assert validate(tomllib.loads(dump_toml(config)), "copy") == config
+
+
+def test_overrides_win_over_the_recipe() -> None:
+    config = load_config("demo", parse_overrides(["--trees.n-turns", "5", "--seed=7", "--roles.user", "openai:x"]))
+    assert (config.trees.n_turns, config.seed, config.roles.user[0].uri) == (5, 7, "openai:x")
+    assert config.personas == load_config("demo").personas
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--trees.turns", "5"], "unknown key 'trees.turns' \\(did you mean 'n_turns'\\?\\)"),
+        (["--n_replicates", "4"], "unknown key 'n_replicates' \\(did you mean 'trees.replicates'\\?\\)"),
+        (["--trees.n_turns", "many"], "trees.n_turns = 'many': input should be a valid integer"),
+        (["--trees.policy", "sometimes"], "trees.policy = 'sometimes'"),
+        (["--trees.n_turns"], "option --trees.n_turns has no value"),
+        (["five"], "unexpected argument 'five'"),
+        (["--trees", "5", "--trees.n_turns", "3"], "clashes with an earlier one"),
+    ],
+)
+def test_bad_options_are_one_clear_line(arguments: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_config("demo", parse_overrides(arguments))
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'demo'"):
+        load_config("demos")
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config("nowhere/recipe.toml")
+
+
+def test_every_option_is_described_or_says_it_by_its_name() -> None:
+    undescribed = {name.rpartition(".")[2] for name, info in fields(Config) if not info.description}
+    assert undescribed <= SELF_EXPLAINING | set(RolesConfig.model_fields)
+
+
+SELF_EXPLAINING = {
+    "n_turns", "gradient_checkpointing", "n_layers", "n_heads", "d_ffn", "learning_rate", "min_steps", "max_steps",
+    "warmup_steps", "schedule", "epochs", "personality_threshold", "max_waves", "saturation_window", "temperature",
+    "beta", "models", "personality_words",
+}  # fmt: skip
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(-(2**53), 2**53), max_size=6))
+def test_digest_does_not_depend_on_order(table: dict[str, int]) -> None:
+    assert digest(table) == digest(dict(reversed(table.items())))
+
+
+def test_errors_survive_pickling() -> None:
+    error = EndpointError("it failed", "try again", status=503, retryable=True, retry_after=2.0)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.status, copy.retryable, copy.retry_after) == ("it failed; try again", 503, True, 2.0)
+    assert str(pickle.loads(pickle.dumps(BudgetExceeded("over", "raise it")))) == "over; raise it"
