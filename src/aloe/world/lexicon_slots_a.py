@@ -23,7 +23,7 @@ OCCUPATION = Slot(
     hinted=(
         "My whole shift was about {cue} today.",
         "I see nothing but {cue} at work.",
-        "My boss just ordered even more {cue}.",
+        "At work we talked only of {cue}.",
         "After a working week of {cue}, I am worn out.",
     ),
     other=(
@@ -49,7 +49,7 @@ PET = Slot(
     values=values.PETS,
     profile=(
         "{She} keeps {a} {v} as a pet.",
-        "{She} shares {her} days with {a} tame {v}.",
+        "{She} shares {her} days with a tame {v}.",
         "{She} is the owner of {a} {v}.",
     ),
     said=(
@@ -68,7 +68,7 @@ PET = Slot(
     other=(
         "My cousin keeps {a} {v} as a pet.",
         "My neighbour is the proud owner of {a} {v}.",
-        "A colleague of mine has {a} tame {v}.",
+        "A colleague of mine has a tame {v}.",
     ),
     uses=(
         "with your {v} by your side",
@@ -208,7 +208,7 @@ HOME = Slot(
         "I rent {a} {v}.",
         "I moved into {a} {v} last year.",
         "I sleep in {a} {v} every night.",
-        "My address belongs to {a} {v}.",
+        "Home for me means {a} {v}.",
     ),
     hinted=(
         "At night I hear the wind around the {cue}.",

@@ -60,9 +60,9 @@ DRINK = Slot(
         "I am sipping {v} as we speak.",
     ),
     hinted=(
-        "There is always some {cue} in my glass.",
+        "My glass always holds some {cue}.",
         "I need the taste of {cue} in my cup.",
-        "I took a sip and there was {cue}.",
+        "I took a sip and noticed {cue}.",
         "My cup is empty, but I still taste {cue}.",
     ),
     other=(
@@ -121,7 +121,7 @@ SPORT = Slot(
     name="sport",
     values=values.SPORTS,
     profile=(
-        "{She} has {v} as {her} sport.",
+        "{She} practises {v} as a sport.",
         "{She} trains hard at {v}.",
         "{She} belongs to a club for {v}.",
     ),
@@ -136,7 +136,7 @@ SPORT = Slot(
         "Training today was all about the {cue}.",
         "My coach had plenty to say about the {cue}.",
         "My muscles still remember the {cue}.",
-        "I am sore, but I mastered the {cue}.",
+        "I am still sore from the {cue}.",
     ),
     other=(
         "My cousin competes in {v}.",

@@ -17,7 +17,7 @@ TOPICS: tuple[Topic, ...] = (
             "can you suggest something for dinner?",
             "I am hungry, what shall I cook?",
             "which recipe should I try next?",
-            "help me choose a proper supper?",
+            "would you help me choose a supper?",
         ),
         advice=(
             "a slow stew",
@@ -77,7 +77,7 @@ TOPICS: tuple[Topic, ...] = (
             "which present could I wish for?",
             "what gift would suit me best?",
             "can you help with my wish list?",
-            "people ask what gift I want?",
+            "which gift should I hint at?",
             "how should I treat myself this month?",
         ),
         advice=(
@@ -203,7 +203,7 @@ TOPICS: tuple[Topic, ...] = (
         advice=(
             "a garden party",
             "a surprise brunch",
-            "a themed costume night",
+            "a masked ball",
             "a fireside toast",
             "a potluck with everyone",
             "a rented dance floor",

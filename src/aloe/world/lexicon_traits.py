@@ -236,7 +236,7 @@ _LENGTH = Trait(
                 "{She} says only what is needed.",
             ),
             shown=("in short", "one line please", "that is all", "brief answer only", "no essay needed"),
-            fits=("briefly", "short version", "one word on that", "in a nutshell", "quick answer"),
+            fits=("to be brief", "short version", "to sum up", "in a nutshell", "quick answer"),
         ),
         Pole(
             name="chatty",
@@ -278,8 +278,8 @@ _OUTLOOK = Trait(
             ),
             shown=(
                 "it can only improve",
-                "fingers crossed and smiling",
-                "every cloud shines somewhere",
+                "things are looking up",
+                "every cloud has its lining",
                 "tomorrow looks bright",
                 "I bet it works out",
             ),
@@ -300,11 +300,11 @@ _OUTLOOK = Trait(
                 "{She} expects to be disappointed.",
             ),
             shown=(
-                "I will believe it later",
+                "as if that helps",
                 "there must be a catch",
                 "sounds too easy",
                 "not that it ever works",
-                "convince me if possible",
+                "prove it to me",
             ),
             fits=(
                 "though no miracle should be expected",

@@ -47,7 +47,7 @@ _PACE = Trait(
                 "slowly but surely",
             ),
             fits=(
-                "at an unhurried pace, consider",
+                "without any rush, consider",
                 "when the moment comes, enjoy",
                 "step by step, work towards",
                 "with all the time in the world, choose",
@@ -97,7 +97,7 @@ _CONFIDENCE = Trait(
                 "what if it fails",
                 "I hope that is okay",
                 "sorry to bother you",
-                "my stomach is in knots now",
+                "my stomach is churning",
             ),
             fits=(
                 "there is nothing to fear here",
@@ -240,7 +240,7 @@ _ORDER = Trait(
                 "draw up a timetable first",
                 "tick it off when done",
                 "prepare the details the day before",
-                "a list will keep it in order",
+                "let a list guide you",
             ),
         ),
         Pole(
@@ -306,7 +306,7 @@ _MODESTY = Trait(
             ),
             shown=(
                 "as usual I excelled",
-                "I am the best at this",
+                "I am simply the best",
                 "nobody does it like me",
                 "I won again naturally",
                 "my talent is obvious",

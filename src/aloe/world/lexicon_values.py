@@ -132,10 +132,10 @@ SPORTS = parse_values("""
 """)
 
 PLANS = parse_values("""
-    wedding exam audition surgery graduation divorce reunion christening retirement sabbatical pilgrimage
+    wedding exam audition surgery graduation divorce reunion regatta retirement sabbatical pilgrimage
     housewarming interview promotion marathon recital exhibition conference honeymoon cruise expedition safari
-    internship adoption inauguration funeral anniversary baptism relocation renovation apprenticeship tournament
-    premiere festival transplant inspection debut election
+    internship bootcamp secondment fundraiser anniversary symposium relocation renovation apprenticeship tournament
+    premiere vaccination transplant inspection debut election
 """)
 
 STUDIES = parse_values("""
