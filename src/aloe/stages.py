@@ -90,7 +90,7 @@ def _tokens(caller: Caller) -> str:
 
 def run_personas(context: Context) -> dict[str, Any]:
     """Grow the pool, split it, pair it."""
-    from aloe.personas.growth import run_personas as grow
+    from aloe.personas.stage import run_personas as grow
 
     out = context.run.stage_dir("personas")
     return _with_caller(

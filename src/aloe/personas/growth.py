@@ -1,0 +1,213 @@
+"""The pool grows by asking a writer for more of the same (paper section 3.1).
+
+In waves: every call of a wave shows a few members, sampled from the pool as it stood when the wave began, and asks
+for new descriptions. Candidates are judged in the order (call, position), never in the order of arrival, so the
+same seed gives the same pool at any concurrency, and a resumed run replays the journal into the same pool.
+Every candidate becomes a record: a member, or a rejection with its reason, nearest member and similarity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aloe.config import Config, PersonasConfig
+from aloe.errors import BudgetExceeded, EndpointError
+from aloe.models.caller import Caller, Reply
+from aloe.personas.checks import Kind, tidy
+from aloe.personas.language import language_name
+from aloe.personas.pool import Pool, open_pool
+from aloe.prompts.parsers import parse_descriptions
+from aloe.prompts.render import PromptSet
+from aloe.prompts.sections import example_slots
+from aloe.protocols import Embedder
+from aloe.seeding import derive_rng
+from aloe.types import PoolEntry
+
+Progress = Callable[[int, int, str], None]  # members so far, target, a note
+StopReason = Literal["target", "saturated", "budget", "max_waves"]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What one wave brought."""
+
+    index: int
+    n_calls: int
+    n_failed: int  # calls without a usable answer
+    n_candidates: int
+    n_accepted: int
+    reasons: dict[str, int]  # rejections by the part of their reason before the colon
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResult:
+    """A grown pool of one kind, in order of arrival."""
+
+    members: tuple[PoolEntry, ...]
+    rejected: tuple[PoolEntry, ...]
+    waves: tuple[Wave, ...]
+    stop_reason: StopReason
+    failures: tuple[str, ...] = ()
+
+
+async def grow_pool(
+    caller: Caller,
+    prompts: PromptSet,
+    config: Config,
+    embedder: Embedder,
+    kind: Kind,
+    seeds: Sequence[str],
+    target: int,
+    progress: Progress | None = None,
+    *,
+    examples: Sequence[str] = (),
+    source: str = "seeds",
+) -> PoolResult:
+    """Grow a pool from ``seeds`` to ``target`` members, or to saturation, the last wave or the budget.
+
+    Args:
+        seeds: descriptions that enter first (near-duplicates among them are rejected like any other).
+        examples: shown while the pool has fewer members than a call shows; they show the form and do not enter.
+        source: where the seeds come from, for their provenance.
+
+    Raises:
+        EndpointError: a whole wave of calls failed.
+    """
+    options = config.personas
+    pool = open_pool(options, embedder, kind)
+    tidied = [t for t in map(tidy, seeds) if t]
+    if tidied:
+        vectors = await asyncio.to_thread(embedder.embed, tidied)
+        pool.judge(tidied, vectors, provenance={"source": source}, trusted=True, target=target)
+    waves: list[Wave] = []
+    failures: list[str] = []
+    stop: StopReason | None = None
+    while stop is None:
+        if progress:
+            progress(len(pool.members), target, kind)
+        stop = _reason_to_stop(options, len(pool.members), target, waves)
+        if stop is None:
+            try:
+                waves.append(await _run_wave(caller, prompts, config, pool, target, len(waves) + 1, examples, failures))
+            except BudgetExceeded:
+                stop = "budget"
+    return PoolResult(tuple(pool.members), tuple(pool.rejected), tuple(waves), stop, tuple(failures))
+
+
+def _reason_to_stop(options: PersonasConfig, n_members: int, target: int, waves: list[Wave]) -> StopReason | None:
+    if n_members >= target:
+        return "target"
+    window = waves[-options.saturation_window :]
+    n_candidates = sum(w.n_candidates for w in window)
+    rate = sum(w.n_accepted for w in window) / n_candidates if n_candidates else 0.0
+    if len(window) == options.saturation_window and rate < options.min_acceptance:
+        return "saturated"
+    return "max_waves" if len(waves) >= options.max_waves else None
+
+
+async def _run_wave(
+    caller: Caller,
+    prompts: PromptSet,
+    config: Config,
+    pool: Pool,
+    target: int,
+    index: int,
+    examples: Sequence[str],
+    failures: list[str],
+) -> Wave:
+    options = config.personas
+    shown = [_pick_examples(config.seed, pool, options.n_examples, examples, index, c) for c in range(options.wave)]
+    words = options.profile_words if pool.kind == "profile" else options.personality_words
+    population = describe_population(options)
+
+    async def ask(call: int) -> tuple[tuple[str, ...] | None, Reply]:
+        messages = prompts.render(
+            "writer",
+            examples=example_slots(text for _, text in shown[call]),
+            kind=pool.kind,
+            n=options.n_new,
+            words=words,
+            population=population,
+        )
+        path = f"personas/{pool.kind}/{index}/{call}"
+        return await caller.ask("writer", path, "writer", messages, parse_descriptions)
+
+    answers = await asyncio.gather(*(ask(c) for c in range(options.wave)), return_exceptions=True)
+    n_failed = _count_failures(answers, index, pool.kind, failures)
+    texts: list[str] = []
+    origins: list[tuple[int, Reply]] = []
+    for call, answer in enumerate(answers):
+        if isinstance(answer, BaseException) or answer[0] is None:
+            continue
+        fresh = [t for t in map(tidy, answer[0]) if t]
+        texts.extend(fresh)
+        origins.extend((call, answer[1]) for _ in fresh)
+    vectors = await asyncio.to_thread(pool.embedder.embed, texts) if texts else None
+    n_before, n_rejected = len(pool.members), len(pool.rejected)
+    for i, text in enumerate(texts):
+        assert vectors is not None
+        call, reply = origins[i]
+        generation = reply.generation
+        pool.judge(
+            [text],
+            vectors[i : i + 1],
+            target=target,
+            round_index=index,
+            example_ids=tuple(e for e, _ in shown[call] if e),
+            provenance={
+                "source": "writer",
+                "call": call,
+                "model": generation.model,
+                "prompt_hash": generation.prompt_hash,
+                "call_key": generation.call_key,
+            },
+        )
+    reasons = Counter(r.reason.partition(":")[0] for r in pool.rejected[n_rejected:])
+    n_accepted = len(pool.members) - n_before
+    return Wave(index, options.wave, n_failed, len(texts), n_accepted, dict(sorted(reasons.items())))
+
+
+def _count_failures(answers: Sequence[Any], index: int, kind: str, failures: list[str]) -> int:
+    """Note failed calls; a wave that failed as a whole (or anything that is no endpoint's fault) is raised."""
+    n_failed = 0
+    last: EndpointError | None = None
+    for error in answers:
+        if isinstance(error, BaseException) and not isinstance(error, EndpointError):
+            raise error
+    for call, answer in enumerate(answers):
+        if isinstance(answer, EndpointError):
+            last = answer
+            n_failed += 1
+            failures.append(f"{kind} wave {index} call {call}: {answer.message}")
+        elif answer[0] is None:
+            n_failed += 1
+            failures.append(f"{kind} wave {index} call {call}: no descriptions in the answer")
+    if last is not None and n_failed == len(answers):
+        raise last
+    if n_failed:
+        logger.warning("%d of %d writer calls failed in wave %d (%s)", n_failed, len(answers), index, kind)
+    return n_failed
+
+
+def _pick_examples(
+    seed: int, pool: Pool, n: int, examples: Sequence[str], wave: int, call: int
+) -> list[tuple[str, str]]:
+    """(entry id, text) of the examples of one call; the id is empty for those that are no members."""
+    members = [(m.entry_id, m.text) for m in pool.members]
+    choice = members if len(members) >= n or not examples else members + [("", t) for t in examples]
+    rng = derive_rng(seed, "personas", pool.kind, wave, call)
+    return [choice[int(i)] for i in rng.permutation(len(choice))[:n]]
+
+
+def describe_population(options: PersonasConfig) -> str:
+    """What the writer is told about the people wanted: the population, and the language unless it is English."""
+    if options.language.lower().startswith("en"):
+        return options.population
+    asked = f"Write every description in {language_name(options.language)}."
+    return f"{options.population.rstrip('.')}. {asked}" if options.population else asked

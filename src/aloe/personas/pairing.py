@@ -1,0 +1,188 @@
+"""Profiles x personalities: persons. Splits, draws without repeats, pronouns in agreement (paper section 3.1).
+
+No profile and no personality of a benchmark persona is seen in training; single facts and traits may be. The
+benchmark's share is chosen to mirror the whole pool, and every profile and personality is used about equally often.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloe.config import Config
+from aloe.errors import DataError
+from aloe.models.embedding import LexicalEmbedder
+from aloe.personas.pronouns import find_pronoun, set_pronoun
+from aloe.protocols import Embedder
+from aloe.seeding import derive_rng
+from aloe.types import Persona, PoolEntry
+
+Split = Literal["train", "bench"]
+
+# A profile that tells one of these by the way rules out a personality that tells its opposite.
+_OPPOSITES = (
+    ("energetic", "lethargic|lazy|sluggish"),
+    ("outgoing|sociable|extroverted", "withdrawn|reclusive|introverted|shy"),
+    ("introverted|shy", "outgoing|sociable|extroverted"),
+    ("calm|laid-back|easygoing", "hot-tempered|quick-tempered|anxious"),
+    ("organised|organized|tidy", "disorganised|disorganized|chaotic|messy"),
+    ("cheerful|optimistic", "pessimistic|gloomy|grumpy"),
+    ("patient", "impatient"),
+    ("talkative", "taciturn|terse"),
+    ("spontaneous", "cautious"),
+    ("humble|modest", "arrogant|boastful|vain"),
+)
+
+
+def make_entry_id(kind: str, text: str) -> str:
+    """Id of a description: a hash of its kind and text, 16 hex digits."""
+    return hashlib.blake2b(f"{kind}\x1f{text}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def make_persona(profile: PoolEntry, personality: PoolEntry, split: Split = "train") -> Persona:
+    """One person; the personality's pronouns follow the profile's."""
+    pronoun = find_pronoun(profile.text)
+    manner = set_pronoun(personality.text, pronoun) if pronoun else personality.text
+    return Persona(
+        persona_id=make_entry_id("persona", f"{profile.text}\x1f{manner}"),
+        profile=profile.text,
+        personality=manner,
+        profile_id=profile.entry_id,
+        personality_id=personality.entry_id,
+        split=split,
+    )
+
+
+def find_conflict(profile: str, personality: str) -> str:
+    """Why the two cannot be one person, in words, or ''. Odd combinations are people too: only contradictions count."""
+    for said, opposite in _OPPOSITES:
+        one = re.search(rf"\b(?:{said})\b", profile, re.IGNORECASE)
+        other = re.search(rf"\b(?:{opposite})\b", personality, re.IGNORECASE) if one else None
+        if one and other:
+            return f"profile says '{one.group(0)}', personality '{other.group(0)}'"
+    return ""
+
+
+def draw_pairs(n_profiles: int, n_personalities: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """All pairs (profile, personality) once, in an order in which every prefix uses both sides evenly."""
+    rows, columns = rng.permutation(n_profiles), rng.permutation(n_personalities)
+    period = n_personalities // gcd(n_profiles, n_personalities)
+    for turn in range(n_personalities):
+        shift = turn * n_profiles + turn // period
+        for place in range(n_profiles):
+            yield int(rows[place]), int(columns[(place + shift) % n_personalities])
+
+
+def choose_spread(vectors: NDArray[np.float32], n: int, rng: np.random.Generator) -> list[int]:
+    """``n`` rows whose mean stays as close as can be to the mean of all (greedy), in order of the rows.
+
+    A random handful of personalities may well be all blunt; these are as mixed as the pool.
+    """
+    centre = vectors.mean(axis=0)
+    order = rng.permutation(len(vectors))
+    total = np.zeros_like(centre)
+    left = np.ones(len(vectors), dtype=bool)
+    chosen: list[int] = []
+    squares = (vectors * vectors).sum(axis=1)
+    for size in range(1, min(n, len(vectors)) + 1):
+        # |total + v - size * centre|^2 without the part that is the same for every v
+        distance = squares + 2.0 * (vectors @ (total - size * centre))
+        distance[~left] = np.inf
+        best = int(order[np.argmin(np.round(distance[order], 5))])
+        chosen.append(best)
+        left[best] = False
+        total += vectors[best]
+    return sorted(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    train: list[PoolEntry]
+    bench: list[PoolEntry]
+
+
+def _split(members: Sequence[PoolEntry], n_bench: int, seed: int, embedder: Embedder) -> _Sides:
+    kind = members[0].kind
+    # A pool that stayed short of its target gives up a share, never its whole.
+    n_bench = min(n_bench, max(1, len(members) // 2))
+    if len(members) < 2:
+        raise DataError(
+            f"the pool holds {len(members)} {kind} entry, at least 2 are needed (training and benchmark share none)",
+            "raise the pool's target or its threshold",
+        )
+    vectors = embedder.embed([m.text for m in members])
+    chosen = set(choose_spread(vectors, n_bench, derive_rng(seed, "personas", "split", kind)))
+    return _Sides(
+        [m for i, m in enumerate(members) if i not in chosen], [m for i, m in enumerate(members) if i in chosen]
+    )
+
+
+def pair_up(
+    profiles: Sequence[PoolEntry], personalities: Sequence[PoolEntry], n: int, split: Split, seed: int
+) -> list[Persona]:
+    """Up to ``n`` distinct persons, profiles and personalities used evenly, contradictions left out."""
+    if not profiles or not personalities:
+        return []
+    personas: list[Persona] = []
+    seen: set[str] = set()
+    rng = derive_rng(seed, "personas", "pairs", split)
+    for i, j in draw_pairs(len(profiles), len(personalities), rng):
+        if len(personas) == n:
+            break
+        if find_conflict(profiles[i].text, personalities[j].text):
+            continue
+        persona = make_persona(profiles[i], personalities[j], split)
+        if persona.persona_id not in seen:
+            seen.add(persona.persona_id)
+            personas.append(persona)
+    return personas
+
+
+def make_personas(
+    members: Sequence[PoolEntry], config: Config, seed: int, embedder: Embedder | None = None, bench: bool = True
+) -> list[Persona]:
+    """Training personas, then (unless ``bench`` is False) benchmark personas, in drawing order.
+
+    Any prefix of either part uses profiles and personalities evenly. Where the pool allows fewer pairs than the
+    config asks for, there are fewer.
+
+    Raises:
+        DataError: fewer than two profiles or two personalities.
+    """
+    wanted = config.personas
+    by_kind = {kind: [m for m in members if m.kind == kind] for kind in ("profile", "personality")}
+    for kind, entries in by_kind.items():
+        if not entries:
+            raise DataError(f"there is no {kind} in the pool", "check the writer's answers in personas/rejected.jsonl")
+    if not bench:
+        return pair_up(by_kind["profile"], by_kind["personality"], wanted.n_personas, "train", seed)
+    maker = embedder or LexicalEmbedder()
+    profiles = _split(by_kind["profile"], wanted.n_bench_profiles, seed, maker)
+    personalities = _split(by_kind["personality"], wanted.n_bench_personalities, seed, maker)
+    return [
+        *pair_up(profiles.train, personalities.train, wanted.n_personas, "train", seed),
+        *pair_up(profiles.bench, personalities.bench, wanted.n_bench, "bench", seed),
+    ]
+
+
+def split_pairs(personas: Sequence[Persona], n_bench: int, seed: int) -> list[Persona]:
+    """Given pairs, split so that training and benchmark share no profile and no personality.
+
+    Rows that say ``bench`` are the benchmark; where none does, up to ``n_bench`` rows (at most a third) are drawn.
+    Training rows that share a side with a benchmark row are left out: the caller can count them.
+    """
+    bench = [p for p in personas if p.split == "bench"]
+    if not bench and n_bench:
+        order = derive_rng(seed, "personas", "split", "pairs").permutation(len(personas))
+        chosen = sorted(int(i) for i in order[: min(n_bench, len(personas) // 3)])
+        bench = [personas[i].model_copy(update={"split": "bench"}) for i in chosen]
+    taken = {p.profile_id for p in bench} | {p.personality_id for p in bench}
+    train = [p for p in personas if p.profile_id not in taken and p.personality_id not in taken]
+    return [*train, *bench]
