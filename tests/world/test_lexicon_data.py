@@ -182,6 +182,13 @@ def test_only_sentences_about_others_begin_with_somebody_else() -> None:
         assert not any(s.startswith(others) for s in (*slot.said, *slot.hinted)), slot.name
 
 
+@each_slot
+def test_users_speak_of_no_he_or_they(slot: Slot) -> None:
+    # readers take he, she and they for one person, so sentences may use one of them only
+    sentences = (*slot.said, *slot.hinted, *slot.other)
+    assert [s for s in sentences if {"he", "him", "his", "they", "them", "their"} & set(words(s))] == []
+
+
 # words ------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ OCCUPATION = Slot(
         "I am {a} {v} by trade.",
         "My job is being {a} {v}.",
         "I earn my money as {a} {v}.",
-        "They hired me as {a} {v}.",
+        "I was hired as {a} {v}.",
     ),
     hinted=(
         "My whole shift was about {cue} today.",
@@ -135,7 +135,7 @@ DIET = Slot(
     hinted=(
         "I never let {cue} near my plate.",
         "The waiter brought {cue}, so I stayed hungry.",
-        "They offered me {cue}, and I declined.",
+        "I was offered {cue} and declined.",
         "I cannot eat anything with {cue} in it.",
     ),
     other=(
@@ -286,7 +286,7 @@ FAMILY = Slot(
     hinted=(),
     other=(
         "My cousin lives together with her {v}.",
-        "My neighbour takes care of his {v}.",
+        "My neighbour takes care of her {v}.",
         "A colleague often talks about her {v}.",
     ),
     uses=(
