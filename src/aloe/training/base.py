@@ -1,0 +1,237 @@
+"""Stage ``base``: a tiny model, fluent and flat, trained from scratch on the curriculum.
+
+It can chat as a generic assistant does and knows how to copy a stated fact and to read a manner; it has never
+seen a reply that adapts. Training ends when held-out copying passes a gate, not after a number of steps; then
+the learning rate is let down. Every ten seconds or so the whole state is saved: a killed run continues.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from aloe.config import BaseConfig, digest
+from aloe.models.checkpoint import model_card, save_checkpoint
+from aloe.seeding import derive_seed
+from aloe.training.curriculum import Document, Stage, Writer
+from aloe.training.tiny import create_model
+from aloe.training.trl_run import Progress, write_metrics
+
+SHARES = (("notes", 0.34), ("diary", 0.26), ("manner", 0.2), ("dialogue", 0.2))  # of the documents of a step
+WARMUP = 40
+EVALUATE_EVERY = 20
+LEVEL_STEP = 0.25
+LEVEL_GATE = 0.85  # accuracy at a level that opens the next one
+STATE = "training.pt"
+SUMMARY = (
+    "A tiny Llama trained from scratch on the words of a simulated world: generic dialogues for fluency, plain "
+    "documents for copying stated facts and reading a manner. It has never seen an assistant that adapts to its "
+    "user; it is the starting point from which that is learned, and useful for nothing else."
+)
+
+
+@dataclass(slots=True)
+class State:
+    """Where training stands; with the weights and the optimiser, all that a resumed run needs."""
+
+    step: int = 0
+    level: float = 0.0
+    passed_at: int = 0  # the step at which the gate was passed, 0 = not yet
+    seconds: float = 0.0
+    n_tokens: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train_base(
+    config: BaseConfig,
+    writer: Writer,
+    tokenizer: Any,
+    out_dir: str | Path,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train the tiny model until it copies, and save it to ``out_dir`` in HF layout.
+
+    Returns copy accuracy, steps, tokens and seconds; ``metrics.jsonl`` holds the curves.
+    """
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    fingerprint = digest([config.model_dump(mode="json"), seed, sorted(tokenizer.get_vocab())])
+    model = create_model(config, tokenizer, derive_seed(seed, "base", "init"))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    state = _resume(out_dir, fingerprint, model, optimizer)
+    trial = Trial(writer, seed)
+    n_parameters = sum(p.numel() for p in model.parameters())
+    saved = clock = time.monotonic()
+    while not _is_done(config, state):
+        row = _step(config, state, model, optimizer, writer, seed)
+        if state.step % EVALUATE_EVERY == 0:
+            row |= _advance(config, state, model, trial)
+        state.history.append(row)
+        state.seconds += time.monotonic() - clock
+        clock = time.monotonic()
+        if progress is not None:
+            note = f"loss {row['loss']:.2f}, copy {_latest(state, 'copy_accuracy'):.0%}"
+            progress(state.step, None, "steps", note)
+        if clock - saved >= config.checkpoint_seconds:
+            _save(out_dir, fingerprint, model, optimizer, state)
+            saved = time.monotonic()
+    accuracy = trial.accuracy(model, "notes", 1.0)
+    summary = {
+        "copy_accuracy": accuracy,
+        "tip_accuracy": trial.accuracy(model, "diary", 1.0),
+        "passed_gate": bool(state.passed_at),
+        "n_steps": state.step,
+        "n_tokens": state.n_tokens,
+        "n_parameters": n_parameters,
+        "vocabulary": len(tokenizer),
+        "seconds": round(state.seconds, 2),
+    }
+    write_metrics(out_dir / "metrics.jsonl", state.history)
+    card = model_card("aloe base", SUMMARY, {**config.model_dump(mode="json"), **summary})
+    save_checkpoint(model, tokenizer, out_dir, card, {"stage": "base", "seed": seed, "config": config.model_dump()})
+    (out_dir / STATE).unlink(missing_ok=True)
+    return summary
+
+
+def _is_done(config: BaseConfig, state: State) -> bool:
+    if state.step >= config.max_steps:
+        return True
+    return bool(state.passed_at) and state.step >= state.passed_at + config.cooldown_steps
+
+
+def _rate(config: BaseConfig, state: State) -> float:
+    """Warm-up, plateau, and a linear descent to a tenth once the gate was passed."""
+    rate = config.learning_rate * min(1.0, (state.step + 1) / WARMUP)
+    left = config.max_steps - state.step
+    if state.passed_at:
+        left = min(left, state.passed_at + config.cooldown_steps - state.step)
+    return rate * max(0.1, min(1.0, left / max(config.cooldown_steps, 1)))
+
+
+def _step(config: BaseConfig, state: State, model: Any, optimizer: Any, writer: Writer, seed: int) -> dict[str, float]:
+    rng = Random(derive_seed(seed, "base", "documents", state.step))
+    stage = Stage(state.level)
+    batches = {}
+    for kind, share in SHARES:
+        n = max(1, round(config.batch_size * share))
+        batches[kind] = [getattr(writer, kind)(rng, stage) for _ in range(n)]
+    rate = _rate(config, state)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    row: dict[str, float] = {"step": state.step + 1, "learning_rate": rate, "level": state.level}
+    total = 0.0
+    for (kind, documents), (_, share) in zip(batches.items(), SHARES, strict=True):
+        loss = document_loss(model, documents)
+        (loss * share).backward()
+        total += loss.item() * share
+        row[f"loss/{kind}"] = loss.item()
+        state.n_tokens += sum(len(d.ids) for d in documents)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    row["loss"] = total
+    return row
+
+
+def _pad(documents: list[Document]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and weights, padded on the right (a causal model needs no mask then)."""
+    width = max(len(d.ids) for d in documents)
+    ids = torch.zeros(len(documents), width, dtype=torch.long)
+    weights = torch.zeros(len(documents), width)
+    for i, document in enumerate(documents):
+        ids[i, : len(document.ids)] = torch.tensor(document.ids)
+        weights[i, : len(document.ids)] = torch.tensor(document.weights)
+    return ids, weights
+
+
+def _logits(model: Any, documents: list[Document]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits, targets and weights of the tokens that count; the head sees only those."""
+    ids, weights = _pad(documents)
+    hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+    weights = weights[:, 1:]
+    counted = weights > 0
+    return model.lm_head(hidden[counted]), ids[:, 1:][counted], weights[counted]
+
+
+def document_loss(model: Any, documents: list[Document]) -> torch.Tensor:
+    """Weighted mean cross-entropy of the documents' counted tokens (scalar)."""
+    logits, targets, weights = _logits(model, documents)
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+class Trial:
+    """Held-out documents on which copying is measured: their seeds are used for nothing else."""
+
+    def __init__(self, writer: Writer, seed: int, n_documents: int = 48) -> None:
+        self._writer = writer
+        self._seed = seed
+        self._n = n_documents
+
+    @torch.no_grad()
+    def accuracy(self, model: Any, kind: str, level: float) -> float:
+        """Share of fully counted tokens (the values) that greedy decoding gets right."""
+        rng = Random(derive_seed(self._seed, "base", "trial", kind))
+        documents = [getattr(self._writer, kind)(rng, Stage(level)) for _ in range(self._n)]
+        model.eval()
+        logits, targets, weights = _logits(model, documents)
+        model.train()
+        right = (logits.argmax(-1) == targets)[weights == 1.0]
+        return float(right.float().mean())
+
+
+def _advance(config: BaseConfig, state: State, model: Any, trial: Trial) -> dict[str, float]:
+    """Measure copying at this level; open the next level, or note that the gate was passed."""
+    accuracy = trial.accuracy(model, "notes", state.level)
+    if state.level < 1.0 and accuracy >= LEVEL_GATE:
+        state.level = min(1.0, state.level + LEVEL_STEP)
+    elif state.level >= 1.0 and not state.passed_at and state.step >= config.min_steps:
+        tips = trial.accuracy(model, "diary", 1.0)
+        if min(accuracy, tips) >= config.copy_gate:
+            state.passed_at = state.step
+    return {"copy_accuracy": accuracy}
+
+
+def _latest(state: State, key: str) -> float:
+    return next((row[key] for row in reversed(state.history) if key in row), 0.0)
+
+
+def _save(out_dir: Path, fingerprint: str, model: Any, optimizer: Any, state: State) -> None:
+    """The resumable state, atomically."""
+    temporary = out_dir / (STATE + ".tmp")
+    torch.save(
+        {
+            "fingerprint": fingerprint,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "state": json.dumps(asdict(state)),
+        },
+        temporary,
+    )
+    os.replace(temporary, out_dir / STATE)
+    write_metrics(out_dir / "metrics.jsonl", state.history)
+
+
+def _resume(out_dir: Path, fingerprint: str, model: Any, optimizer: Any) -> State:
+    """Load an interrupted run's state into model and optimiser; a fresh one where there is none that fits."""
+    file = out_dir / STATE
+    if not file.is_file():
+        return State()
+    saved = torch.load(file, weights_only=True)
+    if saved["fingerprint"] != fingerprint:
+        file.unlink()
+        return State()
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return State(**json.loads(saved["state"]))
