@@ -1,0 +1,151 @@
+"""A local checkpoint answers like ``generate()``, whatever else is in its batch, and knows its own weights."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+
+from aloe.config import BaseConfig, ModelConfig
+from aloe.errors import ConfigError, DataError, EndpointError
+from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
+from aloe.models.local import PrefixStore, create_local_model, weight_digest
+from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
+from aloe.training.tiny import create_model
+from aloe.training.tokenizer import build_tokenizer
+
+WORDS = [f"w{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
+
+
+def save_tiny(folder: Path, seed: int) -> Path:
+    tokenizer = build_tokenizer([" ".join(WORDS)])
+    model = create_model(BaseConfig(d_model=32, n_layers=2, n_heads=4, d_ffn=48), tokenizer, seed)
+    with torch.no_grad():  # untrained but lively: it answers in words, and differently to different prompts
+        for parameter in model.model.layers.parameters():
+            parameter.mul_(4.0)
+        model.model.embed_tokens.weight[: len(tokenizer) - len(WORDS)] *= 0.01
+    save_checkpoint(model, tokenizer, folder, model_card("tiny", "a test", {}), {"seed": seed})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("checkpoint"), 0)
+
+
+def requests(n: int, temperature: float | None) -> list[ChatRequest]:
+    rng = Random(5)
+    found = []
+    for seed in range(n):
+        turns = [" ".join(rng.choices(WORDS, k=rng.randint(1, 9))) for _ in range(rng.choice([1, 3, 5]))]
+        messages = [PromptMessage(("user", "assistant")[i % 2], (text,)) for i, text in enumerate(turns)]
+        found.append(ChatRequest(tuple(messages), temperature=temperature, seed=seed, max_tokens=12))
+    return found
+
+
+def answer(checkpoint: Path, asked: list[ChatRequest], batch_size: int = 32) -> list[Completion]:
+    async def ask() -> list[Completion]:
+        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}", batch_size=batch_size))
+        assert isinstance(model, ChatModel)
+        replies = await asyncio.gather(*(model.complete(r) for r in asked))
+        await model.aclose()
+        return list(replies)
+
+    return asyncio.run(ask())
+
+
+def test_greedy_equals_generate(checkpoint: Path) -> None:
+    asked = requests(6, None)
+    model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
+    for request, got in zip(asked, answer(checkpoint, asked), strict=True):
+        chat = [{"role": m.role, "content": m.content} for m in request.messages]
+        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        made = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+        assert got.text == tokenizer.decode(made, skip_special_tokens=True).strip()
+        assert got.usage.prompt_tokens == ids["input_ids"].shape[1]
+        assert got.usage.completion_tokens == sum(int(t) != tokenizer.eos_token_id for t in made)
+
+
+@pytest.mark.parametrize("temperature", [None, 1.0])
+def test_a_reply_does_not_depend_on_its_batch(checkpoint: Path, temperature: float | None) -> None:
+    asked = requests(12, temperature)
+    alone = [r.text for r in answer(checkpoint, asked, batch_size=1)]
+    together = [r.text for r in answer(checkpoint, asked, batch_size=12)]
+    backwards = [r.text for r in answer(checkpoint, asked[::-1], batch_size=5)][::-1]
+    assert alone == together == backwards
+    assert len(set(alone)) > 6
+
+
+def test_samples_of_one_prompt_differ_by_seed_alone(checkpoint: Path) -> None:
+    (base,) = requests(1, 1.0)
+    asked = [ChatRequest(base.messages, temperature=1.0, seed=s, max_tokens=12) for s in (1, 2, 1)]
+    first, second, again = (r.text for r in answer(checkpoint, asked))
+    assert first == again != second
+
+
+def test_a_kept_prefix_changes_nothing(checkpoint: Path) -> None:
+    turns = requests(8, None)
+
+    async def both() -> tuple[list[str], list[str]]:
+        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}"))
+        opened = await asyncio.gather(*(model.complete(r) for r in turns))
+        longer = [
+            ChatRequest(
+                (*r.messages, PromptMessage("assistant", (o.text,)), PromptMessage("user", ("waa wbb",))),
+                max_tokens=12,
+            )
+            for r, o in zip(turns, opened, strict=True)
+        ]
+        kept = [r.text for r in await asyncio.gather(*(model.complete(r) for r in longer))]
+        await model.aclose()
+        fresh = create_local_model(ModelConfig(uri=f"hf:{checkpoint}"))
+        anew = [r.text for r in await asyncio.gather(*(fresh.complete(r) for r in longer))]
+        await fresh.aclose()
+        return kept, anew
+
+    kept, anew = asyncio.run(both())
+    assert kept == anew
+
+
+def test_stop_top_p_and_logprobs(checkpoint: Path) -> None:
+    (base,) = requests(1, None)
+    (plain,) = answer(checkpoint, [base])
+    word = plain.text.split()[3]
+    stopped = ChatRequest(base.messages, max_tokens=12, stop=(word,))
+    narrow = ChatRequest(base.messages, max_tokens=12, temperature=2.0, top_p=1e-6, seed=3)
+    scored = ChatRequest(base.messages, max_tokens=12, logprobs=3)
+    short, top, logs = answer(checkpoint, [stopped, narrow, scored])
+    assert short.text == plain.text[: plain.text.index(word)] and short.finish_reason == "stop"
+    assert top.text == plain.text
+    assert logs.logprobs is not None and len(logs.logprobs) >= logs.usage.completion_tokens
+    assert all(len(row["top_logprobs"]) == 3 and row["logprob"] <= 0 for row in logs.logprobs)
+    assert logs.logprobs[0]["logprob"] == pytest.approx(logs.logprobs[0]["top_logprobs"][0]["logprob"])
+
+
+def test_revision_is_a_digest_of_the_weights(checkpoint: Path, tmp_path: Path) -> None:
+    assert weight_digest(checkpoint) == weight_digest(save_tiny(tmp_path / "same", 0))
+    assert weight_digest(checkpoint) != weight_digest(save_tiny(tmp_path / "other", 1))
+
+
+def test_faults_are_named(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no local model"):
+        create_local_model(ModelConfig(uri="world:user"))
+    with pytest.raises(DataError, match="holds no weights"):
+        create_local_model(ModelConfig(uri=f"hf:{tmp_path}"))
+    long = ChatRequest((PromptMessage("user", (" ".join(WORDS * 40),)),))
+    with pytest.raises(EndpointError, match="context holds 2048"):
+        answer(checkpoint, [long])
+
+
+def test_prefix_store_forgets_the_oldest() -> None:
+    store = PrefixStore(budget=10)
+    store.put([1, 2, 3], "a")
+    store.put([1, 2, 3, 4], "b")
+    assert store.longest([1, 2, 3, 4, 5]) == (4, "b")
+    assert store.longest([1, 2, 3, 4]) == (3, "a")  # a proper prefix: at least one token must be computed
+    store.put([9, 9, 9, 9], "c")
+    assert store.longest([1, 2, 3, 4, 5]) == (3, "a")
+    assert store.longest([7]) == (0, None)
