@@ -1,0 +1,377 @@
+"""The world's people: functions from what a model sees (messages, options, seed) to its answer.
+
+An actor knows only its prompt: it reads the tagged sections as a language model would read them and keeps no
+state between calls. What it has said before it reads from the history. Every random choice comes from the
+request's own content and seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from random import Random
+from typing import NamedTuple
+
+import orjson
+
+from aloe.prompts.sections import read_attribute, read_conversation, read_section, unescape
+from aloe.world import language
+from aloe.world.judge import judge
+from aloe.world.latent import (
+    Item,
+    Latent,
+    draw_facts,
+    draw_traits,
+    read_persona,
+    read_sentence,
+    write_personality,
+    write_profile,
+)
+from aloe.world.lexicon import Lexicon, Options, narrow
+from aloe.world.schema import Topic
+from aloe.world.truth import disclosed, read_message, read_reply, read_user_message
+
+SECOND_FACT = 0.25  # an engaged user sometimes tells two things
+SECOND_MARKER = 0.15
+SILENT = 0.6  # an ignored user says nothing of itself
+AGAIN = 0.3  # with nothing new to tell, something known is told again
+QUESTION = 0.6  # a tailored reply asks for something it does not know yet
+MAX_NEW = 200  # descriptions per call
+
+
+class Turn(NamedTuple):
+    """A message as an actor sees it."""
+
+    role: str
+    content: str
+
+
+Actor = Callable[[Sequence[Turn], "int | None", Options], str]
+
+
+def roll(*parts: object) -> float:
+    """A number in [0, 1) fixed by its parts."""
+    return digest(*parts) / 2**64
+
+
+def digest(*parts: object) -> int:
+    text = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def _system(messages: Sequence[Turn]) -> str:
+    """All text outside the dialogue: where a prompt keeps its sections."""
+    return messages[0].content if messages else ""
+
+
+@lru_cache(maxsize=16384)
+def _persona_in(prompt: str) -> Latent:
+    section = prompt  # the whole message: sections are found by their own tags
+    profile = read_section(section, "profile")
+    personality = read_section(section, "personality")
+    if profile is None and personality is None:
+        profile, personality = read_section(section, "persona") or "", ""
+    return read_persona((profile or "").strip(), (personality or "").strip())
+
+
+def _find_persona(messages: Sequence[Turn]) -> Latent:
+    for message in messages:
+        if "<persona>" in message.content:
+            return _persona_in(message.content)
+    return read_persona("", "")
+
+
+# --- the user -------------------------------------------------------------------------------------------------
+
+
+class Character(NamedTuple):
+    """What about a persona stays the same in all its conversations."""
+
+    key: int
+    facts: tuple[Item, ...]  # in the order in which they come up
+    traits: tuple[Item, ...]
+    own: frozenset[tuple[str, str]]
+
+
+@lru_cache(maxsize=16384)
+def _character(prompt: str) -> tuple[Latent, Character]:
+    latent = _persona_in(prompt)
+    key = digest(*(item.clause for item in (*latent.facts, *latent.traits)))
+    rng = Random(key)
+    facts, traits = list(latent.facts), list(latent.poles.values())
+    rng.shuffle(facts)
+    rng.shuffle(traits)
+    return latent, Character(key, tuple(facts), tuple(traits), frozenset(latent.by_value))
+
+
+@lru_cache(maxsize=65536)
+def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
+    """What the user asks in a turn: the same on every branch, never twice in a row, rather what concerns it."""
+    _, character = _character(prompt)
+    topics = narrow(options).topics
+    slots = {item.name for item in character.facts}
+    ranked = sorted(topics, key=lambda t: -min(3, len(slots.intersection(t.slots))))
+    n_best = max(len(topics) // 2, sum(len(slots.intersection(t.slots)) >= 3 for t in topics))
+    best = ranked[:n_best] or ranked
+    order = list(best)
+    round_, place = divmod(turn - 1, len(order))
+    Random(digest(character.key, "topics", round_)).shuffle(order)
+    return order[place]
+
+
+def play_user(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """The user's next message: a little of itself, in its manner, and a request."""
+    own = [m.content for m in messages if m.role == "assistant"]
+    reply = messages[-1].content if own and messages[-1].role == "user" else ""
+    prompt = next((m.content for m in messages if "<persona>" in m.content), _system(messages))
+    latent, character = _character(prompt)
+    turn = len(own) + 1
+    lexicon = narrow(options)
+    rng = Random(digest(seed, character.key, turn, reply))
+    fault = _faulty_user(own, reply, rng, options)
+    if fault:
+        return fault
+    told_before: dict[Item, str] = {}
+    for text in own:
+        for shown in read_user_message(text, latent):
+            if told_before.get(shown.item) != "stated":
+                told_before[shown.item] = shown.status
+    chosen = _choose_facts(character, told_before, turn, reply, rng, options)
+    told = [language.tell(item, implied, rng, lexicon) for item, implied in chosen]
+    markers = _choose_markers(character, turn, rng, lexicon)
+    distractor = ""
+    if (told or turn == 1) and rng.random() < options.distractors:
+        distractor = language.tell_of_other(character.own, rng, lexicon)
+    request = rng.choice(_topic_at(prompt, turn, options).requests)
+    return language.write_user_message(told, markers, distractor, request, rng)
+
+
+def _faulty_user(own: Sequence[str], reply: str, rng: Random, options: Options) -> str:
+    """Faults on demand, so that what finds them can be tested."""
+    if own and options.repeat and rng.random() < options.repeat:
+        return own[-1]
+    if own and options.flip and rng.random() < options.flip:
+        return language.write_generic(None, rng)
+    return ""
+
+
+def _choose_facts(
+    character: Character, told: dict[Item, str], turn: int, reply: str, rng: Random, options: Options
+) -> list[tuple[Item, bool]]:
+    """Which facts to tell now, and whether only by implication. What was asked for comes first, named."""
+
+    def is_hinted(item: Item) -> bool:
+        return language.can_hint(item) and roll(character.key, item.clause, "hint") < options.hints
+
+    untold = [item for item in character.facts if item not in told]
+    if options.leak and turn == 1 and roll(character.key, "leak") < options.leak:
+        return [(item, False) for item in untold]
+    if turn == 1:
+        return [(item, is_hinted(item)) for item in untold[:1]]
+    heard = read_reply(reply)
+    asked = [i for i in character.facts if i.name in heard.asked and told.get(i) != "stated"]
+    mentioned = {(p.name, p.value) for payloads in heard.values for p in payloads}
+    engaged = heard.asks_about_user or any((i.name, i.value) in mentioned for i in told) or _echoes(told, reply)
+    n_facts = 1 if engaged or rng.random() >= SILENT else 0
+    if engaged and rng.random() < SECOND_FACT:
+        n_facts = 2
+    chosen = [(item, False) for item in asked[:1]]
+    chosen += [(item, is_hinted(item)) for item in untold if item not in asked[:1]]
+    if not untold and not asked and n_facts and rng.random() < AGAIN:
+        known = [item for item in character.facts if told.get(item) == "stated"]
+        chosen = [(rng.choice(known), False)] if known else []
+    return chosen[:n_facts]
+
+
+def _echoes(told: dict[Item, str], reply: str) -> bool:
+    """Whether a reply takes up a clause that was told (personas outside the world's language)."""
+    clauses = [item for item in told if item.kind == "fact" and not item.is_world]
+    return any(language.is_used(item, reply) for item in clauses)
+
+
+def _choose_markers(character: Character, turn: int, rng: Random, lexicon: Lexicon) -> list[str]:
+    """How the user lets its traits show: one a turn, in rotation, sometimes a second."""
+    n = len(character.traits)
+    if not n:
+        return []
+    n_shown = 2 if n > 1 and rng.random() < SECOND_MARKER else 1
+    markers = []
+    for item in (character.traits[(turn - 1 + i) % n] for i in range(n_shown)):
+        trait = lexicon.by_trait.get(item.name) or narrow().by_trait[item.name]
+        pole = next(p for p in trait.poles if p.name == item.value)
+        markers.append(rng.choice(pole.shown))
+    return markers
+
+
+# --- the inducer ----------------------------------------------------------------------------------------------
+
+
+def play_inducer(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """What the conversation gave away, with evidence. Misses some implications, each one always or never."""
+    latent = _find_persona(messages)
+    said = [m.content for m in read_conversation(messages[-1].content if messages else "") if m.role == "user"]
+    key = digest(*(item.clause for item in latent.facts))
+    found = []
+    seen = set()
+    for turn, new in enumerate(disclosed(latent, said), 1):
+        for shown in new:
+            item = shown.item
+            seen.add(item)
+            if item.kind == "fact" and shown.status == "implied" and roll(key, item.clause) < options.miss:
+                later = _stated_later(latent, item, said, turn)
+                if later is None:
+                    continue
+                found.append(_entry(item, "stated", *later))
+                continue
+            found.append(_entry(item, shown.status, shown.evidence, turn))
+    if options.invent:
+        for item in (*latent.facts, *latent.traits):
+            if item not in seen and roll(key, item.clause, "invent", len(said)) < options.invent:
+                found.append(_entry(item, "stated", "", max(1, len(said))))
+    return orjson.dumps({"revealed": found}).decode()
+
+
+def _entry(item: Item, status: str, evidence: str, turn: int) -> dict[str, object]:
+    return {"item": item.clause, "kind": item.kind, "status": status, "evidence": evidence, "turn": turn}
+
+
+def _stated_later(latent: Latent, item: Item, said: Sequence[str], turn: int) -> tuple[str, int] | None:
+    for later in range(turn + 1, len(said) + 1):
+        for shown in read_user_message(said[later - 1], latent):
+            if shown.item == item and shown.status == "stated":
+                return shown.evidence, later
+    return None
+
+
+# --- those who reply ------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=65536)
+def _read_note(line: str) -> Item | None:
+    """One line of the <revealed> section."""
+    for kind in ("fact", "trait"):
+        if line.startswith(f"<{kind}") and line.endswith(f"</{kind}>"):
+            return read_sentence(kind, unescape(line[line.find(">") + 1 : -len(kind) - 3]))
+    return None
+
+
+@lru_cache(maxsize=65536)
+def _read_notes(section: str) -> tuple[Item, ...]:
+    lines = section.replace("</fact>", "</fact>\x1d").replace("</trait>", "</trait>\x1d").split("\x1d")
+    found = [_read_note(line.strip()) for line in lines]
+    return tuple(dict.fromkeys(item for item in found if item is not None))
+
+
+def _last_user(messages: Sequence[Turn]) -> str:
+    return next((m.content for m in reversed(messages) if m.role == "user"), "")
+
+
+def _split_notes(text: str) -> tuple[str, str]:
+    """The user's last message and the content of the <revealed> section that follows it."""
+    start = text.rfind("<revealed>")
+    if start < 0:
+        return text.strip(), ""
+    end = text.find("</revealed>", start)
+    return text[:start].strip(), text[start + len("<revealed>") : end if end >= 0 else None]
+
+
+def _reply(
+    messages: Sequence[Turn], seed: int | None, options: Options, items: Sequence[Item], last: str, asks: bool
+) -> str:
+    """The best reply on what is known: up to three facts that matter, up to three marks of manner."""
+    lexicon = narrow(options)
+    name = read_message(last).topic
+    topic = (lexicon.by_topic.get(name) or narrow().by_topic[name]) if name else None
+    rng = Random(digest(seed, last, len(messages), *(item.value for item in items)))
+    relevant = [
+        item
+        for item in items
+        if item.kind == "fact" and (not item.is_world or topic is None or item.name in topic.slots)
+    ]
+    if len(relevant) > 3:
+        kept = set(rng.sample(range(len(relevant)), 3))
+        relevant = [item for number, item in enumerate(relevant) if number in kept]
+    by_trait = narrow().by_trait
+    traits = language.pick_traits([item for item in items if item.kind == "trait" and item.name in by_trait], rng)
+    question = _question(messages, items, topic, rng, lexicon) if asks and rng.random() < QUESTION else ""
+    return language.write_tailored(topic, relevant, traits, question, rng, lexicon)
+
+
+def _question(
+    messages: Sequence[Turn], items: Sequence[Item], topic: Topic | None, rng: Random, lexicon: Lexicon
+) -> str:
+    """Asks for a fact that would matter here, is not known, and was not asked for before."""
+    if topic is None:
+        return ""
+    known = {item.name for item in items}
+    for message in messages:
+        if message.role == "assistant":
+            known.update(read_reply(message.content).asked)
+    open_slots = [lexicon.by_slot[s] for s in topic.slots if s in lexicon.by_slot and s not in known]
+    return rng.choice(rng.choice(open_slots).questions) if open_slots else ""
+
+
+def play_tailored(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """A reply that makes use of the notes; also the oracle and the swapped control, whose notes are made so."""
+    last, notes = _split_notes(_last_user(messages))
+    return _reply(messages, seed, options, _read_notes(notes), last, asks=True)
+
+
+def play_knows_all(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """A reply that uses the whole persona from the first turn on, revealed or not."""
+    latent = _find_persona(messages)
+    last, _ = _split_notes(_last_user(messages))
+    return _reply(messages, seed, options, (*latent.facts, *latent.traits), last, asks=False)
+
+
+def play_generic(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """A reply that would suit anybody."""
+    last, _ = _split_notes(_last_user(messages))
+    lexicon = narrow(options)
+    name = read_message(last).topic
+    topic = (lexicon.by_topic.get(name) or narrow().by_topic[name]) if name else None
+    return language.write_generic(topic, Random(digest(seed, last, len(messages))), options.phrasings)
+
+
+# --- the persona-writer ---------------------------------------------------------------------------------------
+
+
+def play_writer(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """New profiles or personalities, every value and pole as common as any other."""
+    prompt = "\n".join(m.content for m in messages)
+    kind = read_attribute(prompt, "task", "kind") or "profile"
+    wanted = read_attribute(prompt, "task", "n") or "1"
+    n = min(int(wanted), MAX_NEW) if wanted.isdigit() else 1
+    lexicon = narrow(options)
+    rng = Random(digest(seed, prompt))
+    texts = []
+    for _ in range(n):
+        pronoun = rng.choice(("She", "He"))
+        if kind == "personality":
+            texts.append(write_personality(draw_traits(rng, lexicon), pronoun, rng, lexicon))
+        else:
+            texts.append(write_profile(draw_facts(rng, lexicon), pronoun, rng, lexicon))
+    if texts and rng.random() < options.flaws:
+        example = read_section(prompt, "example")
+        texts[rng.randrange(n)] = example.strip() if example and rng.random() < 0.5 else texts[0].split(". ")[0]
+    return orjson.dumps({"descriptions": texts}).decode()
+
+
+def play_judge(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """See ``judge.py``."""
+    prompt = "\n".join(m.content for m in messages)
+    return judge(_find_persona(messages), prompt, options.bias)
+
+
+ACTORS: dict[str, Actor] = {
+    "persona-writer": play_writer,
+    "user": play_user,
+    "inducer": play_inducer,
+    "tailored": play_tailored,
+    "generic": play_generic,
+    "judge": play_judge,
+    "oracle": play_tailored,
+    "knows-all": play_knows_all,
+    "swapped": play_tailored,
+}

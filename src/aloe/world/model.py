@@ -1,0 +1,79 @@
+"""WorldModel: the simulated world behind the same protocol as any language model.
+
+``world:ACTOR?option=value&...``. The answer is a function of the messages' content and the seed, so it is the same
+in process and over HTTP, now or later, in any order. Token counts are estimates (four characters a token).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from aloe.errors import ConfigError, nearest
+from aloe.protocols import ChatRequest, Completion
+from aloe.types import Usage
+from aloe.world.actors import ACTORS, Turn
+from aloe.world.lexicon import narrow, parse_options
+
+WORLD_VERSION = "1"  # raise it when an actor would answer differently
+SCHEME = "world:"
+
+
+@lru_cache(maxsize=1)
+def world_revision() -> str:
+    """The world's version and a digest of its lexicon."""
+    lexicon = narrow()
+    text = repr((lexicon.slots, lexicon.traits, lexicon.topics)).encode()
+    return f"world-{WORLD_VERSION}-{hashlib.blake2b(text, digest_size=4).hexdigest()}"
+
+
+def actor_names() -> tuple[str, ...]:
+    return tuple(ACTORS)
+
+
+class WorldModel:
+    """One actor of the world as a ChatModel.
+
+    Args:
+        uri: ``world:user?hints=0.3``; see ``lexicon.Options`` for the options.
+
+    Raises:
+        ConfigError: no such actor or option.
+    """
+
+    def __init__(self, uri: str) -> None:
+        actor, _, query = uri.removeprefix(SCHEME).partition("?")
+        if actor not in ACTORS:
+            raise ConfigError(
+                f"model '{uri}': the world has no actor '{actor}'{nearest(actor, ACTORS)}",
+                f"use one of: {', '.join(ACTORS)}",
+            )
+        self.name = uri if uri.startswith(SCHEME) else SCHEME + uri
+        self.revision = world_revision()
+        self._actor = ACTORS[actor]
+        self._options = parse_options(query, f"model '{uri}'")
+
+    def answer(self, request: ChatRequest) -> Completion:
+        """The answer, without waiting (there is nothing to wait for)."""
+        turns = [Turn(m.role, m.content) for m in request.messages]
+        text = self._actor(turns, request.seed, self._options)
+        finish = "stop"
+        if request.max_tokens is not None and len(text) > 4 * request.max_tokens:
+            text, finish = text[: 4 * request.max_tokens], "length"
+        n_prompt = sum(len(turn.content) for turn in turns) // 4
+        return Completion(text, finish, Usage(prompt_tokens=n_prompt, completion_tokens=max(1, len(text) // 4)))
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        return self.answer(request)
+
+    async def aclose(self) -> None:
+        return None
+
+
+def create_world_model(uri: str) -> WorldModel:
+    """The world's actor that a URI names.
+
+    Raises:
+        ConfigError: no such actor or option.
+    """
+    return WorldModel(uri)
