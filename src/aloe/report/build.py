@@ -1,0 +1,207 @@
+"""``report/index.html``: one file that explains a run to somebody who was not there.
+
+It opens offline and forever: style, script, figures and conversations are inside, and its content security
+policy allows nothing else (one script, by hash). Texts of models are data: conversations are JSON that the
+script shows as text nodes, everything else goes through the template's escaping. Layer 5; reads the run
+directory only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from aloe.errors import DataError
+from aloe.records import atomic_write
+from aloe.report import charts, sections
+from aloe.report.data import RunData, read_run, text
+from aloe.report.explorer import Source, TreeStats, escape_json, pack_bench, pack_personas, pack_trees
+from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
+from aloe.report.paired import paired_figures
+
+MAX_BYTES = 10_500_000  # of conversations; with everything else the page stays below 15 MB
+SCRIPTS = ("figures.js", "thread.js", "explorer.js")
+
+
+def build_report(run_dir: Path) -> Path:
+    """Write ``report/index.html`` of a run, whatever of the run is there; returns its path.
+
+    Raises:
+        DataError: the directory does not exist, or the page cannot be written.
+    """
+    if not run_dir.is_dir():
+        raise DataError(f"{run_dir} is no directory", "give the directory of an 'aloe run'")
+    run = read_run(run_dir)
+    page = render(run)
+    path = run_dir / "report" / "index.html"
+    with atomic_write(path) as file:
+        for chunk in page:
+            file.write(chunk)
+    return path
+
+
+def write_figures(run_dir: Path, folder: Path) -> list[Path]:
+    """The benchmark's figures as SVG files of their own (for a README or a paper); returns their paths.
+
+    Raises:
+        DataError: the run has no benchmark results to draw.
+    """
+    run = read_run(run_dir)
+    figures = bench_figures(run, {})
+    if not figures:
+        raise DataError(f"{run_dir} holds no benchmark results", "run 'aloe bench' on it first")
+    paths = []
+    for figure in figures:
+        path = folder / f"{figure.figure_id}.svg"
+        with atomic_write(path) as file:
+            file.write(standalone(figure.wide).encode())
+        paths.append(path)
+    return paths
+
+
+def bench_figures(run: RunData, lengths: dict[str, TreeStats]) -> list[charts.Figure]:
+    """The figures of the benchmark, in the order of the page; those without data are left out."""
+    models = run.bench
+    styles = charts.style_map(m.name for m in models)
+    note = "Mean score of the judge over the benchmark's personas at turn k; bands are 95% intervals."
+    found = [
+        charts.al_figure(models, styles, "al", "How well replies suit their user, turn by turn", note),
+        *charts.learning_figures(models, styles),
+        charts.ir_figure(models, styles),
+        *paired_figures(models, styles, _persona_groups(run)),
+        charts.recall_figure(models, styles),
+        charts.length_figure(lengths, styles),
+    ]
+    return [figure for figure in found if figure]
+
+
+def render(run: RunData) -> Iterator[bytes]:
+    """The page in pieces, so that the conversations are never copied into one string."""
+    sources, stats = _pack(run)
+    shown_personas, splits = pack_personas(run, sources)
+    lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
+    figures = bench_figures(run, lengths)
+    pool = sections.pool_section(run)
+    trees = [
+        _tree_section(s, stats[s.source_id]) for s in sources if not s.source_id.startswith("bench-") and s.n_total
+    ]
+    training = {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()}
+    every = [
+        *figures,
+        *pool["figures"],
+        *(f for t in trees for f in t["figures"]),
+        *(f for fs in training.values() for f in fs),
+    ]
+    style = f":root{{{LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}:root[data-theme=light]{{{LIGHT}}}"
+    style += f":root[data-theme=dark]{{{DARK}}}{STYLE}{_asset('style.css')}"
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    context = {
+        "run": run,
+        "style": Markup(style),
+        "script": Markup(script),
+        "style_hash": _hash(style),
+        "script_hash": _hash(script),
+        "overview": sections.overview(run),
+        "roles": sections.roles_table(run),
+        "synthetic": sections.synthetic_note(run),
+        "headline": sections.headline(run.bench),
+        "findings": sections.findings(run.bench),
+        "truth": sections.truth_table(run.bench),
+        "figures": figures,
+        "pool": pool,
+        "splits": splits,
+        "trees": trees,
+        "training": training,
+        "stages": sections.stage_table(run),
+        "calls": sections.calls_table(run),
+        "failures": sections.failures(run, {s.name: stats[s.source_id].errors for s in sources}),
+        "sources": [s for s in sources if s.n_total],
+        "n_failed": sum(s.n_failed for s in stats.values()),
+        "judge": next((m.result.get("judge_model") for m in run.bench if m.result.get("judge_model")), ""),
+    }
+    page = _environment().get_template("page.html.jinja").render(context)
+    head, _, tail = page.partition("<!--data-->")
+    yield head.encode("utf-8", "replace")
+    yield _data("figures", escape_json({f.figure_id: f.data() for f in every} | {"style": f"svg{{{LIGHT}}}{STYLE}"}))
+    yield _data("personas", escape_json(shown_personas))
+    for source in sources:
+        if source.n_total:
+            yield _data(f"source-{source.source_id}", b"[" + b",".join(source.items) + b"]")
+    yield tail.encode("utf-8", "replace")
+
+
+def _pack(run: RunData) -> tuple[list[Source], dict[str, TreeStats]]:
+    """All conversations within the page's size; what one source does not use is left to the next."""
+    sources: list[Source] = []
+    stats: dict[str, TreeStats] = {}
+    remaining = MAX_BYTES
+    jobs: list[tuple[int, Any]] = [(len(run.bench), model) for model in run.bench]
+    ahead = len(jobs) + 2 * max(1, len(jobs)) + 2  # trees weigh as much as all of the benchmark
+    for stage, name, weight in (
+        ("trees", "Preference trees", max(1, len(jobs))),
+        ("rollout", "On-policy trees", max(1, len(jobs)) // 2 + 1),
+    ):
+        packed, counted = pack_trees(run, stage, name, remaining * weight // ahead)
+        remaining, ahead = remaining - sum(map(len, packed.items)), ahead - weight
+        sources.append(packed)
+        stats[packed.source_id] = counted
+    for index, (_, model) in enumerate(jobs):
+        packed, counted = pack_bench(run, model, remaining // (len(jobs) - index))
+        remaining -= sum(map(len, packed.items))
+        sources.append(packed)
+        stats[packed.source_id] = counted
+    return sources, stats
+
+
+def _persona_groups(run: RunData) -> dict[str, tuple[str, str]]:
+    return {
+        text(row.get("persona_id")): (text(row.get("profile_id")), text(row.get("personality_id")))
+        for row in run.rows("personas/personas.jsonl")
+    }
+
+
+def _tree_section(source: Source, stats: TreeStats) -> dict[str, Any]:
+    n_labels = sum(stats.outcomes.values())
+    facts = [("trees", stats.n_trees), ("messages", stats.n_nodes), ("trees with a failure", stats.n_failed)]
+    facts += [(f"labels: {name}", n) for name, n in stats.outcomes.most_common()]
+    facts += [(f"{kind} reply preferred", n) for kind, n in stats.preferred.most_common()]
+    facts += [
+        (f"went on from the {kind} reply", n) for kind, n in stats.continued.most_common() if len(stats.continued) > 1
+    ]
+    return {
+        "id": source.source_id,
+        "name": source.name,
+        "facts": facts,
+        "n_labels": n_labels,
+        "figures": charts.tree_figures(source.source_id, stats),
+    }
+
+
+def _asset(name: str) -> str:
+    return resources.files("aloe.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["svg"] = Markup  # figures escape their own labels
+    environment.globals.update(shown=shown, dashes=DASHES, markers=MARKERS)
+    return environment
+
+
+def _hash(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _data(name: str, content: bytes) -> bytes:
+    return (
+        b'<script type="application/json" id="data-' + Markup.escape(name).encode() + b'">' + content + b"</script>\n"
+    )

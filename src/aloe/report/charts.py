@@ -1,0 +1,302 @@
+"""From the numbers of a run to the figures of its page: which curves stand together, under which title.
+
+A ``Figure`` carries its drawing for wide and narrow pages and its numbers as a table, so that what is seen can
+also be read, copied and checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aloe.report.data import TRAINED, BenchModel, Row, family, interval, number
+from aloe.report.explorer import TreeStats
+from aloe.report.figures import (
+    N_STYLES,
+    Estimate,
+    LineChart,
+    Series,
+    forest_plot,
+    histogram,
+    line_chart,
+    shown,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing with its numbers. ``series`` is set for line charts: names and styles for the legend."""
+
+    figure_id: str
+    title: str
+    note: str
+    wide: str
+    narrow: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    series: tuple[Series, ...] = ()
+    x: tuple[float, ...] = ()
+    small: bool = False
+
+    def data(self) -> dict[str, Any]:
+        """What the page's script needs for reading values, and for the CSV file."""
+        curves = [{"name": s.name, "y": s.y, "low": s.low, "high": s.high, "style": s.style} for s in self.series]
+        return {"title": self.title, "columns": self.columns, "rows": self.rows, "x": self.x, "series": curves}
+
+
+def style_map(names: Iterable[str]) -> dict[str, int]:
+    """One style per model, the same in every figure of the page."""
+    return {name: i % N_STYLES for i, name in enumerate(names)}
+
+
+def line_figure(chart: LineChart, note: str = "", small: bool = False) -> Figure:
+    """A line chart with its table: x, then each curve with its band where it has one."""
+    columns = [chart.x_label]
+    for s in chart.series:
+        columns += [s.name, f"{s.name}, low", f"{s.name}, high"] if any(v is not None for v in s.low) else [s.name]
+    rows = []
+    for i, x in enumerate(chart.x):
+        row: list[float | None] = [x]
+        for s in chart.series:
+            row += [s.y[i], s.low[i], s.high[i]] if any(v is not None for v in s.low) else [s.y[i]]
+        rows.append(tuple(row))
+    return Figure(
+        chart.chart_id,
+        chart.title,
+        note,
+        line_chart(chart),
+        line_chart(chart, narrow=True),
+        tuple(columns),
+        tuple(rows),
+        chart.series,
+        chart.x,
+        small,
+    )
+
+
+def al_figure(
+    models: Sequence[BenchModel], styles: Mapping[str, int], figure_id: str, title: str, note: str
+) -> Figure | None:
+    """AL(k) of several models with 95% bands, over the union of their turns."""
+    turns = sorted({float(p["k"]) for m in models for p in m.points})
+    series = []
+    for model in models:
+        by_turn = {float(p["k"]): p for p in model.points}
+        columns = [tuple(number(by_turn.get(k, {}).get(key)) for k in turns) for key in ("al", "ci_low", "ci_high")]
+        if any(v is not None for v in columns[0]):
+            series.append(Series(model.name, *columns, style=styles.get(model.name, 0)))
+    if not series:
+        return None
+    return line_figure(LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", "AL(k)"), note)
+
+
+def learning_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> list[Figure]:
+    """The paper's ten-round figure: base against SFT against DPO, where at least two of them were measured."""
+    trained = [m for m in models if family(m.name) in TRAINED]
+    figure = None
+    if len({family(m.name) for m in trained}) > 1 and len(trained) < len(models):
+        figure = al_figure(
+            trained,
+            styles,
+            "learning",
+            "What training changed",
+            "The same user, the same judge, the same personas; only the model differs.",
+        )
+    return [figure] if figure else []
+
+
+def ir_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
+    """IR of every model with its interval."""
+    rows = []
+    for model in models:
+        if "ir" in model.result:
+            bounds = interval(model.result.get("ir_ci")) or (None, None)
+            rows.append(Estimate(model.name, number(model.result["ir"]), *bounds, styles.get(model.name, 0)))
+    note = (
+        "Slope of AL(k) over turns, points per turn. An interval that holds zero shows no change over the conversation."
+    )
+    return estimates_figure("ir", "Improvement rate (IR)", "AL points per turn", rows, note) if rows else None
+
+
+def estimates_figure(figure_id: str, title: str, x_label: str, rows: Sequence[Estimate], note: str = "") -> Figure:
+    """A forest plot with its table."""
+    return Figure(
+        figure_id,
+        title,
+        note,
+        forest_plot(rows, title, x_label),
+        forest_plot(rows, title, x_label, narrow=True),
+        ("", "value", "95% low", "95% high"),
+        tuple((r.name, r.value, r.low, r.high) for r in rows),
+    )
+
+
+def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
+    """Of the facts that mattered, the share used, by how many turns ago the user gave them away."""
+    columns: dict[str, list[float | None]] = {}
+    for model in models:
+        values = model.result.get("recall_by_lag")
+        if isinstance(values, list) and any(number(v) is not None for v in values):
+            columns[model.name] = [number(v) for v in values]
+    if not columns:
+        return None
+    n = max(map(len, columns.values()))
+    series = tuple(
+        Series(name, tuple(v + [None] * (n - len(v))), style=styles.get(name, 0)) for name, v in columns.items()
+    )
+    chart = LineChart(
+        "recall", "Recall by lag", tuple(map(float, range(n))), series, "turns since revealed", "", (0.0,)
+    )
+    return line_figure(
+        chart,
+        "Of the revealed facts that mattered to the reply, the share that it used. Known exactly: the world has the truth.",
+    )
+
+
+def length_figure(lengths: Mapping[str, TreeStats], styles: Mapping[str, int]) -> Figure | None:
+    """Mean words per reply by turn, for each benchmarked model: longer is not better."""
+    turns = sorted({turn for stats in lengths.values() for turn in stats.turns})
+    series = []
+    for name, stats in lengths.items():
+        kinds = {kind for kind, _ in stats.words if kind != "user"}
+        values = tuple(
+            next((w for kind in sorted(kinds) if (w := stats.mean_words(kind, turn)) is not None), None)
+            for turn in turns
+        )
+        if any(v is not None for v in values):
+            series.append(Series(name, values, style=styles.get(name, 0)))
+    if not series:
+        return None
+    chart = LineChart("length", "Length of replies", tuple(map(float, turns)), tuple(series), "turn k", "words", (0.0,))
+    return line_figure(chart, "Mean words per reply. A gain that comes with length deserves a second look.")
+
+
+def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
+    """What users gave away by turn, and how long messages were."""
+    figures = []
+    turns = tuple(float(t) for t in stats.turns)
+    if stats.disclosed and stats.n_trees:
+        series = tuple(
+            Series(name, tuple(stats.disclosed.get((key, int(t)), 0) / stats.n_trees for t in turns), style=i)
+            for i, (key, name) in enumerate(
+                (("stated", "facts stated"), ("implied", "facts implied"), ("trait", "traits shown"))
+            )
+        )
+        chart = LineChart(f"{stage}-disclosed", "What users give away", turns, series, "turn k", "", (0.0,))
+        figures.append(line_figure(chart, "New parts of the persona per conversation, by turn."))
+    series = tuple(
+        Series(kind, tuple(stats.mean_words(kind, int(t)) for t in turns), style=i)
+        for i, kind in enumerate(("user", "tailored", "generic", "responder"))
+        if any(stats.mean_words(kind, int(t)) is not None for t in turns)
+    )
+    if series:
+        chart = LineChart(f"{stage}-words", "Length of messages", turns, series, "turn k", "", (0.0,))
+        figures.append(line_figure(chart, "Mean words per message, by who wrote it."))
+    return figures
+
+
+TRAINING_CHARTS = (
+    ("loss", "Loss", ("loss", "eval_loss")),
+    ("margins", "Reward margin", ("rewards/margins",)),
+    ("accuracy", "Share of pairs ranked right", ("rewards/accuracies", "mean_token_accuracy", "copy_accuracy")),
+    ("logps", "Log-probability of replies", ("logps/chosen", "logps/rejected")),
+    ("rewards", "Rewards", ("rewards/chosen", "rewards/rejected")),
+    ("packing", "Packing ratio", ("packing_ratio", "packing/ratio")),
+    ("grad", "Gradient norm", ("grad_norm",)),
+)
+
+
+def training_figures(checkpoint: str, rows: Sequence[Row]) -> list[Figure]:
+    """Small charts of what the trainer logged, for the quantities that are there."""
+    figures = []
+    for key, title, names in TRAINING_CHARTS:
+        kept = [
+            r
+            for r in rows
+            if any(number(r.get(name)) is not None for name in names) and number(r.get("step")) is not None
+        ]
+        if not kept:
+            continue
+        kept = kept[:: max(1, len(kept) // 300)]
+        series = tuple(
+            Series(name, tuple(number(r.get(name)) for r in kept), style=i)
+            for i, name in enumerate(names)
+            if any(number(r.get(name)) is not None for r in kept)
+        )
+        x = tuple(float(r["step"]) for r in kept)
+        chart = LineChart(
+            f"train-{checkpoint}-{key}", f"{checkpoint}: {title}", x, series, "step", "", (), len(x) <= 12
+        )
+        figures.append(line_figure(chart, small=True))
+    return figures
+
+
+def growth_figure(counts: Mapping[str, Mapping[int, int]]) -> Figure | None:
+    """Members of each pool after each wave; wave 0 holds the seeds."""
+    last = max((max(c) for c in counts.values() if c), default=0)
+    waves = tuple(float(w) for w in range(last + 1))
+    series = []
+    for i, (kind, by_wave) in enumerate(counts.items()):
+        total, values = 0, []
+        for wave in range(last + 1):
+            total += by_wave.get(wave, 0)
+            values.append(float(total))
+        if total:
+            series.append(Series(kind, tuple(values), style=i))
+    if not series:
+        return None
+    chart = LineChart("pool-growth", "Growth of the pools", waves, tuple(series), "round", "", (0.0,), last <= 30)
+    return line_figure(chart, "Descriptions in the pool after each round of writing; round 0 holds the seeds.")
+
+
+def acceptance_figure(
+    accepted: Mapping[str, Mapping[int, int]], refused: Mapping[str, Mapping[int, int]]
+) -> Figure | None:
+    """Share of the written candidates that entered the pool, by round."""
+    waves = sorted({w for c in (*accepted.values(), *refused.values()) for w in c if w > 0})
+    if not waves or not any(refused.values()):
+        return None
+    series = []
+    for i, kind in enumerate(accepted):
+        values: list[float | None] = []
+        for wave in waves:
+            n_in, n_out = accepted[kind].get(wave, 0), refused.get(kind, {}).get(wave, 0)
+            values.append(n_in / (n_in + n_out) if n_in + n_out else None)
+        if any(v is not None for v in values):
+            series.append(Series(kind, tuple(values), style=i))
+    chart = LineChart(
+        "pool-acceptance",
+        "Acceptance",
+        tuple(map(float, waves)),
+        tuple(series),
+        "round",
+        "",
+        (0.0, 1.0),
+        len(waves) <= 30,
+    )
+    return line_figure(
+        chart, "A candidate enters if it resembles no member too closely; a falling share says that the pool fills up."
+    )
+
+
+def similarity_figure(kind: str, values: Sequence[float], threshold: float | None) -> Figure:
+    """How close each member was to its nearest neighbour when it came in."""
+    edges = [round(i * 0.05, 2) for i in range(21)]
+    counts = [0] * 20
+    for value in values:
+        counts[min(19, max(0, int(value / 0.05 + 1e-9)))] += 1
+    title = f"Nearest neighbour: {kind}"
+    label = "highest cosine similarity to a member"
+    return Figure(
+        f"similarity-{kind}",
+        title,
+        f"{len(values):,} members; dashed: the threshold {shown(threshold, 2)}."
+        if threshold
+        else f"{len(values):,} members.",
+        histogram(edges, counts, title, label, threshold),
+        histogram(edges, counts, title, label, threshold, narrow=True),
+        ("from", "to", "members"),
+        tuple((a, b, n) for a, b, n in zip(edges, edges[1:], counts, strict=False)),
+        small=True,
+    )

@@ -1,0 +1,323 @@
+"""The words and tables of the report: what a reader should take away, said from the numbers alone.
+
+Functions take what ``data`` read and return plain values for the template; nothing here knows markup.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aloe.report.charts import Figure, acceptance_figure, growth_figure, similarity_figure
+from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval, number, text
+from aloe.report.explorer import clip
+from aloe.report.figures import shown
+
+#: Ground-truth figures in the order of the table: keys that may hold them, and what to call them.
+TRUTH_NAMES = {
+    "recall": "recall of facts",
+    "implied_recall": "recall of implied facts",
+    "false_memory": "false memory",
+    "premature": "facts not yet revealed",
+    "style": "style fits",
+    "on_topic": "on topic",
+    "personal_gain": "personal gain",
+    "over_personalisation": "facts forced in",
+}
+_SAME = {
+    "false_memory_rate": "false_memory",
+    "false": "false_memory",
+    "style_accuracy": "style",
+    "style_fit": "style",
+    "implied_fact_recall": "implied_recall",
+    "fact_recall": "recall",
+    "premature_rate": "premature",
+    "gain": "personal_gain",
+}
+
+
+def truth_of(model: BenchModel) -> dict[str, float | None]:
+    """The ground-truth figures of a result under their usual names."""
+    found = model.result.get("truth")
+    rows = found if isinstance(found, dict) else {}
+    return {_SAME.get(key, key): number(value) for key, value in rows.items()}
+
+
+def with_interval(value: float | None, bounds: tuple[float, float] | None, digits: int = 2) -> str:
+    if value is None:
+        return "undefined"
+    return shown(value, digits) + (f" [{shown(bounds[0], digits)}, {shown(bounds[1], digits)}]" if bounds else "")
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}%"
+
+
+def headline(models: Sequence[BenchModel]) -> list[Row]:
+    """One row per model for the table at the top."""
+    rows = []
+    for model in models:
+        result, points = model.result, model.points
+        scored = [p for p in points if number(p.get("al")) is not None]
+        truth = truth_of(model)
+        rows.append(
+            {
+                "name": model.name,
+                "control": model.is_control,
+                "uri": text(result.get("uri")),
+                "avg": with_interval(number(result.get("avg")), interval(result.get("avg_ci"))),
+                "first": shown(number(points[0].get("al")) if points else None, 2),
+                "last": shown(number(points[-1].get("al")) if points else None, 2),
+                "ir": with_interval(number(result.get("ir")), interval(result.get("ir_ci")), 3),
+                "n_ir": shown(number(result.get("n_ir"))),
+                "n_r2": shown(number(result.get("n_r2"))),
+                "recall": percent(truth.get("recall")),
+                "false": percent(truth.get("false_memory")),
+                "style": percent(truth.get("style")),
+                "n": int(number(result.get("n_personas")) or 0),
+                "n_failed": int(number(result.get("n_failed")) or 0),
+                "n_unscored": sum(int(number(p.get("n_unscored")) or 0) for p in points),
+                "empty": not scored,
+            }
+        )
+    return rows
+
+
+def truth_table(models: Sequence[BenchModel]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Every ground-truth figure of every model: column names and rows."""
+    found = [(model.name, truth_of(model)) for model in models]
+    keys = [key for key in TRUTH_NAMES if any(key in truth for _, truth in found)]
+    keys += sorted({key for _, truth in found for key in truth} - set(keys))
+    rows = [(name, [shown(truth.get(key), 3) for key in keys]) for name, truth in found if truth]
+    return [TRUTH_NAMES.get(key, key.replace("_", " ")) for key in keys], rows
+
+
+def findings(models: Sequence[BenchModel]) -> list[tuple[str, str]]:
+    """What each trained model did (each model where none is trained), in one sentence: (name, sentence)."""
+    told = [m for m in models if family(m.name) in TRAINED] or [m for m in models if not m.is_control] or list(models)
+    return [(m.name, sentence) for m in told if (sentence := _finding(m))]
+
+
+def _finding(model: BenchModel) -> str:
+    scored = [p for p in model.points if number(p.get("al")) is not None]
+    if not scored:
+        return "no reply of this model could be scored."
+    first, last = scored[0], scored[-1]
+    if len(scored) == 1:
+        return f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])}; one turn tells nothing about change."
+    words = (
+        f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])} and {shown(number(last['al']), 2)} "
+        f"at turn {int(last['k'])}"
+    )
+    slope, bounds = number(model.result.get("ir")), interval(model.result.get("ir_ci"))
+    if slope is None or bounds is None:
+        return f"{words}."
+    change = f"{'+' if slope > 0 else ''}{shown(slope)} a turn (95% interval {shown(bounds[0])} to {shown(bounds[1])})"
+    if bounds[0] > 0:
+        return f"{words}: {change}. It suits its users better the longer they talk."
+    if bounds[1] < 0:
+        return f"{words}: {change}. It suits its users less the longer they talk."
+    return f"{words}: {change}. The interval holds zero: no change over the conversation can be told from chance."
+
+
+def roles_table(run: RunData) -> list[tuple[str, list[str]]]:
+    """Who plays which role, from the resolved config."""
+    roles = run.config.get("roles")
+    if not isinstance(roles, dict):
+        return []
+    table = []
+    for role, models in roles.items():
+        entries = models if isinstance(models, list) else [models]
+        uris = [text(m.get("uri")) if isinstance(m, dict) else text(m) for m in entries]
+        table.append((role, [uri for uri in uris if uri]))
+    return table
+
+
+def synthetic_note(run: RunData) -> str:
+    """What on this page is made up, by whom."""
+    uris = [uri for _, found in roles_table(run) for uri in found]
+    if uris and all(uri.startswith("world:") for uri in uris):
+        return (
+            "Everything said on this page is synthetic. Users, reply writers and judge are actors of a rule-based, simulated "
+            "world; the personas are generated, and no person took part. Because the world knows the truth, "
+            "recall and false memory are exact. Scores tell how well a model does in this world, not among people."
+        )
+    if uris:
+        return (
+            "The users are played by language models from generated personas, and the scores come from a model that "
+            "judges; no person took part. Scores tell what that judge prefers."
+        )
+    return "Personas and users are simulated; no person took part."
+
+
+def overview(run: RunData) -> list[tuple[str, str]]:
+    """Recipe, seed, version, date: the facts that name a run."""
+    manifest = run.manifest
+    seconds = sum(number(s.get("seconds")) or 0 for s in run.stages.values())
+    found = [
+        ("recipe", text(manifest.get("recipe"))),
+        ("seed", str(manifest["seed"]) if "seed" in manifest else str(run.config.get("seed", ""))),
+        ("aloe", text(manifest.get("aloe_version"))),
+        ("created", when(manifest.get("created"))),
+        ("computing time", duration(seconds) if seconds else ""),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def when(value: Any) -> str:
+    """A point in time, from seconds since the epoch or from text."""
+    stamp = number(value)
+    if stamp is None:
+        return text(value)
+    try:
+        return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours} h {rest // 60:02d} min" if hours else f"{rest // 60} min {rest % 60:02d} s"
+
+
+def stage_table(run: RunData) -> list[dict[str, str]]:
+    """Time and outcome of every stage that finished."""
+    return [
+        {
+            "name": name,
+            "seconds": duration(number(stage.get("seconds"))),
+            "finished": when(stage.get("finished")),
+            "summary": ", ".join(_summary(stage.get("summary"))),
+        }
+        for name, stage in run.stages.items()
+    ]
+
+
+def _summary(value: Any, prefix: str = "") -> list[str]:
+    if not isinstance(value, dict):
+        return []
+    parts: list[str] = []
+    for key, item in value.items():
+        name = f"{prefix}{key}".replace("_", " ").removeprefix("n ")
+        if isinstance(item, dict):
+            if not prefix and len(item) <= 8:
+                parts.extend(_summary(item, f"{key} "))
+        elif number(item) is not None:
+            parts.append(f"{name} {shown(float(item), 0 if float(item).is_integer() else 3)}")
+        elif isinstance(item, str) and len(item) < 60:
+            parts.append(f"{name} {item}")
+    return parts[:24]
+
+
+CALL_COLUMNS = ("n_calls", "n_replayed", "n_failed", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
+
+
+def calls_table(run: RunData) -> tuple[list[str], list[list[str]]]:
+    """Calls by role, summed over the stages: column names and rows, with a sum at the end."""
+    found = run.manifest.get("calls")
+    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for key, value in (found if isinstance(found, dict) else {}).items():
+        if not isinstance(value, dict):
+            continue
+        nested = any(isinstance(item, dict) and "n_calls" in item for item in value.values())
+        for role, row in value.items() if nested else ((key, value),):
+            for name, item in _flat(row).items() if isinstance(row, dict) else ():
+                totals[role][name] += item
+    names = {name for row in totals.values() for name in row}
+    columns = [c for c in CALL_COLUMNS if c in names] + sorted(names - set(CALL_COLUMNS) - {"latency"})
+    rows = [[role, *(_count(row.get(c), c) for c in columns)] for role, row in totals.items()]
+    if len(rows) > 1:
+        sums = {c: sum(row.get(c, 0.0) for row in totals.values()) for c in columns}
+        rows.append(["all roles", *(_count(sums[c], c) for c in columns)])
+    return ["role", *(c.removeprefix("n_").replace("_", " ") for c in columns)], rows
+
+
+def _flat(row: Row) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            found.update(_flat(value))
+        elif (n := number(value)) is not None:
+            found[key] = n
+    return found
+
+
+def _count(value: float | None, column: str) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.4f} USD" if column == "cost" else f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+
+
+def pool_section(run: RunData) -> dict[str, Any]:
+    """Pool growth, acceptance, nearest neighbours, nearest pairs; empty where there is no pool."""
+    members: dict[str, list[Row]] = defaultdict(list)
+    accepted: dict[str, Counter[int]] = defaultdict(Counter)
+    refused: dict[str, Counter[int]] = defaultdict(Counter)
+    reasons: Counter[str] = Counter()
+    for row in run.rows("personas/pool.jsonl"):
+        kind = text(row.get("kind"))
+        members[kind].append(row)
+        accepted[kind][int(number(row.get("round_index")) or 0)] += 1
+    for row in run.rows("personas/rejected.jsonl"):
+        refused[text(row.get("kind"))][int(number(row.get("round_index")) or 0)] += 1
+        reasons[text(row.get("reason")).split(":")[0][:60] or "no reason given"] += 1
+    settings = run.config.get("personas")
+    figures: list[Figure | None] = [growth_figure(accepted), acceptance_figure(accepted, refused)]
+    for kind, rows in members.items():
+        values = [v for row in rows if (v := number(row.get("max_similarity"))) is not None]
+        threshold = number(settings.get(f"{kind}_threshold")) if isinstance(settings, dict) else None
+        if values:
+            figures.append(similarity_figure(kind, values, threshold))
+    return {
+        "sizes": {kind: len(rows) for kind, rows in members.items()},
+        "n_refused": sum(sum(c.values()) for c in refused.values()),
+        "reasons": reasons.most_common(6),
+        "figures": [figure for figure in figures if figure],
+        "pairs": _nearest_pairs(members),
+    }
+
+
+def _nearest_pairs(members: Mapping[str, Sequence[Row]]) -> list[dict[str, str]]:
+    pairs = []
+    for kind, rows in members.items():
+        by_id = {text(row.get("entry_id")): row for row in rows}
+        close = [r for r in rows if number(r.get("max_similarity")) is not None and text(r.get("nearest_id")) in by_id]
+        close.sort(key=lambda r: (-float(r["max_similarity"]), text(r.get("entry_id"))))
+        for row in close[:4]:
+            other = by_id[text(row["nearest_id"])]
+            pairs.append(
+                {
+                    "kind": kind,
+                    "similarity": shown(number(row["max_similarity"]), 2),
+                    "one": clip(row.get("text"), 1200),
+                    "other": clip(other.get("text"), 1200),
+                }
+            )
+    return pairs
+
+
+def failures(run: RunData, tree_errors: Mapping[str, Counter[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """What went wrong, where: from the manifest, the log and the conversations."""
+    found: list[tuple[str, str]] = []
+    listed = run.manifest.get("failures")
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict):
+            where = text(entry.get("stage")) or "run"
+            what = text(entry.get("error")) or ", ".join(f"{k} {v}" for k, v in entry.items() if k != "stage")
+            found.append((where, clip(what, 400)))
+        else:
+            found.append(("run", clip(str(entry), 400)))
+    for row in run.rows("log.jsonl"):
+        if "fail" in text(row.get("event")) or "error" in row:
+            what = text(row.get("error")) or text(row.get("event"))
+            found.append((text(row.get("stage")) or "log", clip(what, 400)))
+    for where, errors in tree_errors.items():
+        found.extend((where, f"{n} × {role}: {error}") for (role, error), n in errors.most_common(8))
+    found.extend(("reading", problem) for problem in run.problems)
+    return list(dict.fromkeys(found))[:100]
