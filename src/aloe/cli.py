@@ -19,6 +19,10 @@ STAGE_HELP = {
     "personas": "grow the persona pool and pair profiles with personalities",
     "trees": "grow preference trees",
     "export": "turn trees into preference pairs and SFT conversations",
+    "base": "train the tiny model from scratch",
+    "sft": "supervised fine-tuning on preferred replies",
+    "rollout": "grow trees from the SFT checkpoint's own replies",
+    "dpo": "preference optimisation from the SFT checkpoint",
     "bench": "benchmark models: AL(k), IR, N-IR, N-R2",
     "report": "write report/index.html",
 }

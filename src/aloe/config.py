@@ -57,6 +57,11 @@ def _as_models(value: Any) -> Any:
     return [_as_model(item) for item in items]
 
 
+def _as_names(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 Model = Annotated[ModelConfig, BeforeValidator(_as_model)]
 Models = Annotated[tuple[ModelConfig, ...], BeforeValidator(_as_models), Field(min_length=1)]
 
@@ -209,6 +214,7 @@ class Config(Section):
 
     seed: int = Field(0, ge=0, description="every random choice derives from it")
     prompts_dir: str | None = Field(None, description="your own prompt files, by the packaged names")
+    skip: Names = Field((), description="stages to leave out of 'aloe run'")
     roles: RolesConfig = RolesConfig()
     personas: PersonasConfig = PersonasConfig()
     trees: TreesConfig = TreesConfig()

@@ -56,13 +56,15 @@ def _what_matters(roles: dict[str, list[dict[str, Any]]]) -> Any:
 
 def wanted_stages(config: Config, only: str | None = None) -> list[Stage]:
     """The stages of a run, or one stage with those before it that it needs."""
+    for name in config.skip:
+        stage_by_name(name)
     if only is None:
-        return list(STAGES)
+        return [s for s in STAGES if s.name not in config.skip]
     wanted = {only}
     for stage in reversed(STAGES):
         if stage.name in wanted:
             wanted.update(stage.needs)
-    return [s for s in STAGES if s.name in wanted]
+    return [s for s in STAGES if s.name in wanted and (s.name == only or s.name not in config.skip)]
 
 
 def run_pipeline(

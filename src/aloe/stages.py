@@ -26,6 +26,7 @@ from aloe.seeding import derive_rng
 from aloe.types import BenchmarkResult, ConversationTree, Label, Persona
 
 T = TypeVar("T")
+REPLY_TOKENS = 96  # room for a reply of the tiny model; it ends by itself
 CHECKPOINTS = ("base", "sft", "dpo", "sft-control")  # in the order in which they are shown
 
 
@@ -117,9 +118,11 @@ def read_personas(run: RunDir, split: str) -> list[Persona]:
     return found
 
 
-def _grow(context: Context, plan: TreePlan, out: Path, n_trees: int, replicates: int) -> dict[str, Any]:
+def _grow(
+    context: Context, plan: TreePlan, out: Path, n_trees: int, replicates: int, personas: list[Persona]
+) -> dict[str, Any]:
     config = context.config
-    jobs = plan_jobs(read_personas(context.run, "train"), n_trees, replicates)
+    jobs = plan_jobs(personas, n_trees, replicates)
 
     async def work(caller: Caller) -> dict[str, Any]:
         builder = TreeBuilder(caller, context.prompts, plan, config.seed)
@@ -146,7 +149,8 @@ def run_trees(context: Context) -> dict[str, Any]:
         min_margin=trees.min_margin,
         labeler=context.config.roles.judge[0].uri,
     )
-    return _grow(context, plan, context.run.stage_dir("trees"), trees.n_trees, trees.replicates)
+    personas = read_personas(context.run, "train")
+    return _grow(context, plan, context.run.stage_dir("trees"), trees.n_trees, trees.replicates, personas)
 
 
 def run_export(context: Context) -> dict[str, Any]:
@@ -169,6 +173,124 @@ def run_export(context: Context) -> dict[str, Any]:
     return {"n_pairs": len(pairs), "n_sft": len(examples)}
 
 
+def _train_progress(context: Context) -> Callable[[float, float | None, str, str], None]:
+    return context.progress.update
+
+
+def _need_training(stage: str) -> None:
+    """Training needs the extra; say so before anything else does.
+
+    Raises:
+        ConfigError: torch or trl is not installed.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "transformers", "trl", "datasets") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"stage {stage} needs {', '.join(missing)}",
+            "pip install 'aloe-align[train]', or leave out the training: --skip base,sft,rollout,dpo",
+        )
+
+
+def run_base(context: Context) -> dict[str, Any]:
+    """The tiny model from scratch; nothing to do where SFT starts from a given model."""
+    if context.config.sft.model is not None:
+        return {"skipped": f"sft.model is {context.config.sft.model}"}
+    _need_training("base")
+    from aloe.training.stage import train_base_stage
+
+    out = context.run.stage_dir("checkpoints") / "base"
+    return train_base_stage(context.config, context.run.path, out, progress=_train_progress(context))
+
+
+def run_sft(context: Context) -> dict[str, Any]:
+    """Supervised fine-tuning on preferred replies."""
+    _need_training("sft")
+    from aloe.training.sft import train_sft
+
+    config, run = context.config, context.run
+    base = config.sft.model or run.stage_dir("checkpoints") / "base"
+    return train_sft(
+        config.sft,
+        run.stage_dir("datasets") / "sft.parquet",
+        base,
+        run.stage_dir("checkpoints") / "sft",
+        seed=config.seed,
+        progress=_train_progress(context),
+    )
+
+
+def rollout_personas(run: RunDir, seed: int) -> list[Persona]:
+    """Training personas in an order of their own, so that a short rollout is no prefix of the trees."""
+    personas = read_personas(run, "train")
+    return [personas[i] for i in derive_rng(seed, "rollout", "personas").permutation(len(personas))]
+
+
+def run_rollout(context: Context) -> dict[str, Any]:
+    """The on-policy pass: trees whose candidate replies are the SFT checkpoint's own, scored by the judge."""
+    config, run = context.config, context.run
+    options = config.rollout
+    out = run.stage_dir("rollout")
+    if options.n_trees == 0:
+        return {"skipped": "rollout.n_trees is 0: DPO uses the pairs of stage trees"}
+    _need_training("rollout")
+    from aloe.preference_select import closest_contrast
+
+    model = ModelConfig(
+        uri=f"hf:{run.stage_dir('checkpoints') / 'sft'}",
+        temperature=options.temperature,
+        max_tokens=REPLY_TOKENS,
+        batch_size=64,
+    )
+    plan = TreePlan(
+        n_turns=config.trees.n_turns,
+        p_preferred=options.p_best,
+        scope="revealed",
+        label="score",
+        min_margin=options.min_margin,
+        labeler=config.roles.judge[0].uri,
+        purpose="rollout",
+        responder=model,
+        n_candidates=options.n_candidates,
+        pick=closest_contrast if options.select == "closest" else None,
+    )
+    summary = _grow(context, plan, out, options.n_trees, 1, rollout_personas(run, config.seed))
+    labels = labels_by_tree(read_jsonl(out / "labels.jsonl", Label))
+    pairs = [
+        as_row(p)
+        for tree in read_jsonl(out / "trees.jsonl", ConversationTree)
+        for p in tree_to_pairs(tree, labels.get(tree.tree_id, []), options.min_margin)
+    ]
+    if not pairs:
+        raise DataError(f"{out}: no reply was {options.min_margin} better than another", "lower rollout.min_margin")
+    write_parquet(run.stage_dir("datasets") / "rollout.parquet", pairs, dpo_schema())
+    return {**summary, "n_pairs": len(pairs)}
+
+
+def run_dpo(context: Context) -> dict[str, Any]:
+    """DPO from the SFT checkpoint, and its control: the same steps with the preference term off."""
+    _need_training("dpo")
+    from aloe.training.dpo import train_dpo
+
+    config, run = context.config, context.run
+    data = run.stage_dir("datasets") / ("rollout.parquet" if config.rollout.n_trees else "dpo.parquet")
+    folder = run.stage_dir("checkpoints")
+    summary: dict[str, Any] = {}
+    for name, preference in (("dpo", True), ("sft-control", False)):
+        if preference or config.dpo.control:
+            summary[name] = train_dpo(
+                config.dpo,
+                data,
+                folder / "sft",
+                folder / name,
+                seed=config.seed,
+                progress=_train_progress(context),
+                preference=preference,
+            )
+    return {**summary["dpo"], "control": summary.get("sft-control")}
+
+
 def checkpoints(run: RunDir) -> dict[str, Path]:
     """Finished checkpoints of a run by name, in the order in which they are shown."""
     folder = run.stage_dir("checkpoints")
@@ -179,7 +301,7 @@ def bench_models(context: Context) -> dict[str, ModelConfig]:
     """Every model to benchmark by its plain name: the run's checkpoints, then the configured ones."""
     models: dict[str, ModelConfig] = {}
     for name, path in checkpoints(context.run).items():
-        models[name] = ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=96)
+        models[name] = ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS, batch_size=128)
     for model in context.config.bench.models:
         name = base = plain_name(model.uri)
         number = 2
@@ -269,8 +391,12 @@ STAGES: tuple[Stage, ...] = (
     Stage("personas", run_personas, ("personas",), (), talks=True),
     Stage("trees", run_trees, ("trees",), ("personas",), talks=True),
     Stage("export", run_export, ("trees.min_margin",), ("trees",)),
+    Stage("base", run_base, ("base", "sft.model"), ("personas",), talks=True),
+    Stage("sft", run_sft, ("sft",), ("export", "base")),
+    Stage("rollout", run_rollout, ("rollout", "trees.n_turns"), ("personas", "sft"), talks=True),
+    Stage("dpo", run_dpo, ("dpo",), ("export", "sft", "rollout")),
     Stage("bench", run_bench, ("bench",), ("personas",), talks=True),
-    Stage("report", run_report, (), ("personas", "trees", "export", "bench")),
+    Stage("report", run_report, (), ("personas", "trees", "export", "base", "sft", "rollout", "dpo", "bench")),
 )
 
 

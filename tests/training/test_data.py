@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aloe.errors import DataError
-from aloe.training.contrast import closest_contrast, token_difference
+from aloe.preference_select import closest_contrast, token_difference
 from aloe.training.data import IGNORED, fold_examples, pair_ids, read_rows, sft_sequences
 from aloe.training.tokenizer import build_tokenizer
 
