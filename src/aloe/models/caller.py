@@ -10,24 +10,30 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import aiohttp
 import orjson
 
-from aloe.config import Config, ModelConfig
+from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.errors import AloeError, ConfigError, ParseError, nearest
+from aloe.models.attempts import FailedAttempt
+from aloe.models.budget import Budget
 from aloe.models.journal import Journal
-from aloe.models.openai_compatible import make_session, sent_fields
-from aloe.models.registry import create_model
+from aloe.models.limits import Limiter
+from aloe.models.http import make_session
+from aloe.models.openai_compatible import OpenAIChatModel, sent_fields
+from aloe.models.pricing import price_of
+from aloe.models.registry import create_model, is_in_process
+from aloe.models.retries import Route, cost_of, send
 from aloe.models.schemas import RESPONSE_FORMATS
 from aloe.prompts.render import PromptSet
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.seeding import derive_seed
-from aloe.types import Generation, Usage
+from aloe.types import ActorRole, Generation, Usage
 
 T = TypeVar("T")
 _SORTED = orjson.OPT_SORT_KEYS
@@ -45,7 +51,7 @@ class Reply:
 
 @dataclass(slots=True)
 class RoleStats:
-    """What a role's calls came to; ``cost`` is USD, None once a price was unknown. Replayed calls count as calls."""
+    """What a role's calls came to, replayed ones included; ``cost`` is USD, None once a price was unknown."""
 
     n_calls: int = 0
     n_replayed: int = 0
@@ -64,16 +70,19 @@ class RoleStats:
             cached_tokens=self.cached_tokens,
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
 
 @dataclass(slots=True)
 class _Plan:
     """What all calls of one role, model and prompt have in common."""
 
-    role: str
+    role: ActorRole
     prompt: str
     prompt_hash: str
     config: ModelConfig
-    model: ChatModel
+    route: Route
     sampling: dict[str, Any]
     fixed: dict[str, Any]  # of the key: model, revision, role and sampling
     row: int
@@ -104,12 +113,17 @@ class Caller:
         prompts: PromptSet,
         seed: int,
         models: Mapping[str, Sequence[ModelConfig]],
+        budget: BudgetConfig | None = None,
     ) -> None:
         self.stats: dict[str, RoleStats] = {}
         self.journal = journal
         self._prompts = prompts
         self._seed = seed
         self._models = models
+        self._limits = budget or BudgetConfig()
+        spent = journal.spent() if self._limits.usd or self._limits.tokens else (0, 0.0)
+        self.budget = Budget(self._limits.usd, self._limits.tokens, spent)
+        self._limiters: dict[tuple[str | None, str | None, str], Limiter] = {}
         self._flying: dict[bytes, list[asyncio.Future[Reply | None]]] = {}
         self._plans: dict[tuple[str, str, int], _Plan] = {}
         self._made: dict[str, ChatModel] = {}
@@ -133,10 +147,14 @@ class Caller:
 
         Raises:
             DataError: the journal is in use or not readable.
+            ConfigError: a money budget with a model whose price is unknown.
         """
         if models is None:
             models = {name: getattr(config.roles, name) for name in type(config.roles).model_fields}
-        return cls(Journal.open(journal_path), prompts, seed, models)
+        for role in models.values() if config.budget.usd is not None else ():
+            for model in role:
+                _require_price(model)
+        return cls(Journal.open(journal_path), prompts, seed, models, config.budget)
 
     async def call(
         self,
@@ -237,11 +255,21 @@ class Caller:
             messages, config.temperature, config.top_p, config.max_tokens, place[2], config.stop,
             None, plan.response_format, None, config.extra,
         )  # fmt: skip
-        started = time.perf_counter()
-        completion = await plan.model.complete(request)
-        ms = int(1000 * (time.perf_counter() - started))
-        await self.journal.append(key, plan.row, place, messages, completion, (None, ms, 1))
-        return self._reply(plan, key, completion, None)
+        route = plan.route
+        if route.is_direct:
+            started = time.perf_counter()
+            completion = await route.model.complete(request)
+            tries, ms = 1, int(1000 * (time.perf_counter() - started))
+        else:
+
+            def record(failed: FailedAttempt) -> None:
+                self.journal.note_attempt(key, plan.row, place[0], failed)
+
+            answered = await send(route, request, turn, (self._seed, key.hex()), record)
+            completion, tries, ms = answered.completion, answered.tries, answered.ms
+        cost = cost_of(route.price, completion.usage)
+        await self.journal.append(key, plan.row, place, messages, completion, (cost, ms, tries))
+        return self._reply(plan, key, completion, cost)
 
     def _reply(self, plan: _Plan, key: bytes, completion: Completion, cost: float | None) -> Reply:
         usage = completion.usage
@@ -252,7 +280,7 @@ class Caller:
         stats.cached_tokens += usage.cached_tokens
         stats.cost = None if cost is None or stats.cost is None else stats.cost + cost
         generation = Generation.model_construct(
-            model=plan.model.name,
+            model=plan.route.model.name,
             role=plan.role,
             prompt_name=plan.prompt,
             prompt_hash=plan.prompt_hash,
@@ -286,7 +314,8 @@ class Caller:
         return models[-1]
 
     def _make_plan(self, role: str, prompt: str, config: ModelConfig) -> _Plan:
-        model = self._model(config)
+        route = self._route(config)
+        model = route.model
         schema = RESPONSE_FORMATS.get(prompt) if config.structured else None
         sampling = sent_fields(
             ChatRequest(
@@ -298,7 +327,7 @@ class Caller:
         prompt_hash = self._prompts.hashes.get(prompt, "")
         row = self.journal.plan_id({**fixed, "prompt": prompt, "prompt_hash": prompt_hash})
         stats = self.stats.setdefault(role, RoleStats())
-        return _Plan(role, prompt, prompt_hash, config, model, sampling, fixed, row, stats, schema)
+        return _Plan(cast(ActorRole, role), prompt, prompt_hash, config, route, sampling, fixed, row, stats, schema)
 
     def _model(self, config: ModelConfig) -> ChatModel:
         """One model object per content of config."""
@@ -306,6 +335,25 @@ class Caller:
         if name not in self._made:
             self._made[name] = create_model(config, self._shared_session)
         return self._made[name]
+
+    def _route(self, config: ModelConfig) -> Route:
+        """Model, limits, budget and price of ``config``; limits are shared by (address, key, model)."""
+        if self._limits.usd is not None:
+            _require_price(config)
+        model = self._model(config)
+        limiter = None
+        if not is_in_process(config):
+            name = (config.base_url, config.api_key_env, config.uri)
+            limiter = self._limiters.get(name)
+            if limiter is None:
+                where = f"{config.uri} at {config.base_url}" if config.base_url else config.uri
+                limiter = self._limiters[name] = Limiter(
+                    where, config.max_concurrency, config.requests_per_minute, config.tokens_per_minute
+                )
+            limiter.max_concurrency = max(limiter.max_concurrency, config.max_concurrency)
+            if isinstance(model, OpenAIChatModel):
+                model.observe = limiter.observe
+        return Route(model, limiter, self.budget, price_of(config), config.max_attempts)
 
     def _shared_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
@@ -330,3 +378,11 @@ def _settle(followers: list[asyncio.Future[Reply | None]], error: BaseException)
             follower.set_exception(error)
         else:
             follower.set_result(None)
+
+
+def _require_price(config: ModelConfig) -> None:
+    if price_of(config) is None:
+        raise ConfigError(
+            f"budget.usd is set, but the price of {config.uri} is not known",
+            "set its price_prompt and price_completion (0 for your own server)",
+        )

@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from aloe.errors import AloeError, DataError
+from aloe.models.attempts import FailedAttempt
 from aloe.protocols import Completion, PromptMessage
 from aloe.types import Usage
 
@@ -232,19 +233,14 @@ class Journal:
         )  # fmt: skip
         return self._schedule()
 
-    def note_attempt(
-        self,
-        key: bytes,
-        plan: int,
-        path: str,
-        number: int,
-        outcome: tuple[int, int, str, bool, int | None, float | None],
-    ) -> None:
-        """Record an attempt that failed: (ms, HTTP status or 0, error, possibly billed, tokens, cost)."""
-        ms, status, error, billed, tokens, cost = outcome
+    def note_attempt(self, key: bytes, plan: int, path: str, failed: FailedAttempt) -> None:
+        """Record an attempt that brought no answer; nobody waits for it."""
         self._new_attempts.append(
-            (key, plan, path, number, int(time.time()), ms, status, error, int(billed), tokens, cost)
-        )
+            (
+                key, plan, path, failed.number, int(time.time()), failed.ms, failed.status, failed.error,
+                int(failed.billed), failed.tokens, failed.cost,
+            )
+        )  # fmt: skip
         self._schedule()
 
     def _schedule(self) -> asyncio.Future[None]:

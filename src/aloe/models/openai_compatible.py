@@ -1,34 +1,32 @@
-"""Chat over HTTP: any server that speaks OpenAI's ``/chat/completions``.
+"""Chat and embeddings over HTTP: any server that speaks OpenAI's ``/chat/completions`` and ``/embeddings``.
 
 One attempt per :meth:`OpenAIChatModel.complete`; retries and limits are the caller's (``limits.py``). What a server
 does not accept (``max_tokens`` against ``max_completion_tokens``, temperature, system messages, JSON schema) is
-learnt from its error once and remembered. Keys are read from environment variables and never leave this module:
-every text that came from outside is redacted before it goes into an error.
+learnt from its error once and remembered.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import re
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
+import numpy as np
 import orjson
-from yarl import URL
+from numpy.typing import NDArray
 
 from aloe.config import ModelConfig
-from aloe.errors import ConfigError, EndpointError
+from aloe.errors import EndpointError
+from aloe.models.http import Endpoint, error_text, make_session
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
 
 log = logging.getLogger(__name__)
 
-OPENAI_URL = "https://api.openai.com/v1"
-RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _REFUSES = re.compile(
     r"unsupported|not support|not allowed|unrecognized|unexpected|only the default|deprecated|extra_forbidden|"
     r"extra inputs|not permitted|invalid|unknown|incompatible|only user and",
@@ -36,89 +34,6 @@ _REFUSES = re.compile(
 )
 _OPTIONAL = ("temperature", "top_p", "seed", "response_format")
 _MAX_ADAPTATIONS = 6
-
-
-def make_session(limit: int = 0, timeout_seconds: float = 120.0) -> aiohttp.ClientSession:
-    """A session as this package uses it. ``limit`` 0: the limiter bounds the connections."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, ttl_dns_cache=300, keepalive_timeout=30),
-        timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(30.0, timeout_seconds)),
-        skip_auto_headers=("User-Agent", "Accept-Encoding"),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
-
-
-class Endpoint:
-    """Address, secrets and error texts of one server: what chat and embeddings share.
-
-    Raises:
-        ConfigError: an environment variable that the config names is not set, or the address is no URL.
-    """
-
-    def __init__(self, config: ModelConfig, path: str) -> None:
-        base = (config.base_url or OPENAI_URL).rstrip("/")
-        if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
-            raise ConfigError(f"base_url '{base}' of {config.uri} is no address", "write http://HOST:PORT/v1")
-        self.url = URL(f"{base}/{path}")
-        self.host = urlsplit(base).netloc.rpartition("@")[2]
-        self._secrets: dict[str, str] = {}  # value -> what stands for it
-        self.headers = {"Content-Type": "application/json"}
-        key_env = config.api_key_env
-        if key_env is None and urlsplit(base).hostname == "api.openai.com":
-            key_env = "OPENAI_API_KEY"
-        if key_env is not None:
-            self.headers["Authorization"] = f"Bearer {self._secret(key_env, config.uri)}"
-        for header, variable in config.headers_env.items():
-            self.headers[header] = self._secret(variable, config.uri)
-        self.proxy = _proxy_of(base)
-
-    def _secret(self, variable: str, uri: str) -> str:
-        value = os.environ.get(variable, "").strip()
-        if not value:
-            raise ConfigError(
-                f"{uri} needs the environment variable {variable}, which is not set", f"export {variable}=..."
-            )
-        self._secrets[value] = f"[{variable}]"
-        return value
-
-    def redact(self, text: str) -> str:
-        for value, stand_in in self._secrets.items():
-            text = text.replace(value, stand_in)
-        return text
-
-    def clean(self, raw: bytes | str) -> str:
-        """What a server said, as one short line without secrets."""
-        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
-        return " ".join(self.redact(text).split())[:300]
-
-    def refused(self, status: int, raw: bytes, headers: Mapping[str, str], what: str) -> EndpointError:
-        hint = {401: "check the key", 403: "check the key's rights", 404: "check base_url and model name"}.get(
-            status, "the endpoint's logs may say more"
-        )
-        return EndpointError(
-            f"{what} at {self.host} answered {status}: {self.clean(error_text(raw))}",
-            hint,
-            status=status,
-            retryable=status in RETRYABLE_STATUS,
-            possibly_billed=status in (408, 504, 524),
-            retry_after=read_retry_after(headers),
-        )
-
-    def broken(self, error: BaseException, what: str, seconds: float) -> EndpointError:
-        """A connection fault or time-out as ours. ``status`` 0; not billed if nothing can have arrived."""
-        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
-            return EndpointError(
-                f"{what} at {self.host} did not answer within {seconds:g} s",
-                "raise timeout_seconds, or ask for fewer tokens",
-                status=408, retryable=True, possibly_billed=True,
-            )  # fmt: skip
-        unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-        detail = self.clean(str(error)) or type(error).__name__
-        return EndpointError(
-            f"{what} at {self.host}: {'no connection' if unsent else 'connection lost'} ({detail})",
-            "check base_url and that the server runs",
-            status=0, retryable=True, possibly_billed=not unsent,
-        )  # fmt: skip
 
 
 class OpenAIChatModel:
@@ -318,36 +233,78 @@ def read_usage(data: Any, request: ChatRequest, text: str) -> Usage:
     )
 
 
-def error_text(raw: bytes) -> str:
-    """The message in an error body, whatever its shape."""
-    try:
-        data = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return raw.decode("utf-8", "replace")
-    inner = data.get("error", data) if isinstance(data, dict) else data
-    if isinstance(inner, dict):
-        found = inner.get("message") or inner.get("detail")
-        param = inner.get("param")
-        if isinstance(found, str):
-            return f"{found} (param: {param})" if param else found
-    return inner if isinstance(inner, str) else orjson.dumps(inner).decode()
+class OpenAIEmbedder:
+    """An Embedder behind an address: ``/embeddings`` in batches, a few at a time. ``embed`` blocks.
 
+    Raises:
+        ConfigError: an environment variable that the config names is not set.
+    """
 
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by ``retry-after-ms`` or ``Retry-After`` (seconds; dates are left to our own back-off)."""
-    for name, scale in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
-        value = headers.get(name)
-        if value is not None:
+    def __init__(self, config: ModelConfig, batch_size: int = 128) -> None:
+        self.name = config.uri
+        self._config = config
+        self._wire_name = config.uri.partition(":")[2]
+        self._endpoint = Endpoint(config, "embeddings")
+        self._batch_size = batch_size
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors, float32, shape (n_texts, dim).
+
+        Raises:
+            EndpointError: the server refused, or failed too often.
+        """
+        if not texts:
+            return np.zeros((0, 0), np.float32)
+        with ThreadPoolExecutor(1) as pool:  # a thread of its own: the caller may be inside an event loop
+            return pool.submit(asyncio.run, self._embed_all(list(texts))).result()
+
+    async def _embed_all(self, texts: list[str]) -> NDArray[np.float32]:
+        size = self._batch_size
+        gate = asyncio.Semaphore(min(8, self._config.max_concurrency))
+        async with make_session(0, self._config.timeout_seconds) as session:
+            batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+            parts = await asyncio.gather(*(self._embed_batch(session, gate, batch) for batch in batches))
+        vectors = np.concatenate(parts)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+        return unit
+
+    async def _embed_batch(
+        self, session: aiohttp.ClientSession, gate: asyncio.Semaphore, batch: list[str]
+    ) -> NDArray[np.float32]:
+        body = orjson.dumps({"model": self._wire_name, "input": batch, "encoding_format": "float"})
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                return max(0.0, float(value) * scale)
-            except ValueError:
-                continue
-    return None
+                async with gate:
+                    return await self._post(session, body, len(batch))
+            except EndpointError as error:
+                if not error.retryable or attempt >= self._config.max_attempts:
+                    raise
+                await asyncio.sleep(error.retry_after or min(20.0, 0.25 * 2.0**attempt))
 
-
-def _proxy_of(base: str) -> str | None:
-    """The proxy that the environment names for this address, looked up once and not per call."""
-    parts = urlsplit(base)
-    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
+    async def _post(self, session: aiohttp.ClientSession, body: bytes, n: int) -> NDArray[np.float32]:
+        endpoint = self._endpoint
+        try:
+            async with session.post(
+                endpoint.url, data=body, headers=endpoint.headers, proxy=endpoint.proxy, allow_redirects=False
+            ) as response:
+                raw = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise endpoint.broken(error, self.name, self._config.timeout_seconds) from None
+        if response.status != 200:
+            raise endpoint.refused(response.status, raw, response.headers, self.name)
+        try:
+            rows = sorted(orjson.loads(raw)["data"], key=lambda row: row["index"])
+            vectors = np.array([row["embedding"] for row in rows], np.float32)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            vectors = np.zeros((0, 0), np.float32)
+        if vectors.ndim != 2 or len(vectors) != n:
+            raise EndpointError(
+                f"the answer of {self.name} at {endpoint.host} does not hold {n} embeddings: "
+                f"{endpoint.clean(raw[:200])!r}",
+                "check base_url and that the model is an embedding model",
+                status=200, retryable=True, possibly_billed=True,
+            )  # fmt: skip
+        return vectors

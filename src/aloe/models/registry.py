@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe.config import ModelConfig
@@ -88,11 +89,20 @@ def is_in_process(config: ModelConfig) -> bool:
 
 
 def _identity(config: ModelConfig) -> tuple[str, str]:
-    """Logical name and revision of a model behind an address."""
-    scheme, _ = split_uri(config.uri)
+    """Logical name and revision of a model behind an address: the same as of the model in this process.
+
+    A path to a checkpoint is digested here, so that a retrained one never replays its predecessor's answers, also
+    when another server (``openai:PATH``) has loaded it.
+    """
+    scheme, rest = split_uri(config.uri)
     if scheme == "world":
         from aloe.world.model import create_world_model
 
         local = create_world_model(config.uri)
         return local.name, local.revision
-    return config.uri, ""
+    path = Path(rest)
+    if scheme in ("hf", "openai") and path.is_dir() and any(path.glob("*.safetensors")):
+        from aloe.models.local import weight_digest
+
+        return config.uri, weight_digest(path)
+    return config.uri, rest if scheme == "hf" else ""

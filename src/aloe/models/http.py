@@ -1,0 +1,140 @@
+"""HTTP as all clients of this package use it: sessions, addresses, secrets, and what a failure means.
+
+Keys are read from environment variables and never leave this module: every text that came from outside is redacted
+before it goes into an error.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from aloe.config import ModelConfig
+from aloe.errors import ConfigError, EndpointError
+
+OPENAI_URL = "https://api.openai.com/v1"
+RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+
+
+def make_session(limit: int = 0, timeout_seconds: float = 120.0) -> aiohttp.ClientSession:
+    """A session as this package uses it. ``limit`` 0: the limiter bounds the connections."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=limit, ttl_dns_cache=300, keepalive_timeout=30),
+        timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(30.0, timeout_seconds)),
+        skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+class Endpoint:
+    """Address, secrets and error texts of one server: what chat and embeddings share.
+
+    Raises:
+        ConfigError: an environment variable that the config names is not set, or the address is no URL.
+    """
+
+    def __init__(self, config: ModelConfig, path: str) -> None:
+        base = (config.base_url or OPENAI_URL).rstrip("/")
+        if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
+            raise ConfigError(f"base_url '{base}' of {config.uri} is no address", "write http://HOST:PORT/v1")
+        self.url = URL(f"{base}/{path}")
+        self.host = urlsplit(base).netloc.rpartition("@")[2]
+        self._secrets: dict[str, str] = {}  # value -> what stands for it
+        self.headers = {"Content-Type": "application/json"}
+        key_env = config.api_key_env
+        if key_env is None and urlsplit(base).hostname == "api.openai.com":
+            key_env = "OPENAI_API_KEY"
+        if key_env is not None:
+            self.headers["Authorization"] = f"Bearer {self._secret(key_env, config.uri)}"
+        for header, variable in config.headers_env.items():
+            self.headers[header] = self._secret(variable, config.uri)
+        self.proxy = _proxy_of(base)
+
+    def _secret(self, variable: str, uri: str) -> str:
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            raise ConfigError(
+                f"{uri} needs the environment variable {variable}, which is not set", f"export {variable}=..."
+            )
+        self._secrets[value] = f"[{variable}]"
+        return value
+
+    def redact(self, text: str) -> str:
+        for value, stand_in in self._secrets.items():
+            text = text.replace(value, stand_in)
+        return text
+
+    def clean(self, raw: bytes | str) -> str:
+        """What a server said, as one short line without secrets."""
+        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        return " ".join(self.redact(text).split())[:300]
+
+    def refused(self, status: int, raw: bytes, headers: Mapping[str, str], what: str) -> EndpointError:
+        hint = {401: "check the key", 403: "check the key's rights", 404: "check base_url and model name"}.get(
+            status, "the endpoint's logs may say more"
+        )
+        return EndpointError(
+            f"{what} at {self.host} answered {status}: {self.clean(error_text(raw))}",
+            hint,
+            status=status,
+            retryable=status in RETRYABLE_STATUS,
+            possibly_billed=status in (408, 504, 524),
+            retry_after=read_retry_after(headers),
+        )
+
+    def broken(self, error: BaseException, what: str, seconds: float) -> EndpointError:
+        """A connection fault or time-out as ours. ``status`` 0; not billed if nothing can have arrived."""
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+            return EndpointError(
+                f"{what} at {self.host} did not answer within {seconds:g} s",
+                "raise timeout_seconds, or ask for fewer tokens",
+                status=408, retryable=True, possibly_billed=True,
+            )  # fmt: skip
+        unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        detail = self.clean(str(error)) or type(error).__name__
+        return EndpointError(
+            f"{what} at {self.host}: {'no connection' if unsent else 'connection lost'} ({detail})",
+            "check base_url and that the server runs",
+            status=0, retryable=True, possibly_billed=not unsent,
+        )  # fmt: skip
+
+
+def error_text(raw: bytes) -> str:
+    """The message in an error body, whatever its shape."""
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return raw.decode("utf-8", "replace")
+    inner = data.get("error", data) if isinstance(data, dict) else data
+    if isinstance(inner, dict):
+        found = inner.get("message") or inner.get("detail")
+        param = inner.get("param")
+        if isinstance(found, str):
+            return f"{found} (param: {param})" if param else found
+    return inner if isinstance(inner, str) else orjson.dumps(inner).decode()
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait by ``retry-after-ms`` or ``Retry-After`` (seconds; dates are left to our own back-off)."""
+    for name, scale in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
+        value = headers.get(name)
+        if value is not None:
+            try:
+                return max(0.0, float(value) * scale)
+            except ValueError:
+                continue
+    return None
+
+
+def _proxy_of(base: str) -> str | None:
+    """The proxy that the environment names for this address, looked up once and not per call."""
+    parts = urlsplit(base)
+    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)

@@ -1,0 +1,258 @@
+"""How fast an endpoint may be asked: limits that find its speed by themselves.
+
+One :class:`Limiter` per (address, key, model). Concurrency starts low, grows with every answer while it is used to the
+full (slow start), and shrinks by a factor when the endpoint says that it is too much; from then on it grows by one per
+round (additive increase, multiplicative decrease). Requests and tokens per minute are paced where configured.
+``Retry-After`` and rate headers hold everything back. When nothing can connect, one probe at a time goes out with
+growing pauses (circuit breaker), and after a bound all waiting calls fail with one clear line. Waiting calls go deepest
+turn first. None of this changes a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+import re
+from collections.abc import Mapping
+
+from aloe.errors import EndpointError
+
+log = logging.getLogger(__name__)
+
+START_WINDOW = 16.0
+GROWTH = 2.0  # per answer during slow start: the window triples per round trip
+DECREASE = 0.6
+BREAK_AFTER = 4  # connections refused in a row
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+DOWN_SECONDS = 60.0  # an endpoint that was given up is not asked again for so long
+_RESET = re.compile(r"([\d.]+)(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+
+
+class Bucket:
+    """Paces a rate: about one second's worth may go at once, the rest evenly. The level may go below zero."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._per_second = per_minute / 60.0
+        self._capacity = max(1.0, self._per_second)
+        self._level = self._capacity
+        self._at: float | None = None
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until ``amount`` may be taken; a larger amount than fits at once waits for a full bucket."""
+        if self._at is not None:
+            self._level = min(self._capacity, self._level + (now - self._at) * self._per_second)
+        self._at = now
+        missing = min(amount, self._capacity) - self._level
+        return missing / self._per_second if missing > 1e-9 else 0.0
+
+    def take(self, amount: float) -> None:
+        self._level -= amount
+
+
+class Ticket:
+    """Leave to send one request. ``is_probe``: it tests an endpoint that could not be reached."""
+
+    __slots__ = ("is_probe", "sent_at")
+
+    def __init__(self, sent_at: float, is_probe: bool) -> None:
+        self.sent_at = sent_at
+        self.is_probe = is_probe
+
+
+class Limiter:
+    """All limits of one endpoint. Every ticket from :meth:`enter` is given back by :meth:`leave`, whatever happened.
+
+    Args:
+        where: the endpoint, for messages.
+        max_concurrency: calls in flight at most.
+        patience: seconds that an endpoint may be unreachable after it has answered before; one that never
+            answered is given up after ``first_patience``.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        max_concurrency: int,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        patience: float = 300.0,
+        first_patience: float = 10.0,
+    ) -> None:
+        self.where = where
+        self.max_concurrency = max_concurrency
+        self.needs_tokens = tokens_per_minute is not None
+        self.n_in_flight = 0
+        self.window = min(START_WINDOW, float(max_concurrency))
+        self._threshold = math.inf
+        self._requests = Bucket(requests_per_minute) if requests_per_minute else None
+        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
+        self._queue: list[tuple[int, int, asyncio.Future[Ticket], float]] = []
+        self._n_queued = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        self._decreased_at = -math.inf
+        self._patience, self._first_patience = patience, first_patience
+        self._n_refused = 0
+        self._has_answered = False
+        self._broken_since: float | None = None
+        self._pause = FIRST_PAUSE
+        self._probing = False
+        self._down_until = -math.inf
+        self._last_error = ""
+
+    # -- entering and leaving
+
+    async def enter(self, turn: int, tokens: float = 0.0) -> Ticket:
+        """Wait for leave to send; higher ``turn`` first, then first come. ``tokens``: estimate for tokens/min.
+
+        Raises:
+            EndpointError: the endpoint is down.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now < self._down_until:
+            raise self._down(now)
+        if not self._queue and self._delay(now, tokens) == 0.0:
+            return self._grant(now, tokens)
+        future: asyncio.Future[Ticket] = loop.create_future()
+        self._n_queued += 1
+        heapq.heappush(self._queue, (-turn, self._n_queued, future, tokens))
+        self._pump()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.leave(future.result())
+            raise
+
+    def leave(self, ticket: Ticket) -> None:
+        """The request of ``ticket`` is no longer in flight."""
+        self.n_in_flight -= 1
+        if ticket.is_probe:
+            self._probing = False
+        if self._queue:
+            self._pump()
+
+    def _grant(self, now: float, tokens: float) -> Ticket:
+        self.n_in_flight += 1
+        if self._requests is not None:
+            self._requests.take(1.0)
+        if self._tokens is not None:
+            self._tokens.take(tokens)
+        probe = self._broken_since is not None
+        self._probing = self._probing or probe
+        return Ticket(now, probe)
+
+    def _delay(self, now: float, tokens: float) -> float:
+        """Seconds until a request may go; infinity: not before another one comes back."""
+        if now < self._not_before:
+            return self._not_before - now
+        if self._broken_since is not None and self._probing:
+            return math.inf
+        if self.n_in_flight >= int(self.window):
+            return math.inf
+        delay = self._requests.wait(1.0, now) if self._requests is not None else 0.0
+        if self._tokens is not None:
+            delay = max(delay, self._tokens.wait(tokens, now))
+        return delay
+
+    def _pump(self) -> None:
+        """Let go whatever may go now; set a timer where time alone is what is missing."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        queue = self._queue
+        while queue:
+            _, _, future, tokens = queue[0]
+            if future.done():  # cancelled while it waited
+                heapq.heappop(queue)
+                continue
+            delay = self._delay(now, tokens)
+            if delay > 0.0:
+                if delay != math.inf:
+                    self._timer = loop.call_later(delay, self._pump)
+                return
+            heapq.heappop(queue)
+            future.set_result(self._grant(now, tokens))
+
+    # -- what came back
+
+    def succeeded(self, ticket: Ticket, extra_tokens: float = 0.0) -> None:
+        """An answer arrived. ``extra_tokens``: what it used above the estimate (negative: below)."""
+        self._has_answered = True
+        self._n_refused = 0
+        if self._broken_since is not None:
+            log.warning("%s answers again", self.where)
+            self._broken_since = None
+            self._pause = FIRST_PAUSE
+        if extra_tokens and self._tokens is not None:
+            self._tokens.take(extra_tokens)
+        if self.window < self.max_concurrency and (self._queue or self.n_in_flight >= int(self.window)):
+            step = GROWTH if self.window < self._threshold else 1.0 / self.window
+            self.window = min(self.window + step, float(self.max_concurrency))
+
+    def overloaded(self, ticket: Ticket, retry_after: float | None) -> None:
+        """It is too much (429, 503, no answer in time): fewer at once, and a pause if the endpoint asked."""
+        now = asyncio.get_running_loop().time()
+        self._has_answered = True
+        self._n_refused = 0
+        if ticket.sent_at >= self._decreased_at:  # once per round: what was sent before it says nothing new
+            self.window = max(1.0, min(self.window, self.n_in_flight + 1.0) * DECREASE)
+            self._threshold = self.window
+            self._decreased_at = now
+        if retry_after:
+            self.hold(min(retry_after, 300.0))
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Rate headers: where nothing remains, hold until it does (a few seconds at most; 429 says the rest)."""
+        for kind in ("requests", "tokens"):
+            if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
+                self.hold(min(read_reset(headers.get(f"x-ratelimit-reset-{kind}", "")), 5.0))
+
+    def unreachable(self, ticket: Ticket, error: EndpointError) -> None:
+        """No connection. After some in a row only probes go out, with growing pauses, until one gets through."""
+        now = asyncio.get_running_loop().time()
+        self._n_refused += 1
+        self._last_error = error.message
+        if self._broken_since is None:
+            if self._n_refused < BREAK_AFTER:
+                return
+            self._broken_since = ticket.sent_at
+            log.warning("%s can't be reached, trying again with growing pauses (%s)", self.where, error.message)
+        elif not ticket.is_probe:
+            return
+        patience = self._patience if self._has_answered else self._first_patience
+        if now - self._broken_since >= patience:
+            self._give_up(now)
+            return
+        left = patience - (now - self._broken_since)
+        self.hold(min(self._pause, LONGEST_PAUSE, max(left, 0.05)))
+        self._pause *= 2
+
+    def _give_up(self, now: float) -> None:
+        self._down_until = now + DOWN_SECONDS
+        queue, self._queue = self._queue, []
+        for _, _, future, _ in queue:
+            if not future.done():
+                future.set_exception(self._down(now))
+
+    def _down(self, now: float) -> EndpointError:
+        return EndpointError(
+            f"{self.where} is down: {self._n_refused} connections failed in a row over "
+            f"{now - (self._broken_since or now):.0f} s, the last: {self._last_error}",
+            "start it (or correct base_url) and run again: what was answered is kept",
+        )
+
+
+def read_reset(text: str) -> float:
+    """Seconds in a rate header's duration: ``"6m0s"``, ``"20ms"``, ``"1.5"``; 0 if it is none."""
+    return sum(float(n) * _UNITS[unit] for n, unit in _RESET.findall(text) if n.strip("."))

@@ -1,0 +1,168 @@
+"""One call to one model, with limits, budget and retries: the attempts until it is answered or given up.
+
+Tried again: 408, 409, 429, 5xx, time-outs, lost connections, answers cut short or without content. Never: an answer
+that ended by length, or another 4xx, which would not change. Pauses are drawn with full jitter from a generator of the
+call's own, so that they are repeatable. A connection that was refused does not use up an attempt: nothing was sent, and
+the circuit breaker bounds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aloe.errors import EndpointError
+from aloe.models.attempts import FailedAttempt
+from aloe.models.budget import Budget, Reservation, worst_case
+from aloe.models.limits import Limiter, Ticket
+from aloe.models.pricing import Price
+from aloe.protocols import ChatModel, ChatRequest, Completion
+from aloe.seeding import derive_rng
+from aloe.types import Usage
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
+_OVERLOAD = frozenset({408, 429, 502, 503, 504, 529})
+_MAX_REFUSED = 64  # connections refused per call, in case others get through meanwhile
+_GUESS = 256  # completion tokens assumed by tokens/min where no max_tokens is set
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A model with everything that governs calls to it; ``limiter`` None for models in this process."""
+
+    model: ChatModel
+    limiter: Limiter | None
+    budget: Budget
+    price: Price | None
+    max_attempts: int
+
+    @property
+    def is_direct(self) -> bool:
+        """Nothing to wait for: the model can simply be called."""
+        return self.limiter is None and not self.budget.is_limited
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    completion: Completion
+    tries: int
+    ms: int  # of the attempt that was answered
+
+
+async def send(
+    route: Route, request: ChatRequest, turn: int, seed: tuple[int, str], record: Callable[[FailedAttempt], None]
+) -> Answered:
+    """Attempts until an answer.
+
+    Args:
+        turn: priority in the limiter's queue.
+        seed: run seed and a name of the call, for the jitter.
+        record: told of each failed attempt.
+
+    Raises:
+        EndpointError: a failure that will not change, or too many of the other kind.
+        BudgetExceeded: the next attempt might pass the budget.
+    """
+    number = n_refused = 0
+    while True:
+        number += 1
+        try:
+            completion, ms = await _attempt(route, request, turn, number, record)
+            return Answered(completion, number, ms)
+        except EndpointError as error:
+            refused = error.status == 0 and not error.possibly_billed
+            n_refused += refused
+            if not error.retryable or number - n_refused >= route.max_attempts or n_refused >= _MAX_REFUSED:
+                raise _final(error, number) from None
+            await asyncio.sleep(_backoff(error, number, seed))
+
+
+def _final(error: EndpointError, number: int) -> EndpointError:
+    if number == 1:
+        return error
+    return EndpointError(
+        f"{error.message} (after {number} attempts)", error.hint, status=error.status,
+        possibly_billed=error.possibly_billed,
+    )  # fmt: skip
+
+
+def _backoff(error: EndpointError, number: int, seed: tuple[int, str]) -> float:
+    span = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (number - 1))
+    jitter = float(derive_rng(seed[0], "backoff", seed[1], number).uniform(0.0, span))
+    # Where the endpoint named a time the limiter holds everybody; a little jitter keeps them from coming at once.
+    return min(jitter, 0.25) if error.retry_after is not None else jitter
+
+
+async def _attempt(
+    route: Route, request: ChatRequest, turn: int, number: int, record: Callable[[FailedAttempt], None]
+) -> tuple[Completion, int]:
+    limiter, budget = route.limiter, route.budget
+    guess = _estimate(request) if limiter is not None and limiter.needs_tokens else 0.0
+    worst: Reservation | None = None
+    ticket = await limiter.enter(turn, guess) if limiter is not None else None
+    started = time.perf_counter()
+    used: tuple[int, float] = (0, 0.0)
+    try:
+        if budget.is_limited:
+            reserved = worst_case(request.messages, request.max_tokens, request.n, route.price)
+            await budget.reserve(reserved)
+            worst = reserved
+        started = time.perf_counter()
+        completion = await route.model.complete(request)
+        usage = completion.usage
+        used = (usage.prompt_tokens + usage.completion_tokens, route.price.cost(usage) if route.price else 0.0)
+        if limiter is not None and ticket is not None:
+            limiter.succeeded(ticket, used[0] - guess if limiter.needs_tokens else 0.0)
+        return completion, _ms(started)
+    except EndpointError as error:
+        spent = worst_case(request.messages, request.max_tokens, request.n, route.price)
+        billed = error.possibly_billed
+        used = (spent.tokens, spent.usd) if billed else used
+        cost = spent.usd if route.price else None
+        record(
+            FailedAttempt(
+                number, _ms(started), error.status, str(error), billed, spent.tokens if billed else None,
+                cost if billed else 0.0,
+            )
+        )  # fmt: skip
+        if limiter is not None and ticket is not None:
+            _steer(limiter, ticket, error)
+        raise
+    except asyncio.CancelledError:
+        if ticket is not None or worst is not None:  # it may be on its way, and billed
+            spent = worst_case(request.messages, request.max_tokens, request.n, route.price)
+            used = (spent.tokens, spent.usd)
+            cost = spent.usd if route.price else None
+            record(FailedAttempt(number, _ms(started), 0, "cancelled", True, spent.tokens, cost))
+        raise
+    finally:
+        if worst is not None:
+            budget.settle(worst, *used)
+        if limiter is not None and ticket is not None:
+            limiter.leave(ticket)
+
+
+def _steer(limiter: Limiter, ticket: Ticket, error: EndpointError) -> None:
+    if error.status == 0 and not error.possibly_billed:
+        limiter.unreachable(ticket, error)
+    elif error.status in _OVERLOAD:
+        limiter.overloaded(ticket, error.retry_after)
+    elif error.retry_after:
+        limiter.hold(min(error.retry_after, 300.0))
+
+
+def _estimate(request: ChatRequest) -> float:
+    """Tokens of prompt and answer, roughly."""
+    chars = sum(len(part) for m in request.messages for part in m.parts)
+    return chars / 4 + (request.max_tokens or _GUESS)
+
+
+def _ms(started: float) -> int:
+    return int(1000 * (time.perf_counter() - started))
+
+
+def cost_of(price: Price | None, usage: Usage) -> float | None:
+    """USD, None where the price is unknown."""
+    return price.cost(usage) if price is not None else None
