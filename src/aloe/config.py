@@ -100,7 +100,9 @@ class PersonasConfig(Section):
     n_new: int = Field(20, ge=1, description="descriptions asked for per call")
     wave: int = Field(4, ge=1, description="calls per wave; the pool grows between waves only")
     max_waves: int = Field(200, ge=1)
-    min_acceptance: float = Field(0.02, ge=0, le=1, description="saturated below this rate over saturation_window waves")
+    min_acceptance: float = Field(
+        0.02, ge=0, le=1, description="saturated below this rate over saturation_window waves"
+    )
     saturation_window: int = Field(5, ge=1)
     file: str | None = Field(None, description="use this persona file instead of growing a pool")
     bench_file: str | None = Field(None, description="benchmark personas: 'packaged' or a file")
@@ -242,7 +244,9 @@ def read_recipe(recipe: str | Path) -> tuple[dict[str, Any], str]:
     path = Path(recipe)
     if path.suffix == ".toml" or path.exists():
         if not path.is_file():
-            raise ConfigError(f"recipe file {path} does not exist", f"give a path or one of: {', '.join(recipe_names())}")
+            raise ConfigError(
+                f"recipe file {path} does not exist", f"give a path or one of: {', '.join(recipe_names())}"
+            )
         text, where = path.read_text("utf-8"), str(path)
     elif str(recipe) in recipe_names():
         text = resources.files("aloe.recipes").joinpath(f"{recipe}.toml").read_text("utf-8")
@@ -412,7 +416,9 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{orjson.dumps(k).decode()} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
+        return (
+            "{" + ", ".join(f"{orjson.dumps(k).decode()} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
+        )
     if isinstance(value, str):
         return orjson.dumps(value).decode().replace("\x7f", "\\u007f")
     return repr(value)

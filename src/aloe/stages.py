@@ -94,16 +94,11 @@ def run_personas(context: Context) -> dict[str, Any]:
     from aloe.personas.stage import run_personas as grow
 
     out = context.run.stage_dir("personas")
-    return _with_caller(
-        context,
-        lambda caller: grow(
-            caller,
-            context.prompts,
-            context.config,
-            out,
-            progress=lambda done, total, note="": context.progress.update(done, total, "entries", note),
-        ),
-    )
+
+    def report(done: int, total: int, note: str = "") -> None:
+        context.progress.update(done, total, "entries", note)
+
+    return _with_caller(context, lambda caller: grow(caller, context.prompts, context.config, out, report))
 
 
 def read_personas(run: RunDir, split: str) -> list[Persona]:
@@ -201,7 +196,8 @@ def run_base(context: Context) -> dict[str, Any]:
     from aloe.training.stage import train_base_stage
 
     out = context.run.stage_dir("checkpoints") / "base"
-    return train_base_stage(context.config, context.run.path, out, progress=_train_progress(context))
+    summary: dict[str, Any] = train_base_stage(context.config, context.run.path, out, progress=_train_progress(context))
+    return summary
 
 
 def run_sft(context: Context) -> dict[str, Any]:
