@@ -123,8 +123,6 @@ def render(run: RunData) -> Iterator[bytes]:
         "calls": sections.calls_table(run),
         "failures": sections.failures(run, {s.name: stats[s.source_id].errors for s in sources}),
         "sources": [s for s in sources if s.n_total],
-        "n_failed": sum(s.n_failed for s in stats.values()),
-        "judge": next((m.result.get("judge_model") for m in run.bench if m.result.get("judge_model")), ""),
     }
     page = _environment().get_template("page.html.jinja").render(context)
     head, _, tail = page.partition("<!--data-->")
@@ -168,18 +166,15 @@ def _persona_groups(run: RunData) -> dict[str, tuple[str, str]]:
 
 
 def _tree_section(source: Source, stats: TreeStats) -> dict[str, Any]:
-    n_labels = sum(stats.outcomes.values())
-    facts = [("trees", stats.n_trees), ("messages", stats.n_nodes), ("trees with a failure", stats.n_failed)]
-    facts += [(f"labels: {name}", n) for name, n in stats.outcomes.most_common()]
-    facts += [(f"{kind} reply preferred", n) for kind, n in stats.preferred.most_common()]
-    facts += [
-        (f"went on from the {kind} reply", n) for kind, n in stats.continued.most_common() if len(stats.continued) > 1
-    ]
+    facts = [("trees", f"{stats.n_trees:,}"), ("messages", f"{stats.n_nodes:,}")]
+    facts += [("trees with a failure", f"{stats.n_failed:,}")] if stats.n_failed else []
+    facts += sections.shares("labels", stats.outcomes)
+    facts += sections.shares("preferred reply", stats.preferred)
+    facts += sections.shares("continued from", stats.continued) if len(stats.continued) > 1 else []
     return {
         "id": source.source_id,
         "name": source.name,
         "facts": facts,
-        "n_labels": n_labels,
         "figures": charts.tree_figures(source.source_id, stats),
     }
 

@@ -37,7 +37,7 @@ class Figure:
     rows: tuple[tuple[Any, ...], ...]
     series: tuple[Series, ...] = ()
     x: tuple[float, ...] = ()
-    small: bool = False
+    compact: bool = False
 
     def data(self) -> dict[str, Any]:
         """What the page's script needs for reading values, and for the CSV file."""
@@ -50,7 +50,7 @@ def style_map(names: Iterable[str]) -> dict[str, int]:
     return {name: i % N_STYLES for i, name in enumerate(names)}
 
 
-def line_figure(chart: LineChart, note: str = "", small: bool = False) -> Figure:
+def line_figure(chart: LineChart, note: str = "", compact: bool = False) -> Figure:
     """A line chart with its table: x, then each curve with its band where it has one."""
     columns = [chart.x_label]
     for s in chart.series:
@@ -71,7 +71,7 @@ def line_figure(chart: LineChart, note: str = "", small: bool = False) -> Figure
         tuple(rows),
         chart.series,
         chart.x,
-        small,
+        compact,
     )
 
 
@@ -83,9 +83,11 @@ def al_figure(
     series = []
     for model in models:
         by_turn = {float(p["k"]): p for p in model.points}
-        columns = [tuple(number(by_turn.get(k, {}).get(key)) for k in turns) for key in ("al", "ci_low", "ci_high")]
-        if any(v is not None for v in columns[0]):
-            series.append(Series(model.name, *columns, style=styles.get(model.name, 0)))
+        al, low, high = (
+            tuple(number(by_turn.get(k, {}).get(key)) for k in turns) for key in ("al", "ci_low", "ci_high")
+        )
+        if any(v is not None for v in al):
+            series.append(Series(model.name, al, low, high, styles.get(model.name, 0)))
     if not series:
         return None
     return line_figure(LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", "AL(k)"), note)
@@ -111,8 +113,8 @@ def ir_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure
     rows = []
     for model in models:
         if "ir" in model.result:
-            bounds = interval(model.result.get("ir_ci")) or (None, None)
-            rows.append(Estimate(model.name, number(model.result["ir"]), *bounds, styles.get(model.name, 0)))
+            low, high = interval(model.result.get("ir_ci")) or (None, None)
+            rows.append(Estimate(model.name, number(model.result["ir"]), low, high, styles.get(model.name, 0)))
     note = (
         "Slope of AL(k) over turns, points per turn. An interval that holds zero shows no change over the conversation."
     )
@@ -141,7 +143,8 @@ def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fi
             columns[model.name] = [number(v) for v in values]
     if not columns:
         return None
-    n = max(map(len, columns.values()))
+    n = max(i + 1 for values in columns.values() for i, v in enumerate(values) if v is not None)
+    columns = {name: values[:n] for name, values in columns.items()}
     series = tuple(
         Series(name, tuple(v + [None] * (n - len(v))), style=styles.get(name, 0)) for name, v in columns.items()
     )
@@ -150,7 +153,7 @@ def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fi
     )
     return line_figure(
         chart,
-        "Of the revealed facts that mattered to the reply, the share that it used. Known exactly: the world has the truth.",
+        "Of the revealed facts that mattered to the reply, the share that it used; exact, for the world has the truth.",
     )
 
 
@@ -199,7 +202,9 @@ def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
 TRAINING_CHARTS = (
     ("loss", "Loss", ("loss", "eval_loss")),
     ("margins", "Reward margin", ("rewards/margins",)),
-    ("accuracy", "Share of pairs ranked right", ("rewards/accuracies", "mean_token_accuracy", "copy_accuracy")),
+    ("accuracy", "Share of pairs ranked right", ("rewards/accuracies",)),
+    ("tokens", "Share of tokens predicted", ("mean_token_accuracy",)),
+    ("copying", "Share of names copied right", ("copy_accuracy",)),
     ("logps", "Log-probability of replies", ("logps/chosen", "logps/rejected")),
     ("rewards", "Rewards", ("rewards/chosen", "rewards/rejected")),
     ("packing", "Packing ratio", ("packing_ratio", "packing/ratio")),
@@ -228,7 +233,7 @@ def training_figures(checkpoint: str, rows: Sequence[Row]) -> list[Figure]:
         chart = LineChart(
             f"train-{checkpoint}-{key}", f"{checkpoint}: {title}", x, series, "step", "", (), len(x) <= 12
         )
-        figures.append(line_figure(chart, small=True))
+        figures.append(line_figure(chart, compact=True))
     return figures
 
 
@@ -298,5 +303,5 @@ def similarity_figure(kind: str, values: Sequence[float], threshold: float | Non
         histogram(edges, counts, title, label, threshold, narrow=True),
         ("from", "to", "members"),
         tuple((a, b, n) for a, b, n in zip(edges, edges[1:], counts, strict=False)),
-        small=True,
+        compact=True,
     )

@@ -21,7 +21,7 @@ import orjson
 Row = dict[str, Any]
 
 #: The order in which trained models are read; other models follow, controls last.
-TRAINED = ("base", "sft-control", "sft", "dpo")
+TRAINED = ("base", "sft", "dpo", "sft-control")
 CONTROLS = ("generic", "swapped", "knows-all", "oracle")
 MAX_PROBLEMS = 40
 
@@ -99,6 +99,7 @@ def read_run(run_dir: Path) -> RunData:
         rows = list(run.rows(f"checkpoints/{folder.name}/metrics.jsonl"))
         if rows:
             run.metrics[folder.name] = rows
+    run.metrics = dict(sorted(run.metrics.items(), key=lambda item: _place(item[0])))
     return run
 
 
@@ -154,7 +155,7 @@ def mean(values: list[float]) -> float | None:
 
 def family(name: str) -> str:
     """``dpo-seed1`` -> ``dpo``: which trained model a checkpoint is a variant of; itself if none."""
-    for known in TRAINED:
+    for known in sorted(TRAINED, key=len, reverse=True):
         if name == known or re.match(rf"{known}[-_.]", name):
             return known
     return name
@@ -163,8 +164,12 @@ def family(name: str) -> str:
 def _model_order(model: BenchModel) -> tuple[int, str]:
     if model.name in CONTROLS:
         return 100 + CONTROLS.index(model.name), model.name
-    kind = family(model.name)
-    return (TRAINED.index(kind) if kind in TRAINED else 50), model.name
+    return _place(model.name)
+
+
+def _place(name: str) -> tuple[int, str]:
+    kind = family(name)
+    return (TRAINED.index(kind) if kind in TRAINED else 50), name
 
 
 def _parse(line: bytes) -> Any:

@@ -75,6 +75,7 @@ class LineChart:
     y_label: str
     bounds: tuple[float, ...] = ()
     markers: bool = True
+    connect: bool = False  # draw across missing values (things logged now and then)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def line_chart(chart: LineChart, narrow: bool = False) -> str:
         return top + (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0]) * (height - top - bottom)
 
     parts = _frame(chart, y_ticks, at_y, (left, width - right, height - bottom))
-    for tick in _x_ticks(chart.x, 5 if narrow else 10):
+    for tick in _x_ticks(chart.x):
         parts.append(
             f'<text x="{at_x(tick):.1f}" y="{height - bottom + 18}" text-anchor="middle">{_tick_text(tick)}</text>'
         )
@@ -174,11 +175,12 @@ def _frame(chart: LineChart, y_ticks: list[float], at_y: Scale, box: tuple[int, 
     return parts
 
 
-def _x_ticks(x: Sequence[float], n: int) -> list[float]:
+def _x_ticks(x: Sequence[float], n: int = 10) -> list[float]:
+    """Every x where there are few, else round ones; x counts turns, rounds or steps, so ticks are whole."""
     if len(x) <= n:
         return list(x)
-    low, high = min(x), max(x)
-    return [t for t in ticks(low, high, n) if low <= t <= high]
+    step = max(1, math.ceil(ticks(0.0, max(x) - min(x), 6)[1]))
+    return [float(t) for t in range(math.ceil(min(x) / step) * step, math.floor(max(x)) + 1, step)]
 
 
 def _curve(series: Series, index: int, chart: LineChart, at_x: Scale, at_y: Scale) -> str:
@@ -329,6 +331,7 @@ def histogram(
 
 def standalone(svg: str) -> str:
     """The figure as a file of its own: colours for light and dark readers inside."""
-    style = f"<style>svg{{{LIGHT}background:var(--paper)}}@media (prefers-color-scheme:dark){{svg{{{DARK}}}}}{STYLE}</style>"
+    dark = f"@media (prefers-color-scheme:dark){{svg{{{DARK}}}}}"
+    style = f"<style>svg{{{LIGHT}background:var(--paper)}}{dark}{STYLE}</style>"
     head, close, rest = svg.partition(">")
     return f"{head}{close}{style}{rest}\n"

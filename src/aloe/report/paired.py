@@ -27,7 +27,7 @@ def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
     """Which differences answer a question: each training step, then everything against generic replies."""
     pairs = [(a, b) for a, b in STEPS if a in names and b in names]
     if "generic" in names:
-        last = next((n for n in reversed(TRAINED) if n in names), None)
+        last = next((n for n in ("dpo", "sft", "base") if n in names), None)
         others = [n for n in names if family(n) not in TRAINED and n != "generic"]
         pairs += [(n, "generic") for n in ([last] if last else []) + others]
     if not pairs and len(names) > 1:
@@ -57,7 +57,8 @@ def paired_figures(
     """
     by_name = {m.name: m for m in models if m.scores}
     pairs = pairs_to_compare(list(by_name))
-    avg, ir = [], []
+    avg: list[Estimate] = []
+    ir: list[Estimate] = []
     for first, second in pairs:
         one, two = by_name[first], by_name[second]
         shared = sorted(_persona_ids(one) & _persona_ids(two))
@@ -72,7 +73,7 @@ def paired_figures(
             if found is not None:
                 rows.append(_row(name, found, styles.get(first, 0)))
     figures = []
-    note = "Same personas, same user and judge; intervals are those of the difference, clustered by profile and personality."
+    note = "Same personas, user and judge; intervals of the difference itself, clustered by profile and personality."
     if avg:
         figures.append(
             estimates_figure("paired-avg", "Paired differences in AVG", "difference in AL points", avg, note)

@@ -42,7 +42,7 @@ def truth_of(model: BenchModel) -> dict[str, float | None]:
     """The ground-truth figures of a result under their usual names."""
     found = model.result.get("truth")
     rows = found if isinstance(found, dict) else {}
-    return {_SAME.get(key, key): number(value) for key, value in rows.items()}
+    return {_SAME.get(str(key), str(key)): number(value) for key, value in rows.items()}
 
 
 def with_interval(value: float | None, bounds: tuple[float, float] | None, digits: int = 2) -> str:
@@ -122,6 +122,12 @@ def _finding(model: BenchModel) -> str:
     return f"{words}: {change}. The interval holds zero: no change over the conversation can be told from chance."
 
 
+def shares(what: str, counts: Counter[str]) -> list[tuple[str, str]]:
+    """Counts with their share of all: ``[("labels: tie", "12 (4%)"), ...]``."""
+    total = sum(counts.values())
+    return [(f"{what}: {name}", f"{n:,} ({percent(n / total)})") for name, n in counts.most_common()]
+
+
 def roles_table(run: RunData) -> list[tuple[str, list[str]]]:
     """Who plays which role, from the resolved config."""
     roles = run.config.get("roles")
@@ -140,8 +146,8 @@ def synthetic_note(run: RunData) -> str:
     uris = [uri for _, found in roles_table(run) for uri in found]
     if uris and all(uri.startswith("world:") for uri in uris):
         return (
-            "Everything said on this page is synthetic. Users, reply writers and judge are actors of a rule-based, simulated "
-            "world; the personas are generated, and no person took part. Because the world knows the truth, "
+            "Everything said on this page is synthetic. Users, reply writers and judge are actors of a rule-based, "
+            "simulated world; the personas are generated, and no person took part. Because the world knows the truth, "
             "recall and false memory are exact. Scores tell how well a model does in this world, not among people."
         )
     if uris:
@@ -268,10 +274,14 @@ def pool_section(run: RunData) -> dict[str, Any]:
         refused[text(row.get("kind"))][int(number(row.get("round_index")) or 0)] += 1
         reasons[text(row.get("reason")).split(":")[0][:60] or "no reason given"] += 1
     settings = run.config.get("personas")
+    grown = run.stages.get("personas", {}).get("summary")
     figures: list[Figure | None] = [growth_figure(accepted), acceptance_figure(accepted, refused)]
     for kind, rows in members.items():
         values = [v for row in rows if (v := number(row.get("max_similarity"))) is not None]
-        threshold = number(settings.get(f"{kind}_threshold")) if isinstance(settings, dict) else None
+        told = grown.get(kind) if isinstance(grown, dict) else None
+        threshold = number(told.get("threshold")) if isinstance(told, dict) else None
+        if threshold is None and isinstance(settings, dict):
+            threshold = number(settings.get(f"{kind}_threshold"))
         if values:
             figures.append(similarity_figure(kind, values, threshold))
     return {

@@ -87,7 +87,7 @@ function replyCard(item, index, state) {
   if (chosen) tags.append(tag("preferred", "good"));
   if (rejected) tags.append(tag("not preferred"));
   if (node[CONTINUED] && item.children[index].length && state.siblings > 1) tags.append(tag("continued", "went"));
-  if (node[MODEL]) tags.append(make("span", { className: "tag" }, bdi(node[MODEL])));
+  if (node[MODEL] && node[MODEL] !== "world:" + KINDS[node[KIND]]) tags.append(make("span", { className: "tag" }, bdi(node[MODEL])));
   const card = make("div", { className: "reply" + (chosen ? " chosen" : "") },
     tags.children.length ? tags : null,
     marked(node[TEXT], wordSpans(node[TEXT], state.query)),
@@ -105,12 +105,12 @@ function reasonList(item, replies) {
     if (!nodes.some((node) => replies.includes(node))) continue;
     if (outcome !== "preferred") list.append(make("li", {}, tag(outcome, "oops")));
     for (const [order, verdict, score, reason] of judgements) {
-      const picked = verdict === "first" ? name(order[0]) : verdict === "second" ? name(order[1]) : verdict || "no verdict";
-      const seen = order.length > 1 ? `shown ${order.map(name).join(", then ")}: ` : `${order.map(name).join("")}: `;
-      const said = score === null ? picked : `score ${shown(score)}`;
-      list.append(make("li", {}, seen, make("b", { textContent: said }), reason ? make("span", {}, " – “", bdi(reason), "”") : null));
+      const pick = verdict === "first" ? name(order[0]) : verdict === "second" ? name(order[1]) : "";
+      const said = score !== null ? `scores ${shown(score)}` : pick ? `prefers ${pick}` : verdict ? `says ${verdict}` : "gave no readable verdict";
+      list.append(make("li", {}, `Shown ${order.map(name).join(", then ")}, the judge `, make("b", { textContent: said }),
+        reason ? make("span", {}, ": “", bdi(reason), "”") : "."));
     }
-    const by = [labeler ? "by " + labeler : "", margin === null ? "" : "margin " + shown(margin)].filter(Boolean).join(", ");
+    const by = [labeler ? "Label by " + labeler : "", margin === null ? "" : "margin " + shown(margin)].filter(Boolean).join(", ");
     if (by) list.append(make("li", {}, bdi(by)));
   }
   return list.children.length ? list : null;
