@@ -195,15 +195,21 @@ class BenchmarkResult(Record):
     user_model: str
     config_digest: str
     n_personas: int
-    n_failed: int = 0
+    n_samples: int = 1  # conversations per persona
+    n_failed: int = 0  # conversations that ended early
+    scope: Literal["persona", "revealed"] = "revealed"  # what the judge rewards
     points: tuple[AlignmentPoint, ...]
     avg: float | None
     avg_ci: tuple[float, float] | None = None
     ir: float | None
     ir_ci: tuple[float, float] | None
     n_ir: float | None
+    n_ir_ci: tuple[float, float] | None = None
     n_r2: float | None
+    n_r2_ci: tuple[float, float] | None = None
+    late: float | None = None  # mean AL of the last third of the turns
+    late_ci: tuple[float, float] | None = None
     truth: dict[str, float | None] = Field(default_factory=dict)
-    recall_by_lag: tuple[float | None, ...] = ()
+    recall_by_lag: tuple[float | None, ...] = ()  # position = turns since the fact was revealed
+    facts_by_turn: tuple[float | None, ...] = ()
     usage: dict[str, Usage] = Field(default_factory=dict)
-    seconds: float = 0.0

@@ -1,0 +1,115 @@
+"""Who replies in the benchmark: models under test, and control policies whose order is known in advance.
+
+An ordinary model sees the history only. Three of the world's policies are told what makes them controls, in the
+same tagged sections as any model would be:
+
+- ``world:oracle``: what the user has really revealed so far (exact, not induced). The ceiling of fair behaviour.
+- ``world:swapped``: the same revelations as if of another persona. Tailoring to the wrong person; the floor.
+- ``world:knows-all``: the whole persona from turn 1. High where mind-reading is rewarded, and its IR is about 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from aloe.config import ModelConfig
+from aloe.dialogue.responder import plain_reply
+from aloe.dialogue.state import PathState
+from aloe.errors import DataError
+from aloe.models.caller import Caller, Reply
+from aloe.models.registry import plain_name, split_uri
+from aloe.prompts import PromptSet
+from aloe.prompts.parsers import clean_message
+from aloe.prompts.sections import persona_slots, revealed_slots
+from aloe.types import Disclosure, Persona
+from aloe.world.truth import Shown, disclosed, read_persona, swap
+
+Answer = tuple[str | None, Reply]
+Responder = Callable[[Persona, PathState, str], Awaitable[Answer]]  # persona, path so far, call path
+
+
+def control_of(model: ModelConfig) -> str | None:
+    """``oracle``, ``swapped`` or ``knows-all`` if the model is that control of the world, else None."""
+    scheme, _ = split_uri(model.uri)
+    name = plain_name(model.uri)
+    return name if scheme == "world" and name in ("oracle", "swapped", "knows-all") else None
+
+
+def derange(personas: Sequence[Persona]) -> dict[str, Persona]:
+    """Another persona for each persona id, of a different profile and a different personality.
+
+    The same for every order of ``personas``: they are sorted by profile and personality and shifted by the first
+    offset (from the middle on) that suits all; where no single offset does, each takes the first later one that suits.
+
+    Raises:
+        DataError: a persona has no other of different profile and personality.
+    """
+    ranked = sorted(personas, key=lambda p: (p.profile_id, p.personality_id, p.persona_id))
+    n = len(ranked)
+
+    def differs(a: Persona, b: Persona) -> bool:
+        return a.profile_id != b.profile_id and a.personality_id != b.personality_id
+
+    offsets = [*range(n // 2, n), *range(1, n // 2)] if n > 1 else []
+    shift = next((o for o in offsets if all(differs(p, ranked[(i + o) % n]) for i, p in enumerate(ranked))), None)
+    others: dict[str, Persona] = {}
+    for i, persona in enumerate(ranked):
+        around = (ranked[(i + o) % n] for o in ([shift] if shift is not None else offsets))
+        other = next((p for p in around if differs(persona, p)), None)
+        if other is None:
+            raise DataError(
+                f"persona {persona.persona_id} has no other with a different profile and personality to swap with",
+                "give benchmark personas of at least two profiles and two personalities, or leave world:swapped out",
+            )
+        others[persona.persona_id] = other
+    return others
+
+
+def shown_so_far(persona: Persona, state: PathState) -> tuple[Shown, ...]:
+    """What the user's messages have really given away, in order of arrival."""
+    said = [m.content for m in state.messages if m.role == "user"]
+    turns = disclosed(read_persona(persona.profile, persona.personality), said)
+    return tuple(shown for turn in turns for shown in turn)
+
+
+def as_disclosures(shown: Sequence[Shown], node_id: str) -> tuple[Disclosure, ...]:
+    """Revelations in the form in which prompts show them."""
+    return tuple(
+        Disclosure.model_construct(
+            node_id=node_id, item=s.item.clause, kind=s.item.kind, status=s.status, evidence=s.evidence
+        )
+        for s in shown
+    )
+
+
+def make_responder(caller: Caller, prompts: PromptSet, model: ModelConfig, personas: Sequence[Persona]) -> Responder:
+    """The function that answers as ``model`` does; called with the true persona, which only controls look at.
+
+    Raises:
+        DataError: ``world:swapped`` without anybody to swap with.
+    """
+    control = control_of(model)
+    others: Mapping[str, Persona] = derange(personas) if control == "swapped" else {}
+
+    async def plain(persona: Persona, state: PathState, path: str) -> Answer:
+        return await plain_reply(caller, prompts, state, path, model)
+
+    async def told(persona: Persona, state: PathState, path: str) -> Answer:
+        shown = shown_so_far(persona, state)
+        if control == "swapped":
+            other = others[persona.persona_id]
+            shown = swap(shown, read_persona(other.profile, other.personality))
+        messages = prompts.render(
+            "tailored",
+            history=state.history[:-1],
+            last=state.messages[-1].content,
+            revealed=revealed_slots(as_disclosures(shown, state.node_id)),
+        )
+        return await caller.ask("responder", path, "tailored", messages, clean_message, turn=state.turn, model=model)
+
+    async def informed(persona: Persona, state: PathState, path: str) -> Answer:
+        about = persona_slots(persona.profile, persona.personality)
+        messages = prompts.render("informed", history=state.history, persona=about)
+        return await caller.ask("responder", path, "informed", messages, clean_message, turn=state.turn, model=model)
+
+    return plain if control is None else informed if control == "knows-all" else told

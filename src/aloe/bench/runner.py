@@ -1,0 +1,319 @@
+"""Runs the benchmark of one model: conversations with simulated users, every reply scored (paper section 4).
+
+Per turn k = 1..K: the user (plays the whole persona, sees its own messages as the assistant's), the model under
+test, the judge. Paired by design: a user call is named by the content of the conversation so far and not by the
+model under test, so every model gets the same opening message, and the same next one wherever it answers alike.
+
+Invariants: a failed call ends its conversation, which is counted and whose later turns are unscored; files are in
+the order of the personas and do not depend on concurrency; nothing final is written by a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from aloe.bench.controls import Responder, make_responder
+from aloe.bench.metrics import Measurement, measure
+from aloe.bench.records import BenchScore
+from aloe.bench.truth_figures import TruthFigures
+from aloe.config import Config, ModelConfig, digest
+from aloe.dialogue.judge import Candidate, score_once
+from aloe.dialogue.state import PathState, content_id, make_tree_id
+from aloe.dialogue.user import next_user_message
+from aloe.errors import DataError, EndpointError
+from aloe.models.caller import Caller
+from aloe.models.registry import plain_name
+from aloe.prompts import PromptSet
+from aloe.records import write_json, write_jsonl
+from aloe.seeding import derive_rng
+from aloe.stats import Clusters, Estimate, Floats
+from aloe.types import (
+    ActorRole,
+    BenchmarkResult,
+    ConversationTree,
+    Judgement,
+    Message,
+    Node,
+    NodeError,
+    Persona,
+    Usage,
+)
+
+ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
+
+
+@dataclass(slots=True)
+class Conversation:
+    """One conversation as it grows. ``judgements`` may be one shorter than the replies if the judge failed."""
+
+    persona: Persona
+    sample: int
+    tree_id: str
+    nodes: list[Node] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    error: NodeError | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        return [node.message for node in self.nodes]
+
+    @property
+    def scores(self) -> list[float | None]:
+        """Of the turns that were judged; None where the judge's answer could not be read."""
+        return [judgement.score for judgement in self.judgements]
+
+    def as_tree(self, seed: int) -> ConversationTree:
+        return ConversationTree.model_construct(
+            schema_version=1,
+            tree_id=self.tree_id,
+            persona_id=self.persona.persona_id,
+            seed=seed,
+            nodes=tuple(
+                node.model_copy(update={"continued": i + 1 < len(self.nodes)}) for i, node in enumerate(self.nodes)
+            ),
+            errors=(self.error,) if self.error is not None else (),
+        )
+
+    def as_scores(self, n_turns: int) -> Iterator[BenchScore]:
+        """A row for each of ``n_turns`` turns."""
+        replies = self.nodes[1::2]
+        for turn in range(1, n_turns + 1):
+            judgement = self.judgements[turn - 1] if turn <= len(self.judgements) else None
+            yield BenchScore.model_construct(
+                tree_id=self.tree_id,
+                persona_id=self.persona.persona_id,
+                profile_id=self.persona.profile_id,
+                personality_id=self.persona.personality_id,
+                sample=self.sample,
+                turn=turn,
+                node_id=replies[turn - 1].node_id if turn <= len(replies) else "",
+                score=judgement.score if judgement else None,
+                outcome="failed" if judgement is None else "unparsed" if judgement.score is None else "scored",
+                parts=judgement.parts if judgement else {},
+                reason=judgement.reason if judgement else "",
+                raw=judgement.raw if judgement else "",
+                generation=judgement.generation if judgement else None,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What all conversations of one model share."""
+
+    caller: Caller
+    prompts: PromptSet
+    respond: Responder
+    n_turns: int
+    scope: str
+
+    async def converse(self, persona: Persona, sample: int) -> Conversation:
+        """One whole conversation; a failed call ends it and is noted."""
+        talk = Conversation(persona, sample, make_tree_id(persona, sample, "bench"))
+        state = PathState(talk.tree_id)
+        for _ in range(self.n_turns):
+            role: ActorRole = "user"
+            try:
+                asked = await self._user(talk, state)
+                if asked is None:
+                    return self._end(talk, state, role, "no usable message, also when asked again")
+                role, state = "responder", asked
+                answered = await self._reply(talk, state)
+                if answered is None:
+                    return self._end(talk, state, role, "an empty reply, also when asked again")
+                role = "judge"
+                talk.judgements.append(await self._judge(talk, state))
+                state = answered
+            except EndpointError as error:
+                return self._end(talk, state, role, str(error))
+        return talk
+
+    async def _user(self, talk: Conversation, state: PathState) -> PathState | None:
+        path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}"
+        text, reply = await next_user_message(self.caller, self.prompts, talk.persona, state, path)
+        if text is None:
+            return None
+        after = state.with_user(content_id(state.node_id, "user", text), text)
+        talk.nodes.append(
+            Node.model_construct(
+                node_id=after.node_id,
+                parent_id=talk.nodes[-1].node_id if talk.nodes else None,
+                turn=after.turn,
+                message=after.messages[-1],
+                continued=False,
+                kind="user",
+                generation=reply.generation,
+            )
+        )
+        return after
+
+    async def _reply(self, talk: Conversation, state: PathState) -> PathState | None:
+        path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}/reply"
+        text, reply = await self.respond(talk.persona, state, path)
+        if text is None:
+            return None
+        after = state.with_reply(content_id(state.node_id, "assistant", text), text)
+        talk.nodes.append(
+            Node.model_construct(
+                node_id=after.node_id,
+                parent_id=state.node_id,
+                turn=state.turn,
+                message=after.messages[-1],
+                continued=False,
+                kind="responder",
+                generation=reply.generation,
+            )
+        )
+        return after
+
+    async def _judge(self, talk: Conversation, state: PathState) -> Judgement:
+        last = talk.nodes[-1]
+        candidate = Candidate(last.node_id, last.message.content)
+        return await score_once(self.caller, self.prompts, talk.persona, state, candidate, self.scope)
+
+    @staticmethod
+    def _end(talk: Conversation, state: PathState, role: ActorRole, error: str) -> Conversation:
+        turn = max(state.turn + (role == "user"), 1)
+        talk.error = NodeError(node_id=state.node_id, turn=turn, role=role, error=error[:500])
+        return talk
+
+
+async def run_benchmark(
+    caller: Caller,
+    prompts: PromptSet,
+    personas: Sequence[Persona],
+    model: ModelConfig,
+    *,
+    config: Config,
+    out_dir: Path,
+    name: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> BenchmarkResult:
+    """AL(k) of ``model``; writes ``conversations.jsonl``, ``scores.jsonl`` and ``result.json`` into ``out_dir``.
+
+    Args:
+        name: under which the result is listed, unique among the models compared; default from the model's URI.
+        progress: called with the number of personas finished, after each conversation.
+
+    Raises:
+        DataError: no personas, or two with one id.
+        BudgetExceeded: nothing final is written; what was paid for is in the journal.
+    """
+    if not personas:
+        raise DataError("there are no benchmark personas", "run the personas stage first, or give a persona file")
+    if len({p.persona_id for p in personas}) != len(personas):
+        raise DataError("two benchmark personas have the same persona_id", "give each its own")
+    bench = _Bench(
+        caller,
+        prompts,
+        make_responder(caller, prompts, model, personas),
+        config.bench.n_turns,
+        config.bench.scope,
+    )
+    before = _usage(caller)
+    talks = await _converse_all(bench, personas, config.bench.samples, config.execution.concurrency, progress)
+    scores = score_array(talks, len(personas), config.bench.samples, config.bench.n_turns)
+    clusters = Clusters([p.profile_id for p in personas], [p.personality_id for p in personas])
+    rng = derive_rng(config.seed, "bench", "bootstrap")
+    measurement = measure(scores, clusters, rng, config.bench.n_bootstrap)
+    truth = TruthFigures(config.bench.n_turns)
+    for talk in talks:
+        truth.add(talk.persona, talk.messages, talk.scores)
+    result = BenchmarkResult(
+        model=name or plain_name(model.uri),
+        uri=model.uri,
+        judge_model=", ".join(m.uri for m in config.roles.judge),
+        user_model=", ".join(m.uri for m in config.roles.user),
+        config_digest=_digest(config, model, prompts),
+        n_personas=len(personas),
+        n_samples=config.bench.samples,
+        n_failed=sum(talk.error is not None for talk in talks),
+        scope=config.bench.scope,
+        truth=truth.figures(),
+        recall_by_lag=truth.recall_by_lag(),
+        facts_by_turn=truth.facts_by_turn(),
+        usage={role: _minus(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},
+        **result_figures(measurement),
+    )
+    write_jsonl(out_dir / "conversations.jsonl", (talk.as_tree(config.seed) for talk in talks))
+    write_jsonl(out_dir / "scores.jsonl", (row for talk in talks for row in talk.as_scores(config.bench.n_turns)))
+    write_json(out_dir / "result.json", result.model_dump(mode="json"))
+    return result
+
+
+async def _converse_all(
+    bench: _Bench,
+    personas: Sequence[Persona],
+    samples: int,
+    concurrency: int,
+    progress: Callable[[int], None] | None,
+) -> list[Conversation]:
+    """All conversations, in order of persona and sample; at most ``concurrency`` are open at once."""
+    jobs = [(persona, sample) for persona in personas for sample in range(samples)]
+    done: dict[int, Conversation] = {}
+    queue = iter(enumerate(jobs))
+
+    async def work() -> None:
+        for index, (persona, sample) in queue:
+            done[index] = await bench.converse(persona, sample)
+            if progress is not None:
+                progress(len(done) // samples)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(jobs))):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [done[index] for index in range(len(jobs))]
+
+
+def score_array(talks: Sequence[Conversation], n_personas: int, n_samples: int, n_turns: int) -> Floats:
+    """Scores, shape (n_personas, n_samples, n_turns), NaN = unscored; ``talks`` in order of persona and sample."""
+    scores = np.full((n_personas * n_samples, n_turns), np.nan)
+    for row, talk in zip(scores, talks, strict=True):
+        for turn, score in enumerate(talk.scores):
+            if score is not None:
+                row[turn] = score
+    return scores.reshape(n_personas, n_samples, n_turns)
+
+
+def result_figures(measured: Measurement) -> dict[str, object]:
+    """The part of a BenchmarkResult that comes from scores alone."""
+    figures = measured.figures
+
+    def bounds(estimate: Estimate | None) -> tuple[float, float] | None:
+        return None if estimate is None else (estimate.low, estimate.high)
+
+    return {
+        "points": measured.points,
+        "avg": figures.avg,
+        "avg_ci": bounds(measured.avg),
+        "late": figures.late,
+        "late_ci": bounds(measured.late),
+        "ir": figures.ir,
+        "ir_ci": bounds(measured.ir),
+        "n_ir": figures.n_ir,
+        "n_ir_ci": measured.n_ir_ci,
+        "n_r2": figures.n_r2,
+        "n_r2_ci": measured.n_r2_ci,
+    }
+
+
+def _digest(config: Config, model: ModelConfig, prompts: PromptSet) -> str:
+    """What the figures depend on: settings, actors, prompts, the model."""
+    roles = [m.model_dump(mode="json") for m in (*config.roles.user, *config.roles.judge)]
+    bench = config.bench.model_dump(mode="json", exclude={"models"})
+    return digest([config.seed, bench, roles, prompts.hashes, model.model_dump(mode="json")])
+
+
+def _usage(caller: Caller) -> Mapping[str, Usage]:
+    return {role: caller.stats[role].usage for role in ROLES if role in caller.stats}
+
+
+def _minus(after: Usage, before: Usage) -> Usage:
+    return Usage(**{name: getattr(after, name) - getattr(before, name) for name in Usage.model_fields})

@@ -1,0 +1,125 @@
+"""Ground-truth figures of benchmark conversations: what a reply did with what the user had really revealed.
+
+Exact where the persona is in the world's language (then ``aloe.world.truth`` reads user and replies without error);
+conversations about any other persona are left out of them. All are shares in [0, 1] unless said otherwise, pooled
+over replies (sum of counts over sum of counts), None where nothing could be counted:
+
+- ``recall``: of the revealed facts that matter to the question (at most 3 expected), those the reply uses.
+- ``implied_fact_recall``: the same over facts that the user only implied. ``recall_by_lag``: by turns since revealed.
+- ``false_memory_rate``: of the facts a reply mentions, those that are not the user's.
+- ``premature_rate``: of them, those true but not revealed yet. ``over_personalisation``: of them, those revealed but
+  beside the topic.
+- ``style_accuracy``: of the style marks that answer a trait shown so far, those that suit it. ``style_recall``: marks
+  that suit over marks that could be expected (traits shown, at most 3).
+- ``on_topic``: replies on the user's topic. ``leak_turn_1``: share of a persona's facts in its first message.
+- ``facts_revealed``: facts given away in a whole conversation, a mean count.
+- ``reply_words`` (mean) and ``length_score_r`` (correlation of words and score): for any persona.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from aloe.stats import pearson
+from aloe.types import Message, Persona
+from aloe.world.truth import Latent, assess_reply, disclosed, read_known, read_persona, weigh
+
+
+def has_ground_truth(latent: Latent) -> bool:
+    """Whether a persona is in the world's language throughout."""
+    items = (*latent.facts, *latent.traits)
+    return bool(latent.facts) and all(item.is_world for item in items)
+
+
+class TruthFigures:
+    """Adds up conversation by conversation; sums only, so the order does not matter."""
+
+    def __init__(self, n_turns: int) -> None:
+        self.n_turns = n_turns
+        self.counts: Counter[str] = Counter()
+        self._lags: dict[int, list[int]] = defaultdict(lambda: [0, 0])  # lag -> used, expected
+        self._given = [[0, 0] for _ in range(n_turns)]  # facts given away, conversations that reached the turn
+        self._leaks: list[float] = []
+        self._lengths: list[tuple[float, float]] = []  # words, score (NaN = unscored)
+
+    def add(self, persona: Persona, messages: Sequence[Message], scores: Sequence[float | None]) -> None:
+        """One conversation.
+
+        Args:
+            messages: user first, alternating; may end with either.
+            scores: of the replies, by turn.
+        """
+        for reply, score in zip(messages[1::2], scores, strict=False):
+            words = len(reply.content.split())
+            self.counts["words"] += words
+            self.counts["replies"] += 1
+            self._lengths.append((float(words), float("nan") if score is None else score))
+        latent = read_persona(persona.profile, persona.personality)
+        if not has_ground_truth(latent):
+            return
+        self._add_user(latent, [m.content for m in messages[::2]])
+        for turn in range(len(messages) // 2):
+            self._add_reply(latent, messages[: 2 * turn + 1], messages[2 * turn + 1].content)
+
+    def _add_user(self, latent: Latent, said: Sequence[str]) -> None:
+        new = [sum(s.item.kind == "fact" for s in turn) for turn in disclosed(latent, said)]
+        for turn, n in enumerate(new[: self.n_turns]):
+            self._given[turn][0] += n
+            self._given[turn][1] += 1
+        if new:
+            self._leaks.append(new[0] / len(latent.facts))
+            self.counts["conversations"] += 1
+            self.counts["revealed"] += sum(new)
+
+    def _add_reply(self, latent: Latent, conversation: Sequence[Message], reply: str) -> None:
+        truth = assess_reply(latent, conversation, reply)
+        c = self.counts
+        c["assessed"] += 1
+        c["relevant"] += truth.n_relevant
+        c["used"] += truth.n_used
+        c["implied"] += truth.n_implied
+        c["implied_used"] += truth.n_implied_used
+        c["mentions"] += truth.n_mentions
+        c["false"] += truth.n_false
+        c["premature"] += truth.n_premature
+        c["forced"] += len(weigh(read_known(latent, conversation), reply).forced)
+        c["match"] += truth.n_style_match
+        c["mismatch"] += truth.n_style_mismatch
+        c["style_used"] += min(truth.n_style_match, truth.n_style_expected)
+        c["style_expected"] += truth.n_style_expected
+        c["on_topic"] += truth.on_topic
+        for lag, used in truth.lags:
+            self._lags[lag][0] += used
+            self._lags[lag][1] += 1
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures named in the module's docstring."""
+        c = self.counts
+
+        def share(part: str, whole: float) -> float | None:
+            return c[part] / whole if whole else None
+
+        return {
+            "recall": share("used", c["relevant"]),
+            "implied_fact_recall": share("implied_used", c["implied"]),
+            "false_memory_rate": share("false", c["mentions"]),
+            "premature_rate": share("premature", c["mentions"]),
+            "over_personalisation": share("forced", c["mentions"]),
+            "style_accuracy": share("match", c["match"] + c["mismatch"]),
+            "style_recall": share("style_used", c["style_expected"]),
+            "on_topic": share("on_topic", c["assessed"]),
+            "leak_turn_1": sum(self._leaks) / len(self._leaks) if self._leaks else None,
+            "facts_revealed": share("revealed", c["conversations"]),
+            "reply_words": share("words", c["replies"]),
+            "length_score_r": pearson(*zip(*self._lengths, strict=True)) if self._lengths else None,
+        }
+
+    def recall_by_lag(self) -> tuple[float | None, ...]:
+        """Recall of facts that were revealed 0, 1, ..., n_turns - 1 turns ago."""
+        pairs = [self._lags.get(lag, [0, 0]) for lag in range(self.n_turns)]
+        return tuple(used / expected if expected else None for used, expected in pairs)
+
+    def facts_by_turn(self) -> tuple[float | None, ...]:
+        """Mean number of facts that the user gives away at each turn."""
+        return tuple(n / reached if reached else None for n, reached in self._given)
