@@ -29,8 +29,9 @@ from aloe.world.latent import (
     write_profile,
 )
 from aloe.world.lexicon import Lexicon, Options, narrow
+from aloe.world.reading import read_message, read_reply
 from aloe.world.schema import Topic
-from aloe.world.truth import disclosed, read_message, read_reply, read_user_message
+from aloe.world.truth import disclosed, read_user_message
 
 SECOND_FACT = 0.25  # an engaged user sometimes tells two things
 SECOND_MARKER = 0.15
@@ -65,13 +66,13 @@ def _system(messages: Sequence[Turn]) -> str:
     return messages[0].content if messages else ""
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _persona_in(prompt: str) -> Latent:
-    section = prompt  # the whole message: sections are found by their own tags
-    profile = read_section(section, "profile")
-    personality = read_section(section, "personality")
+    """The persona in a message's text, found by its tags."""
+    profile = read_section(prompt, "profile")
+    personality = read_section(prompt, "personality")
     if profile is None and personality is None:
-        profile, personality = read_section(section, "persona") or "", ""
+        profile, personality = read_section(prompt, "persona") or "", ""
     return read_persona((profile or "").strip(), (personality or "").strip())
 
 
@@ -105,7 +106,7 @@ def _character(prompt: str) -> tuple[Latent, Character]:
     return latent, Character(key, tuple(facts), tuple(traits), frozenset(latent.by_value))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
     """What the user asks in a turn: the same on every branch, never twice in a row, rather what concerns it."""
     _, character = _character(prompt)
@@ -210,7 +211,8 @@ def _choose_markers(character: Character, turn: int, rng: Random, lexicon: Lexic
 def play_inducer(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
     """What the conversation gave away, with evidence. Misses some implications, each one always or never."""
     latent = _find_persona(messages)
-    said = [m.content for m in read_conversation(messages[-1].content if messages else "") if m.role == "user"]
+    prompt = next((m.content for m in reversed(messages) if "<conversation>" in m.content), "")
+    said = [m.content for m in read_conversation(prompt) if m.role == "user"]
     key = digest(*(item.clause for item in latent.facts))
     found = []
     seen = set()
@@ -247,7 +249,7 @@ def _stated_later(latent: Latent, item: Item, said: Sequence[str], turn: int) ->
 # --- those who reply ------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _read_note(line: str) -> Item | None:
     """One line of the <revealed> section."""
     for kind in ("fact", "trait"):
@@ -256,7 +258,7 @@ def _read_note(line: str) -> Item | None:
     return None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _read_notes(section: str) -> tuple[Item, ...]:
     lines = section.replace("</fact>", "</fact>\x1d").replace("</trait>", "</trait>\x1d").split("\x1d")
     found = [_read_note(line.strip()) for line in lines]

@@ -53,7 +53,7 @@ _VERBS = _set(
 _NOT_AFTER_POSSESSIVE = {"and", "or", "to", "in", "on", "at", "with", "for", "from", "by", "as", "but", "when", "that"}
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=32768)
 def _stem(word: str) -> str:
     if len(word) <= 3 or not word.isascii():
         return word
@@ -69,7 +69,7 @@ def _stem(word: str) -> str:
     return word.rstrip("e")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def stems(text: str) -> frozenset[str]:
     """The content words of a text, cut to what their forms have in common."""
     return frozenset(_stem(t) for t in tokenize(text) if t not in _STOP)
@@ -258,8 +258,8 @@ def find_trait(clause: str) -> tuple[str, str] | None:
     known = _trait_words()
     tokens = tokenize(clause)
     for i, token in enumerate(tokens):
-        pair = " ".join(tokens[i : i + 2])
-        found = known.get(pair) or known.get(token)
+        two, three = " ".join(tokens[i : i + 2]), " ".join(tokens[i : i + 3])
+        found = known.get(three) or known.get(two) or known.get(token)
         if found and not {"not", "never", "isn't", "rarely", "hardly", "without"} & set(tokens[max(0, i - 3) : i]):
             return found
     return None

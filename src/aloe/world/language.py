@@ -168,6 +168,9 @@ def write_tailored(
     manner = _phrases(traits, rng, lexicon)
     lead = manner["lead"][0] if manner["lead"] else LEADS[0]
     uses = [_use(item, rng, lexicon) for item in facts]
+    for number, again in enumerate(("given that", "and because"), 1):  # clauses: not "since" three times
+        if len(uses) > number and uses[number].startswith("since you ") and not facts[number].is_world:
+            uses[number] = again + uses[number].removeprefix("since")
     core = ", ".join([f"{capital(lead)} {_advice(topic, rng)}", *uses, *manner["reason"]])
     sentences = [_alone(opener) for opener in manner["opener"]]
     sentences.append(core + _stop(lead))

@@ -29,7 +29,7 @@ _PERSON = {
 VALUE_MARK = "\0"
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def tokenize(text: str) -> Tokens:
     """Normalised tokens: what two phrasings of the same words have in common."""
     text = text.lower()
@@ -38,7 +38,7 @@ def tokenize(text: str) -> Tokens:
     return tuple("a" if t == "an" else t[:-2] if t[-2:] == "'s" and len(t) > 2 else t for t in _TOKEN.findall(text))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def split_sentences(text: str) -> tuple[str, ...]:
     """Sentences of a text, by their final punctuation and by line breaks; never an empty one."""
     return tuple(s for piece in _SENTENCE.split(text) if (s := piece.strip(" \t\r\n-*•·")))
@@ -206,12 +206,16 @@ def _cut_values(options: Options, values: tuple[Value, ...]) -> tuple[Value, ...
 @lru_cache(maxsize=64)
 def narrow(options: Options = Options()) -> Lexicon:
     """The part of the lexicon that the options allow. A slot or trait keeps its place among the others."""
-    kinds = ("profile", "said", "hinted", "other", "uses", "questions")
     slots = tuple(
         replace(
             s,
             values=_cut_values(options, s.values),
-            **{kind: _cut(options, getattr(s, kind)) for kind in kinds},
+            profile=_cut(options, s.profile),
+            said=_cut(options, s.said),
+            hinted=_cut(options, s.hinted),
+            other=_cut(options, s.other),
+            uses=_cut(options, s.uses),
+            questions=_cut(options, s.questions),
         )
         for s in SLOTS
         if (not options.slots or s.name in options.slots) and s.name not in options.without_slots
