@@ -148,9 +148,9 @@ def read_message(text: str) -> UserReading:
     return UserReading(tuple(mentions), tuple(others), tuple(shown), topic, text, " ".join(own))
 
 
-def _has_value(text: str) -> bool:
-    spans = reply_scanner().scan(tokenize(text))
-    return any(payload.kind == "value" for span in spans for payload in span.payloads)
+def _is_known(text: str) -> bool:
+    """Whether a claim holds a phrase of the lexicon, which is counted as what it is."""
+    return bool(reply_scanner().scan(tokenize(text)))
 
 
 @lru_cache(maxsize=16384)
@@ -173,7 +173,7 @@ def read_reply(text: str) -> ReplyReading:
             elif payload.kind == "question":
                 asked[payload.name] = None
     said = [a or b for a, b in _CLAIM.findall(text)]
-    claims = tuple(fallback.stems(c) for c in said if not _has_value(c))  # a value is counted by itself
+    claims = tuple(fallback.stems(c) for c in said if not _is_known(c))
     question = text.rsplit("?", 1)[0] if "?" in text else ""
     about_user = bool(asked) or "about you" in question.lower()
     return ReplyReading(tuple(values), tuple(fits), frozenset(advised), tuple(asked), about_user, claims, text)
