@@ -28,7 +28,8 @@ _STOP = _set(
     when where why how not no nor very really also too just than then if because while who's it's i'm you're
     all any some each both more most much many own same such only ever never always often usually sometimes he his
     him they their them himself herself themselves myself yourself likes like loves love enjoys enjoy years year old
-    one's don't doesn't isn't i've you've s t re ve ll d m"""
+    one's don't doesn't isn't i've you've s t re ve ll d m
+    told said mentioned given since"""
 )
 _CLAUSES = re.compile(
     r"\s*;\s*|\s+-\s+|,?\s+(?:and|but)\s+(?=(?:she|he|they|she's|he's|they're)\b)|,\s+(?=(?:she|he|they)\s)", re.I

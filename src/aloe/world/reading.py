@@ -42,7 +42,7 @@ _SOMEBODY = frozenset(
         "coach",
     }
 )
-_CLAIM = re.compile(r"\b(?:since|because|given that) (you\b[^,.!?;]*)|you (?:told me|mentioned|said) \(([^)]*)", re.I)
+_CLAIM = re.compile(r"\b(?:since|because|given that) you\b[^,.!?;]*|you (?:told me|mentioned|said) \([^)]*", re.I)
 
 
 class Mention(NamedTuple):
@@ -172,7 +172,7 @@ def read_reply(text: str) -> ReplyReading:
                 advised.add(payload.name)
             elif payload.kind == "question":
                 asked[payload.name] = None
-    said = [a or b for a, b in _CLAIM.findall(text)]
+    said = _CLAIM.findall(text)
     claims = tuple(fallback.stems(c) for c in said if not _is_known(c))
     question = text.rsplit("?", 1)[0] if "?" in text else ""
     about_user = bool(asked) or "about you" in question.lower()
