@@ -89,7 +89,7 @@ def existing_path(text: str) -> Path:
     """argparse type: a path that exists."""
     path = Path(text)
     if not path.exists():
-        raise ConfigError(f"{path} does not exist", "check the path")
+        raise argparse.ArgumentTypeError(f"{path} does not exist")
     return path
 
 
