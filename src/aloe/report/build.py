@@ -22,7 +22,7 @@ from aloe.errors import DataError
 from aloe.records import atomic_write
 from aloe.report import charts, sections
 from aloe.report.data import RunData, read_run, text
-from aloe.report.explorer import Source, TreeStats, escape_json, pack_bench, pack_personas, pack_trees
+from aloe.report.explorer import Source, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
 from aloe.report.paired import paired_figures
 
@@ -90,7 +90,7 @@ def render(run: RunData) -> Iterator[bytes]:
     figures = bench_figures(run, lengths)
     pool = sections.pool_section(run)
     trees = [
-        _tree_section(s, stats[s.source_id]) for s in sources if not s.source_id.startswith("bench-") and s.n_total
+        _tree_section(run, s, stats[s.source_id]) for s in sources if not s.source_id.startswith("bench-") and s.n_total
     ]
     training = {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()}
     every = [
@@ -104,6 +104,7 @@ def render(run: RunData) -> Iterator[bytes]:
     script = "\n".join(_asset(name) for name in SCRIPTS)
     context = {
         "run": run,
+        "config": clip(run.config_text, 60_000),
         "style": Markup(style),
         "script": Markup(script),
         "style_hash": _hash(style),
@@ -165,7 +166,7 @@ def _persona_groups(run: RunData) -> dict[str, tuple[str, str]]:
     }
 
 
-def _tree_section(source: Source, stats: TreeStats) -> dict[str, Any]:
+def _tree_section(run: RunData, source: Source, stats: TreeStats) -> dict[str, Any]:
     facts = [("trees", f"{stats.n_trees:,}"), ("messages", f"{stats.n_nodes:,}")]
     facts += [("trees with a failure", f"{stats.n_failed:,}")] if stats.n_failed else []
     facts += sections.shares("labels", stats.outcomes)
@@ -175,6 +176,7 @@ def _tree_section(source: Source, stats: TreeStats) -> dict[str, Any]:
         "id": source.source_id,
         "name": source.name,
         "facts": facts,
+        "truth": sections.stage_truth(run, source.source_id),
         "figures": charts.tree_figures(source.source_id, stats),
     }
 

@@ -164,7 +164,7 @@ def _pack_nodes(tree: Row) -> tuple[dict[str, Any], dict[str, int]]:
         content = clip(message.get("content")) if isinstance(message, dict) else ""
         kind = node.get("kind")
         generation = node.get("generation")
-        model = text(generation.get("model")) if isinstance(generation, dict) else ""
+        model = clip(generation.get("model"), 160) if isinstance(generation, dict) else ""
         places[text(node.get("node_id"))] = len(nodes)
         nodes.append(
             [
@@ -177,7 +177,7 @@ def _pack_nodes(tree: Row) -> tuple[dict[str, Any], dict[str, int]]:
             ]
         )
     errors = [
-        [int(number(e.get("turn")) or 0), text(e.get("role")), clip(e.get("error"), 500)]
+        [int(number(e.get("turn")) or 0), clip(e.get("role"), 40), clip(e.get("error"), 500)]
         for e in tree.get("errors") or ()
         if isinstance(e, dict)
     ]
@@ -203,7 +203,7 @@ def _pack_label(row: Row, places: dict[str, int]) -> list[Any]:
     judgements = [
         [
             [places.get(node, -1) for node in j.get("node_ids") or ()],
-            text(j.get("verdict")),
+            clip(j.get("verdict"), 40),
             number(j.get("score")),
             clip(j.get("reason"), 1000) or ("" if j.get("verdict") or j.get("score") else clip(j.get("raw"), 300)),
         ]
@@ -215,7 +215,7 @@ def _pack_label(row: Row, places: dict[str, int]) -> list[Any]:
         places.get(text(row.get("chosen")), -1),
         text(row.get("outcome")) or "preferred",
         number(row.get("margin")),
-        text(row.get("labeler")),
+        clip(row.get("labeler"), 160),
         judgements,
     ]
 

@@ -15,6 +15,8 @@ from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval
 from aloe.report.explorer import clip
 from aloe.report.figures import shown
 
+NAME = 160  # characters of a name in a table
+
 #: Ground-truth figures in the order of the table: keys that may hold them, and what to call them.
 TRUTH_NAMES = {
     "recall": "recall of facts",
@@ -42,7 +44,7 @@ def truth_of(model: BenchModel) -> dict[str, float | None]:
     """The ground-truth figures of a result under their usual names."""
     found = model.result.get("truth")
     rows = found if isinstance(found, dict) else {}
-    return {_SAME.get(str(key), str(key)): number(value) for key, value in rows.items()}
+    return {_SAME.get(str(key), clip(str(key), NAME)): number(value) for key, value in rows.items()}
 
 
 def with_interval(value: float | None, bounds: tuple[float, float] | None, digits: int = 2) -> str:
@@ -52,7 +54,10 @@ def with_interval(value: float | None, bounds: tuple[float, float] | None, digit
 
 
 def percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f}%"
+    """A share in [0, 1] for people; 0% and 100% are said only where nothing or everything is meant."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}%" if 0 < value < 0.01 or 0.99 < value < 1 else f"{100 * value:.0f}%"
 
 
 def headline(models: Sequence[BenchModel]) -> list[Row]:
@@ -66,7 +71,7 @@ def headline(models: Sequence[BenchModel]) -> list[Row]:
             {
                 "name": model.name,
                 "control": model.is_control,
-                "uri": text(result.get("uri")),
+                "uri": clip(result.get("uri"), NAME),
                 "avg": with_interval(number(result.get("avg")), interval(result.get("avg_ci"))),
                 "first": shown(number(points[0].get("al")) if points else None, 2),
                 "last": shown(number(points[-1].get("al")) if points else None, 2),
@@ -128,6 +133,14 @@ def shares(what: str, counts: Counter[str]) -> list[tuple[str, str]]:
     return [(f"{what}: {name}", f"{n:,} ({percent(n / total)})") for name, n in counts.most_common()]
 
 
+def stage_truth(run: RunData, stage: str) -> list[tuple[str, str]]:
+    """What the world's ground truth says about a tree stage (how well the inducer listened, and so on)."""
+    summary = run.stages.get(stage, {}).get("summary")
+    truth = summary.get("truth") if isinstance(summary, dict) else None
+    rows = truth.items() if isinstance(truth, dict) else ()
+    return [(str(key).replace("_", " "), shown(v)) for key, value in rows if (v := number(value)) is not None]
+
+
 def roles_table(run: RunData) -> list[tuple[str, list[str]]]:
     """Who plays which role, from the resolved config."""
     roles = run.config.get("roles")
@@ -136,7 +149,7 @@ def roles_table(run: RunData) -> list[tuple[str, list[str]]]:
     table = []
     for role, models in roles.items():
         entries = models if isinstance(models, list) else [models]
-        uris = [text(m.get("uri")) if isinstance(m, dict) else text(m) for m in entries]
+        uris = [clip(m.get("uri") if isinstance(m, dict) else m, NAME) for m in entries]
         table.append((role, [uri for uri in uris if uri]))
     return table
 
@@ -163,9 +176,9 @@ def overview(run: RunData) -> list[tuple[str, str]]:
     manifest = run.manifest
     seconds = sum(number(s.get("seconds")) or 0 for s in run.stages.values())
     found = [
-        ("recipe", text(manifest.get("recipe"))),
-        ("seed", str(manifest["seed"]) if "seed" in manifest else str(run.config.get("seed", ""))),
-        ("aloe", text(manifest.get("aloe_version"))),
+        ("recipe", clip(manifest.get("recipe"), NAME)),
+        ("seed", clip(str(manifest.get("seed", run.config.get("seed", ""))), NAME)),
+        ("aloe", clip(manifest.get("aloe_version"), NAME)),
         ("created", when(manifest.get("created"))),
         ("computing time", duration(seconds) if seconds else ""),
     ]
@@ -176,7 +189,7 @@ def when(value: Any) -> str:
     """A point in time, from seconds since the epoch or from text."""
     stamp = number(value)
     if stamp is None:
-        return text(value)
+        return clip(value, NAME)
     try:
         return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):
@@ -286,11 +299,19 @@ def pool_section(run: RunData) -> dict[str, Any]:
             figures.append(similarity_figure(kind, values, threshold))
     return {
         "sizes": {kind: len(rows) for kind, rows in members.items()},
+        "coverage": [(kind, *_vocabulary(rows)) for kind, rows in members.items()],
         "n_refused": sum(sum(c.values()) for c in refused.values()),
         "reasons": reasons.most_common(6),
         "figures": [figure for figure in figures if figure],
         "pairs": _nearest_pairs(members),
     }
+
+
+def _vocabulary(rows: Sequence[Row]) -> tuple[int, float]:
+    """Different words of the descriptions, and the mean number of words in one."""
+    texts = [text(row.get("text")).lower().split() for row in rows]
+    n_words = sum(map(len, texts))
+    return len({word.strip(".,;:!?\"'()") for words in texts for word in words}), n_words / max(len(texts), 1)
 
 
 def _nearest_pairs(members: Mapping[str, Sequence[Row]]) -> list[dict[str, str]]:
@@ -318,15 +339,18 @@ def failures(run: RunData, tree_errors: Mapping[str, Counter[tuple[str, str]]]) 
     listed = run.manifest.get("failures")
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict):
-            where = text(entry.get("stage")) or "run"
+            where = clip(entry.get("stage"), NAME) or "run"
             what = text(entry.get("error")) or ", ".join(f"{k} {v}" for k, v in entry.items() if k != "stage")
             found.append((where, clip(what, 400)))
         else:
             found.append(("run", clip(str(entry), 400)))
+    ended: dict[str, Row] = {}  # the last word on each stage; a stage that failed and then finished is fine
     for row in run.rows("log.jsonl"):
-        if "fail" in text(row.get("event")) or "error" in row:
-            what = text(row.get("error")) or text(row.get("event"))
-            found.append((text(row.get("stage")) or "log", clip(what, 400)))
+        if "fail" in text(row.get("event")) or "finished" in text(row.get("event")):
+            ended[text(row.get("stage")) or text(row.get("event"))] = row
+    for stage, row in ended.items():
+        if "fail" in text(row.get("event")):
+            found.append((stage, clip(row.get("error"), 400) or text(row.get("event"))))
     for where, errors in tree_errors.items():
         found.extend((where, f"{n} × {role}: {error}") for (role, error), n in errors.most_common(8))
     found.extend(("reading", problem) for problem in run.problems)

@@ -49,6 +49,7 @@ function startExplorer(root) {
       const list = read("source-" + id) || [];
       list.forEach((item, index) => { item.index = index; describe(item, personas); });
       parsed.set(id, list);
+      list.margins = new Set(list.flatMap((item) => (item.l || []).map((label) => label[3])).filter((m) => m !== null)).size > 1;
     }
     return parsed.get(id);
   };
@@ -56,7 +57,7 @@ function startExplorer(root) {
     const fill = (select, entries) => select.replaceChildren(...entries.map(([value, text]) => make("option", { value, textContent: text })));
     fill(field("outcome"), OUTCOMES[kind()]);
     fill(field("sort"), SORTS[kind()]);
-    field("margin-label").hidden = kind() !== "tree";
+    field("margin-label").hidden = kind() !== "tree" || !items().margins; // plain verdicts all have margin 1
     field("margin").value = 0;
   };
   const open = (item, focus) => {
@@ -72,7 +73,7 @@ function startExplorer(root) {
   const line = (item) => {
     const meta = [`${item.turns} turns`];
     if (item.score !== null) meta.push(`score ${shown(item.score)}`);
-    if (item.margin !== null) meta.push(`margin ${shown(item.margin)}`);
+    if (item.margin !== null && items().margins) meta.push(`margin ${shown(item.margin)}`);
     if (item.e.length) meta.push("failed");
     if (item.flags.has("disagreement")) meta.push("disagreement");
     const button = make("button", { type: "button", onclick: () => open(item, true) },

@@ -142,7 +142,7 @@ function renderThread(target, item, persona, query, picks) {
     seen.add(user);
     const turn = item.n[user][TURN];
     const box = make("div", { className: "turn" }, make("h4", { textContent: `Turn ${turn}` }), userMessage(item, user, query));
-    const replies = item.children[user];
+    const replies = [...item.children[user]].sort((a, b) => item.n[a][KIND] - item.n[b][KIND]);
     const onPath = nextReply(item, replies, picks);
     const branches = replies.filter((reply) => item.children[reply].length).length;
     const cards = replies.map((reply) => replyCard(item, reply,
