@@ -13,6 +13,7 @@ from typing import Any
 
 from aloe.config import Config, digest
 from aloe.errors import AloeError, ConfigError
+from aloe.models.registry import create_model, split_uri
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
 from aloe.rundir import RunDir
@@ -90,6 +91,7 @@ def run_pipeline(
     digests = stage_digests(config, prompts)
     if redo_from is not None:
         stage_by_name(redo_from)
+    _check_models(config)
     run.open(config, recipe)
     try:
         redo = _stages_after(redo_from)
@@ -102,6 +104,18 @@ def run_pipeline(
         return outcome
     finally:
         run.close()
+
+
+def _check_models(config: Config) -> None:
+    """Unusable model URIs are found before the first call is paid for, not when their stage comes.
+
+    Raises:
+        ConfigError: unknown scheme, actor or option, or a missing environment variable.
+    """
+    roles = [model for name in type(config.roles).model_fields for model in getattr(config.roles, name)]
+    for model in (*roles, *config.bench.models):
+        if split_uri(model.uri)[0] != "hf" or model.base_url is not None:  # a checkpoint may not be trained yet
+            create_model(model)
 
 
 def _run_stage(
