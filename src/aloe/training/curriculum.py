@@ -20,6 +20,7 @@ from functools import lru_cache
 from random import Random
 
 from aloe.training.tokenizer import BEGIN, DOCUMENT, END, ROLES
+from aloe.world.language import capital
 from aloe.world.latent import fill
 from aloe.world.lexicon import Lexicon
 from aloe.world.schema import Slot, Value
@@ -77,11 +78,11 @@ class Writer:
         document.ids.extend(ids)
         document.weights.extend([weight] * len(ids))
 
-    def _put_value(self, document: Document, text: str, value: str, weight: float) -> None:
-        """Text whose only counted tokens are those of ``value``."""
+    def _put_value(self, document: Document, text: str, value: str, weight: float, others: float = 0.0) -> None:
+        """Text in which the tokens of ``value`` count most."""
         ids, wanted = self._encode(text), set(self._encode(value))
         document.ids.extend(ids)
-        document.weights.extend([weight if token in wanted else 0.0 for token in ids])
+        document.weights.extend([weight if token in wanted else others for token in ids])
 
     def _facts(self, rng: Random, n: int) -> list[tuple[Slot, Value]]:
         slots = rng.sample(self.persona.slots, min(n, len(self.persona.slots)))
@@ -96,7 +97,7 @@ class Writer:
 
     def _shown(self, rng: Random, trait: str, pole: int) -> str:
         text = rng.choice(self.user.by_trait[trait].poles[pole].shown)
-        return text[:1].upper() + text[1:] + "."
+        return capital(text) + "."
 
     def _open(self) -> Document:
         return Document([self._begin, self._document], [0.0, 0.0])
@@ -114,7 +115,7 @@ class Writer:
         for _ in range(3):
             for slot, value in rng.sample(facts, len(facts)):
                 question = rng.choice(self.reply.by_slot[slot.name].questions)
-                self._put(document, question, 0.0)
+                self._put(document, capital(question), 0.0)
                 self._put_value(document, value.text + ".", value.text, 1.0)
         return document
 
@@ -137,15 +138,20 @@ class Writer:
         return document
 
     def _tip(self, document: Document, rng: Random, known: dict[str, Value]) -> None:
+        """A question and what may be done, with the facts that matter for it (three at most), oldest first."""
         topic = rng.choice(self.user.topics)
-        matters = [name for name in topic.slots if name in known]
-        self._put(document, rng.choice(topic.requests), 0.0)
-        advice = rng.choice(self.reply.by_topic[topic.name].advice)
-        self._put(document, advice[:1].upper() + advice[1:], 0.2)
-        if matters:
-            name = matters[-1] if rng.random() < 0.5 else rng.choice(matters)
-            use = fill(rng.choice(self.reply.by_slot[name].uses), known[name].text)
-            self._put_value(document, use[:1].lower() + use[1:], known[name].text, 1.0)
+        matters = [name for name in known if name in topic.slots]
+        if len(matters) > 3:
+            kept = set(rng.sample(matters, 3))
+            matters = [name for name in matters if name in kept]
+        self._put(document, capital(rng.choice(topic.requests)), 0.0)
+        advice = capital(rng.choice(self.reply.by_topic[topic.name].advice))
+        self._put(document, advice + ("," if matters else "."), 0.3)
+        for number, name in enumerate(matters, 1):
+            use = rng.choice(self.reply.by_slot[name].uses)
+            text = fill(use, known[name].text)
+            text = (text if use.startswith("{v}") else use[:1] + text[1:]) + ("." if number == len(matters) else ",")
+            self._put_value(document, text, known[name].text, 1.0, others=0.5)
 
     def manner(self, rng: Random, stage: Stage) -> Document:
         """Lines in somebody's manner among facts, then the word for the manner and a phrase that suits it."""

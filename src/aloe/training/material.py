@@ -1,0 +1,130 @@
+"""From a config to what the base model reads: the narrow world's words, generic dialogues, all texts.
+
+The base stage exists for the simulated world only: it reads the options of the roles' ``world:`` URIs, so that
+the tiny model's vocabulary is that of the conversations to come and no larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from aloe.config import Config, ModelConfig
+from aloe.errors import ConfigError
+from aloe.seeding import derive_seed
+from aloe.training.curriculum import Writer
+from aloe.training.tokenizer import build_tokenizer
+from aloe.world.actors import Turn, play_generic, play_user
+from aloe.world.language import capital
+from aloe.world.latent import draw_facts, draw_traits, fill, write_personality, write_profile
+from aloe.world.lexicon import Lexicon, Options, narrow, parse_options
+
+N_DIALOGUES = 400
+N_TURNS = 10
+WORLD = "world:"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Options of those who write personas, of users, of tailored and of generic replies."""
+
+    persona: Options
+    user: Options
+    tailored: Options
+    generic: Options
+
+
+def read_material(config: Config) -> Material:
+    """The roles' options.
+
+    Raises:
+        ConfigError: a role is not played by the world.
+    """
+    roles = config.roles
+    return Material(*(_options(getattr(roles, name)[0], name) for name in ("writer", "user", "tailored", "generic")))
+
+
+def _options(model: ModelConfig, role: str) -> Options:
+    if not model.uri.startswith(WORLD):
+        raise ConfigError(
+            f"roles.{role} is '{model.uri}', but the tiny base model only knows the words of the simulated world",
+            "set sft.model to a model of your own, which leaves the base stage out",
+        )
+    return parse_options(model.uri.partition("?")[2], f"roles.{role}")
+
+
+def generic_dialogues(material: Material, seed: int, n: int = N_DIALOGUES) -> list[list[tuple[str, str]]]:
+    """Conversations of the world's users with its generic assistant, as (role, content)."""
+    lexicon = narrow(material.persona)
+    dialogues = []
+    for number in range(n):
+        rng = Random(derive_seed(seed, "base", "dialogue", number))
+        profile = write_profile(draw_facts(rng, lexicon), "She", rng, lexicon)
+        personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
+        prompt = f"<persona><profile>{profile}</profile><personality>{personality}</personality></persona>"
+        opening = [Turn("system", prompt), Turn("user", "Write your opening message.")]
+        seen: list[Turn] = []
+        for _ in range(N_TURNS):
+            flipped = [Turn("assistant" if t.role == "user" else "user", t.content) for t in seen]
+            seen.append(Turn("user", play_user([*opening, *flipped], rng.getrandbits(31), material.user)))
+            seen.append(Turn("assistant", play_generic(seen, rng.getrandbits(31), material.generic)))
+        dialogues.append([(t.role, t.content) for t in seen])
+    return dialogues
+
+
+def world_texts(material: Material) -> Iterator[str]:
+    """Every sentence that the narrow world can say, each with a small and a capital letter first."""
+    for text in _phrases(material):
+        yield text
+        yield capital(text)
+        yield text[:1].lower() + text[1:]
+
+
+def _phrases(material: Material) -> Iterator[str]:
+    persona, user, reply = narrow(material.persona), narrow(material.user), narrow(material.tailored)
+    for slot in persona.slots:
+        said, used = user.by_slot[slot.name], reply.by_slot[slot.name]
+        for value in slot.values:
+            for template in (*said.said, *said.other, *used.uses):
+                yield fill(template, value.text)
+            if value.cue and material.user.hints:
+                for template in said.hinted:
+                    yield fill(template, value.text, value.cue)
+        yield from used.questions
+    for topic in user.topics:
+        yield from topic.requests
+    for topic in reply.topics:
+        yield from topic.advice
+    for trait in persona.traits:
+        yield f"{trait.name}:"
+        for mine, fitting in zip(user.by_trait[trait.name].poles, reply.by_trait[trait.name].poles, strict=True):
+            yield f"{mine.name}:"
+            for phrase in (*mine.shown, *fitting.fits):
+                yield f"{phrase}."
+                yield f"{phrase},"
+
+
+def prepare(config: Config) -> tuple[Writer, Any]:
+    """The curriculum's writer and the tokenizer for a config.
+
+    Raises:
+        ConfigError: a role is not played by the world.
+    """
+    material = read_material(config)
+    dialogues = generic_dialogues(material, config.seed)
+    texts = [*world_texts(material), *(text for dialogue in dialogues for _, text in dialogue)]
+    tokenizer = build_tokenizer(texts)
+    return make_writer(material, dialogues, tokenizer), tokenizer
+
+
+def make_writer(material: Material, dialogues: list[list[tuple[str, str]]], tokenizer: Any) -> Writer:
+    """A curriculum writer that speaks through ``tokenizer``."""
+
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    special: Callable[[str], int] = tokenizer.convert_tokens_to_ids
+    lexicons: list[Lexicon] = [narrow(part) for part in (material.persona, material.user, material.tailored)]
+    return Writer(*lexicons, dialogues, encode, special)
