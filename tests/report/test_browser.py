@@ -1,0 +1,243 @@
+"""The report in a real browser: fast, silent, offline, reachable by keyboard, readable for everyone.
+
+Runs where Debian's chromium is installed; axe-core is looked for in AXE_PATH and in the project's node_modules.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_run import write_run
+from test_build import HOSTILE, write_hostile
+
+from aloe.report.build import build_report
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PROJECT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: install the test extra")
+
+
+def axe_source() -> str | None:
+    places = [os.environ.get("AXE_PATH", ""), str(PROJECT / "node_modules" / "axe-core" / "axe.min.js")]
+    return next((Path(p).read_text("utf-8") for p in places if p and Path(p).is_file()), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many conversations as `make run` makes."""
+    return build_report(write_run(tmp_path_factory.mktemp("browser") / "demo", n_train=300, n_bench=100))
+
+
+class Opened:
+    """A page that notes everything that it should not do."""
+
+    def __init__(self, browser: sync_api.Browser, path: Path, **options: object) -> None:
+        self.noise: list[str] = []
+        self.page = browser.new_context(viewport={"width": 1280, "height": 900}, **options).new_page()  # type: ignore[arg-type]
+        self.page.on("console", lambda message: self.noise.append(message.text))
+        self.page.on("pageerror", lambda error: self.noise.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.noise.append("dialog"), dialog.dismiss()))
+        self.page.on("request", lambda request: self._request(request.url))
+        start = time.perf_counter()
+        self.page.goto(path.as_uri())
+        self.seconds = time.perf_counter() - start
+
+    def _request(self, url: str) -> None:
+        if not url.startswith(("file:", "data:", "blob:")):
+            self.noise.append(url)
+
+
+def test_it_opens_fast_and_silent(browser: sync_api.Browser, large: Path) -> None:
+    opened = Opened(browser, large)
+    assert opened.seconds < 3.0
+    assert opened.page.locator("#items button").count() > 10
+    assert opened.noise == []
+
+
+def milliseconds(page: sync_api.Page, change: str) -> float:
+    """Time from a change in a filter until the list and the conversation are laid out again."""
+    return float(
+        page.evaluate(
+            "(change) => { const start = performance.now(); (new Function(change))(); "
+            "document.getElementById('items').getBoundingClientRect(); return performance.now() - start; }",
+            change,
+        )
+    )
+
+
+def test_search_and_filters_answer_at_once(browser: sync_api.Browser, large: Path) -> None:
+    opened = Opened(browser, large, bypass_csp=True)
+    page = opened.page
+    field = "const f = document.getElementById('{}'); f.value = '{}'; f.dispatchEvent(new Event('{}'))"
+    for name, value, event in (
+        ("q", "finches", "input"),
+        ("q", "", "input"),
+        ("persona", "goat", "input"),
+        ("persona", "", "input"),
+        ("outcome", "disagreement", "change"),
+        ("sort", "margin-", "change"),
+        ("margin", "1", "input"),
+        ("source", "bench-dpo", "change"),
+        ("sort", "rise", "change"),
+    ):
+        assert milliseconds(page, field.format(name, value, event)) < 300, (name, value)
+        assert page.locator("#thread .turn").count() > 0
+    assert opened.noise == []
+
+
+def test_filters_keep_what_they_say(browser: sync_api.Browser, large: Path) -> None:
+    page = Opened(browser, large).page
+    total = page.locator("#count").inner_text()
+    assert total == "300 conversations"
+    page.fill("#q", "finches")
+    found = page.locator("#count").inner_text()
+    assert found.endswith("of 300 conversations")
+    for who in page.locator("#items .who").all_inner_texts():
+        assert "finches" in who
+    page.fill("#q", "Sunday")
+    assert {m.lower() for m in page.locator("#thread mark.found").all_inner_texts()} == {"sunday"}
+    page.fill("#q", "")
+    page.select_option("#outcome", "failed")
+    assert page.locator("#items .meta").all_inner_texts()
+    assert all("failed" in meta for meta in page.locator("#items .meta").all_inner_texts())
+    assert "failed here: HTTP 503" in page.locator("#thread").inner_text()
+    page.select_option("#outcome", "")
+    page.select_option("#sort", "margin")
+    margins = [float(m.split("margin ")[1].split(" ")[0]) for m in page.locator("#items .meta").all_inner_texts()]
+    assert margins == sorted(margins)
+    page.fill("#q", "no such words anywhere")
+    assert "Nothing matches" in page.locator("#thread").inner_text()
+
+
+def test_a_tree_opens_turn_by_turn_with_both_replies_and_why(browser: sync_api.Browser, large: Path) -> None:
+    opened = Opened(browser, large)
+    page = opened.page
+    page.locator("#items button").nth(2).click()
+    turns = page.locator("#thread .turn")
+    assert turns.count() == 10
+    first = turns.nth(0)
+    assert first.locator(".reply").count() == 2
+    tags = first.locator(".tag").all_inner_texts()
+    assert {"tailored", "generic", "continued", "stated"} <= set(tags)
+    assert first.locator("mark.stated").inner_text() == "I work as a potter"
+    assert "the judge prefers" in first.locator(".reasons").inner_text()
+    page.select_option("#source", "bench-oracle")
+    assert page.locator("#thread .turn").nth(0).locator("meter").count() == 1
+    assert "a little stiff for her" in page.locator("#thread").inner_text()
+    assert opened.noise == []
+
+
+def test_the_other_branch_of_a_tree_can_be_followed(browser: sync_api.Browser, large: Path) -> None:
+    page = Opened(browser, large).page
+    page.locator("#items button").nth(3).click()
+    before = page.locator("#thread .turn").nth(1).inner_text()
+    page.locator("#thread .branch").first.click()
+    assert page.locator("#thread .turn").count() == 10
+    assert page.locator("#thread .turn").nth(1).inner_text() != before
+    page.locator("#thread .branch").first.click()
+    assert page.locator("#thread .turn").nth(1).inner_text() == before
+
+
+def test_curves_can_be_read_switched_off_and_saved(browser: sync_api.Browser, large: Path) -> None:
+    opened = Opened(browser, large)
+    page, figure = opened.page, opened.page.locator("#fig-al")
+    plot = figure.locator(".plot")
+    plot.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    tip = figure.locator(".tip").inner_text()
+    assert tip.startswith("turn k 2") and "oracle" in tip and "[" in tip
+    figure.locator(".key", has_text="oracle").click()
+    assert figure.locator(".wide g[visibility=hidden]").count() == 2  # the curve and its name
+    plot.focus()
+    page.keyboard.press("ArrowRight")
+    assert "oracle" not in figure.locator(".tip").inner_text()
+    page.keyboard.press("Escape")
+    assert not figure.locator(".tip").is_visible()
+    figure.locator("summary").click()
+    for kind, words in (("csv", "turn k,base,"), ("svg", "<svg")):
+        with page.expect_download() as waiting:
+            figure.locator(f"[data-save={kind}]").click()
+        assert words in Path(waiting.value.path()).read_text("utf-8")
+    assert opened.noise == []
+
+
+@pytest.mark.parametrize("evil", HOSTILE[:3], ids=["script", "attribute", "marks"])
+def test_hostile_texts_do_nothing_in_a_browser(browser: sync_api.Browser, tmp_path: Path, evil: str) -> None:
+    write_hostile(tmp_path / "run", evil)
+    opened = Opened(browser, build_report(tmp_path / "run"))
+    page = opened.page
+    assert page.locator("#thread .said").first.text_content() == evil
+    assert page.locator("main img, main iframe, main script").count() == 0
+    page.fill("#q", evil[:12])
+    page.wait_for_timeout(100)
+    assert opened.noise == []
+
+
+def test_the_keyboard_alone_reaches_conversations_and_theme(browser: sync_api.Browser, large: Path) -> None:
+    page = Opened(browser, large, color_scheme="light").page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("#items button").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "thread"
+    assert page.locator("#items button[aria-current=true]").count() == 1
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    page.locator(".theme").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("getComputedStyle(document.body).color") != ink
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_nothing_is_wider_than_the_page(browser: sync_api.Browser, large: Path, width: int) -> None:
+    page = Opened(browser, large).page
+    page.set_viewport_size({"width": width, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    narrow = page.locator("#fig-al .narrow").is_visible()
+    assert narrow == (width <= 720)
+
+
+def test_paper_leaves_out_what_cannot_be_clicked(browser: sync_api.Browser, large: Path) -> None:
+    page = Opened(browser, large).page
+    page.emulate_media(media="print")
+    assert not page.locator(".filters").is_visible() and not page.locator("nav").is_visible()
+    assert page.locator("#fig-al .wide").is_visible() and page.locator("#thread .turn").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: sync_api.Browser, large: Path, scheme: str) -> None:
+    source = axe_source()
+    if source is None:
+        pytest.skip("no axe-core: npm install axe-core, or set AXE_PATH")
+    page = Opened(browser, large, color_scheme=scheme).page
+    page.evaluate(source)
+    for name in ("trees", "bench-dpo"):
+        page.select_option("#source", name)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        told = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found["violations"]]
+        assert [t for t in told if t[1] in ("serious", "critical", "moderate")] == []
