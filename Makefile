@@ -9,7 +9,7 @@ OUT ?= runs/demo
 SEED ?= 0
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run test check setup clean
+.PHONY: run test check readme setup clean
 
 run: setup
 	$(BIN)/aloe run demo --out $(OUT) --seed $(SEED)
@@ -18,10 +18,14 @@ test: setup check
 	$(BIN)/python -m pytest -n 2 tests
 
 check: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The README's figures and map, from the run in $(OUT) and the sources.
+readme: setup
+	$(BIN)/python tools/update_readme.py $(OUT)
 
 setup: $(STAMP)
 

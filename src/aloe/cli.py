@@ -33,6 +33,7 @@ TOOL_HELP = {
     "prompts": "list, show, eject or check the prompt templates",
     "pool": "look at, validate or calibrate a persona pool",
     "journal": "look into the journal of all model calls",
+    "serve": "serve checkpoints and other models as an OpenAI-compatible endpoint",
     "world": "serve the simulated world as an OpenAI-compatible endpoint",
     "config": "print the resolved config of a recipe",
 }

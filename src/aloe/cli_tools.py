@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aloe.cli import OneLineParser, existing_path
 from aloe.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from aloe.models.server import Running
 
 
 def metrics_command(argv: list[str]) -> int:
@@ -99,11 +104,40 @@ def world_command(argv: list[str]) -> int:
 
     parser = OneLineParser(prog="aloe world", description="The simulated world as an OpenAI-compatible endpoint.")
     parser.add_argument("action", choices=("serve",))
+    _add_address(parser)
+    arguments = parser.parse_args(argv)
+    serve_world(arguments.port, arguments.host, _say_where("any world:ACTOR"))
+    return 0
+
+
+def serve_command(argv: list[str]) -> int:
+    """``aloe serve URI ...``: models, for example local checkpoints, behind the OpenAI API."""
+    from aloe.config import ModelConfig
+    from aloe.models.registry import create_model
+    from aloe.models.server import serve_forever
+
+    parser = OneLineParser(prog="aloe serve", description="Serve models as an OpenAI-compatible endpoint.")
+    parser.add_argument(
+        "uris", nargs="+", metavar="URI", help="hf:PATH_OR_ID, world:ACTOR, ...; the URI is the model's name"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="hf: prompts generated together")
+    _add_address(parser)
+    arguments = parser.parse_args(argv)
+    models = {uri: create_model(ModelConfig(uri=uri, batch_size=arguments.batch_size)) for uri in arguments.uris}
+    serve_forever(models, arguments.host, arguments.port, _say_where(", ".join(models)))
+    return 0
+
+
+def _add_address(parser: OneLineParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=8765, help="0 = any free port")
-    arguments = parser.parse_args(argv)
-    serve_world(arguments.port, arguments.host)
-    return 0
+
+
+def _say_where(models: str) -> Callable[[Running], None]:
+    def say(running: Running) -> None:
+        print(f"serving {models} at http://{running.host}:{running.port}/v1 (Ctrl-C stops)", flush=True)
+
+    return say
 
 
 def config_command(argv: list[str]) -> int:
