@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from aloe.bench.metrics import measure
+from aloe.bench.records import BenchScore
 from aloe.config import Config, dump_toml
 from aloe.records import write_json, write_jsonl
 from aloe.stats import Clusters
@@ -223,13 +224,19 @@ def write_bench(run: Path, name: str, personas: list[Persona], rng: np.random.Ge
                 scores[p, k - 1] = math.nan
             parts = {"style": 3.0, "content": 2.5, "natural": 4.0}
             rows.append(
-                {
-                    "persona_id": persona.persona_id,
-                    "turn": k,
-                    "score": score,
-                    "parts": parts,
-                    "reason": "a little stiff for her",
-                }
+                BenchScore(
+                    tree_id=f"{name}-{p}",
+                    persona_id=persona.persona_id,
+                    profile_id=persona.profile_id,
+                    personality_id=persona.personality_id,
+                    turn=k,
+                    node_id=f"a{k}",
+                    score=score,
+                    outcome="unparsed" if missing else "scored",
+                    parts=parts,
+                    reason="" if missing else "a little stiff for her",
+                    raw="I would say nice" if missing else "",
+                )
             )
         conversations.append(
             ConversationTree(tree_id=f"{name}-{p}", persona_id=persona.persona_id, seed=0, nodes=tuple(nodes))
@@ -250,8 +257,15 @@ def write_bench(run: Path, name: str, personas: list[Persona], rng: np.random.Ge
         ir_ci=(found.ir.low, found.ir.high) if found.ir else None,
         n_ir=found.figures.n_ir,
         n_r2=found.figures.n_r2,
-        truth={"recall": 0.62, "implied_recall": 0.41, "false_memory": 0.03, "style": 0.7, "premature": None},
+        truth={
+            "recall": 0.62,
+            "implied_fact_recall": 0.41,
+            "false_memory_rate": 0.03,
+            "style_accuracy": 0.7,
+            "premature_rate": None,
+        },
         recall_by_lag=(0.8, 0.7, 0.66, 0.6, None),
+        facts_by_turn=(1.0, 0.8, 0.7, 0.7, 0.5, 0.4),
     )
     write_jsonl(run / "bench" / name / "conversations.jsonl", conversations)
     write_jsonl(run / "bench" / name / "scores.jsonl", rows)

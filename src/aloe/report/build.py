@@ -21,7 +21,7 @@ from markupsafe import Markup
 from aloe.errors import DataError
 from aloe.records import atomic_write
 from aloe.report import charts, sections
-from aloe.report.data import RunData, read_run, text
+from aloe.report.data import RunData, read_run
 from aloe.report.explorer import Source, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
 from aloe.report.paired import paired_figures
@@ -75,8 +75,9 @@ def bench_figures(run: RunData, lengths: dict[str, TreeStats]) -> list[charts.Fi
         charts.al_figure(models, styles, "al", "How well replies suit their user, turn by turn", note),
         *charts.learning_figures(models, styles),
         charts.ir_figure(models, styles),
-        *paired_figures(models, styles, _persona_groups(run)),
+        *paired_figures(models, styles),
         charts.recall_figure(models, styles),
+        charts.facts_figure(models, styles),
         charts.length_figure(lengths, styles),
     ]
     return [figure for figure in found if figure]
@@ -113,6 +114,7 @@ def render(run: RunData) -> Iterator[bytes]:
         "roles": sections.roles_table(run),
         "synthetic": sections.synthetic_note(run),
         "headline": sections.headline(run.bench),
+        "unfair": sections.unfair_notes(run.bench),
         "findings": sections.findings(run.bench),
         "truth": sections.truth_table(run.bench),
         "figures": figures,
@@ -157,13 +159,6 @@ def _pack(run: RunData) -> tuple[list[Source], dict[str, TreeStats]]:
         sources.append(packed)
         stats[packed.source_id] = counted
     return sources, stats
-
-
-def _persona_groups(run: RunData) -> dict[str, tuple[str, str]]:
-    return {
-        text(row.get("persona_id")): (text(row.get("profile_id")), text(row.get("personality_id")))
-        for row in run.rows("personas/personas.jsonl")
-    }
 
 
 def _tree_section(run: RunData, source: Source, stats: TreeStats) -> dict[str, Any]:

@@ -134,27 +134,41 @@ def estimates_figure(figure_id: str, title: str, x_label: str, rows: Sequence[Es
     )
 
 
+def _by_position(models: Sequence[BenchModel], key: str, styles: Mapping[str, int]) -> tuple[Series, ...]:
+    """A list of numbers in each model's result as curves of one length, without a tail that no model has."""
+    found: dict[str, list[float | None]] = {}
+    for model in models:
+        values = model.result.get(key)
+        numbers = [number(v) for v in values] if isinstance(values, list) else []
+        if any(v is not None for v in numbers):
+            found[model.name] = numbers
+    n = max((i + 1 for values in found.values() for i, v in enumerate(values) if v is not None), default=0)
+    return tuple(
+        Series(name, tuple((values + [None] * n)[:n]), style=styles.get(name, 0)) for name, values in found.items()
+    )
+
+
 def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
     """Of the facts that mattered, the share used, by how many turns ago the user gave them away."""
-    columns: dict[str, list[float | None]] = {}
-    for model in models:
-        values = model.result.get("recall_by_lag")
-        if isinstance(values, list) and any(number(v) is not None for v in values):
-            columns[model.name] = [number(v) for v in values]
-    if not columns:
+    series = _by_position(models, "recall_by_lag", styles)
+    if not series:
         return None
-    n = max(i + 1 for values in columns.values() for i, v in enumerate(values) if v is not None)
-    columns = {name: values[:n] for name, values in columns.items()}
-    series = tuple(
-        Series(name, tuple(v + [None] * (n - len(v))), style=styles.get(name, 0)) for name, v in columns.items()
-    )
-    chart = LineChart(
-        "recall", "Recall by lag", tuple(map(float, range(n))), series, "turns since revealed", "", (0.0,)
-    )
+    lags = tuple(map(float, range(len(series[0].y))))
+    chart = LineChart("recall", "Recall by lag", lags, series, "turns since revealed", "", (0.0, 1.0))
     return line_figure(
         chart,
         "Of the revealed facts that mattered to the reply, the share that it used; exact, for the world has the truth.",
     )
+
+
+def facts_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
+    """What users gave away at each turn: it depends on the replies, so it differs between models."""
+    series = _by_position(models, "facts_by_turn", styles)
+    if not series:
+        return None
+    turns = tuple(float(k + 1) for k in range(len(series[0].y)))
+    chart = LineChart("facts", "Facts that users give away", turns, series, "turn k", "", (0.0,))
+    return line_figure(chart, "New facts per conversation at turn k. A model that asks and listens is told more.")
 
 
 def length_figure(lengths: Mapping[str, TreeStats], styles: Mapping[str, int]) -> Figure | None:

@@ -230,7 +230,7 @@ def _pack_score(row: Row, nodes: list[list[Any]], places: dict[str, int]) -> lis
         return None
     parts = row.get("parts")
     kept = {k: number(v) for k, v in parts.items()} if isinstance(parts, dict) else {}
-    return [place, number(row.get("score")), kept, clip(row.get("reason"), 1000)]
+    return [place, number(row.get("score")), kept, clip(row.get("reason"), 1000) or clip(row.get("raw"), 300)]
 
 
 def _count(stats: TreeStats, packed: dict[str, Any]) -> None:

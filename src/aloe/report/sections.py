@@ -27,6 +27,11 @@ TRUTH_NAMES = {
     "on_topic": "on topic",
     "personal_gain": "personal gain",
     "over_personalisation": "facts forced in",
+    "style_recall": "style marks used",
+    "leak_turn_1": "facts leaked at turn 1",
+    "facts_revealed": "facts revealed",
+    "reply_words": "words per reply",
+    "length_score_r": "length–score r",
 }
 _SAME = {
     "false_memory_rate": "false_memory",
@@ -47,10 +52,11 @@ def truth_of(model: BenchModel) -> dict[str, float | None]:
     return {_SAME.get(str(key), clip(str(key), NAME)): number(value) for key, value in rows.items()}
 
 
-def with_interval(value: float | None, bounds: tuple[float, float] | None, digits: int = 2) -> str:
+def with_interval(value: float | None, bounds: tuple[float, float] | None, digits: int = 2) -> tuple[str, str]:
+    """A number and its interval (empty if none) for a cell of two lines."""
     if value is None:
-        return "undefined"
-    return shown(value, digits) + (f" [{shown(bounds[0], digits)}, {shown(bounds[1], digits)}]" if bounds else "")
+        return "undefined", ""
+    return shown(value, digits), f"[{shown(bounds[0], digits)}, {shown(bounds[1], digits)}]" if bounds else ""
 
 
 def percent(value: float | None) -> str:
@@ -76,8 +82,8 @@ def headline(models: Sequence[BenchModel]) -> list[Row]:
                 "first": shown(number(points[0].get("al")) if points else None, 2),
                 "last": shown(number(points[-1].get("al")) if points else None, 2),
                 "ir": with_interval(number(result.get("ir")), interval(result.get("ir_ci")), 3),
-                "n_ir": shown(number(result.get("n_ir"))),
-                "n_r2": shown(number(result.get("n_r2"))),
+                "n_ir": with_interval(number(result.get("n_ir")), interval(result.get("n_ir_ci")), 3),
+                "n_r2": with_interval(number(result.get("n_r2")), interval(result.get("n_r2_ci")), 3),
                 "recall": percent(truth.get("recall")),
                 "false": percent(truth.get("false_memory")),
                 "style": percent(truth.get("style")),
@@ -88,6 +94,18 @@ def headline(models: Sequence[BenchModel]) -> list[Row]:
             }
         )
     return rows
+
+
+def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
+    """What makes the models of one page incomparable: another judge, user, scope or set of turns."""
+    found = []
+    for key, name in (("judge_model", "judges"), ("user_model", "users"), ("scope", "judging scopes")):
+        values = sorted({clip(m.result.get(key), NAME) for m in models if m.result.get(key)})
+        if len(values) > 1:
+            found.append(f"The models had different {name} ({', '.join(values)}): their scores cannot be compared.")
+    if len({len(m.points) for m in models if m.points}) > 1:
+        found.append("The models were measured over different numbers of turns.")
+    return found
 
 
 def truth_table(models: Sequence[BenchModel]) -> tuple[list[str], list[tuple[str, list[str]]]]:
