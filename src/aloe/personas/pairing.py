@@ -81,25 +81,46 @@ def draw_pairs(n_profiles: int, n_personalities: int, rng: np.random.Generator) 
 
 
 def choose_spread(vectors: NDArray[np.float32], n: int, rng: np.random.Generator) -> list[int]:
-    """``n`` rows whose mean stays as close as can be to the mean of all (greedy), in order of the rows.
+    """``n`` rows that are as mixed as the whole: greedy minimum of the maximum mean discrepancy, in order of rows.
 
-    A random handful of personalities may well be all blunt; these are as mixed as the pool.
+    A random handful of personalities may well be all blunt, or all blunt ones formal. The kernel is exp(3 cosine),
+    so that combinations count as well as averages. Ties are broken by ``rng``.
     """
-    centre = vectors.mean(axis=0)
+    kernel = np.exp(3.0 * (vectors @ vectors.T).astype(np.float64))
+    to_all = kernel.mean(axis=1)
+    to_chosen = np.zeros(len(vectors))
     order = rng.permutation(len(vectors))
-    total = np.zeros_like(centre)
     left = np.ones(len(vectors), dtype=bool)
     chosen: list[int] = []
-    squares = (vectors * vectors).sum(axis=1)
     for size in range(1, min(n, len(vectors)) + 1):
-        # |total + v - size * centre|^2 without the part that is the same for every v
-        distance = squares + 2.0 * (vectors @ (total - size * centre))
-        distance[~left] = np.inf
-        best = int(order[np.argmin(np.round(distance[order], 5))])
+        cost = np.round(2.0 * to_chosen + np.diag(kernel) - 2.0 * size * to_all, 4)
+        cost[~left] = np.inf
+        best = int(order[np.argmin(cost[order])])
         chosen.append(best)
         left[best] = False
-        total += vectors[best]
-    return sorted(chosen)
+        to_chosen += kernel[best]
+    return sorted(_improve_by_swaps(kernel, chosen, order))
+
+
+def _improve_by_swaps(
+    kernel: NDArray[np.float64], chosen: list[int], order: NDArray[np.int64], n_rounds: int = 4
+) -> list[int]:
+    """Swap chosen rows for better ones while that lowers the discrepancy (greedy picks early ones blindly)."""
+    chosen = list(chosen)
+    to_all, to_chosen = kernel.mean(axis=1), kernel[chosen].sum(axis=0)
+    for _ in range(n_rounds):
+        changed = False
+        for place, row in enumerate(chosen):
+            rest = to_chosen - kernel[row]
+            cost = np.round(2.0 * rest + np.diag(kernel) - 2.0 * len(chosen) * to_all, 4)
+            now = cost[row]
+            cost[chosen] = np.inf
+            best = int(order[np.argmin(cost[order])])
+            if cost[best] < now:
+                chosen[place], to_chosen, changed = best, rest + kernel[best], True
+        if not changed:
+            break
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
