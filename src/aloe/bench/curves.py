@@ -31,6 +31,7 @@ Curve = list[float]  # NaN = unscored
 _UNSCORED = {"", "nan", "none", "null", "na", "n/a", "-"}
 _TURN_NAMES = {"k", "turn", "turns", "step", "round"}
 _NAME_NAMES = {"model", "name", "method", "curve", "persona", "persona_id"}
+_VALUE_NAMES = {"", "al", "score", "scores", "value", "values"}
 _SHAPES = "a list of values, rows per persona, {'al': [...]}, {'points': [{'k': 1, 'al': ...}]} or {'name': curve}"
 
 
@@ -164,7 +165,8 @@ def _read_csv(text: str, path: Path) -> dict[str, Curve]:
     table = [[_number(c, f"{path}, line {line}, column {i}") for i, c in enumerate(row, 1)] for line, row in rows]
     _check_widths(rows, len(header) or len(table[0]), path)
     if len(table[0]) == 1:
-        return {header[0].strip() if header and header[0].strip() else path.stem: [row[0] for row in table]}
+        named = bool(names) and names[0] not in _VALUE_NAMES
+        return {header[0].strip() if named else path.stem: [row[0] for row in table]}
     if header and not _counts_up([re.sub(r"\D", "", name) for name in names]):
         return {name.strip(): [row[i] for row in table] for i, name in enumerate(header)}
     return {path.stem: _average(table)}

@@ -1,0 +1,129 @@
+"""Paired comparison from stored scores."""
+
+import json
+
+import pytest
+
+from aloe.bench.compare import compare, compare_pair, find_models, format_comparison, read_scored
+from aloe.bench.records import BenchScore
+from aloe.errors import DataError
+from aloe.records import write_jsonl
+
+
+def store(folder, scores):
+    """``scores``: persona -> values by turn (None = unscored)."""
+    rows = [
+        BenchScore(
+            tree_id=f"tree-{persona}",
+            persona_id=persona,
+            profile_id=f"profile-{persona}",
+            personality_id=f"personality-{persona}",
+            turn=turn,
+            score=value,
+            outcome="unparsed" if value is None else "scored",
+        )
+        for persona, values in scores.items()
+        for turn, value in enumerate(values, 1)
+    ]
+    write_jsonl(folder / "scores.jsonl", rows)
+    return folder
+
+
+@pytest.fixture
+def two(tmp_path):
+    noise = [0.0, 0.1, -0.1, 0.2, -0.2]
+    base = {f"x{i}": [2 + n, 2.0, 2 - n] for i, n in enumerate(noise)}
+    good = {f"x{i}": [3 + n, 3.4, 4 - n] for i, n in enumerate(noise)}
+    good["only-here"] = [1.0, 1.0, 1.0]
+    return store(tmp_path / "run" / "bench" / "base", base), store(tmp_path / "run" / "bench" / "good", good)
+
+
+def test_differences_over_shared_personas(two):
+    found = compare_pair(read_scored(two[1]), read_scored(two[0]))
+    assert found.n_personas == 5
+    assert found.avg.value == pytest.approx(4.4 / 3)
+    assert found.ir.value == pytest.approx(0.5)
+
+
+def test_table_of_a_run(two):
+    found = compare([two[0].parent.parent])
+    assert [name for name, _ in found.models] == ["good", "base"]
+    (pair,) = found.differences
+    assert (pair.first, pair.second) == ("good", "base")
+    printed = format_comparison(found)
+    assert "good - base" in printed
+    assert "*" in printed
+    assert "nan" not in printed.lower()
+
+
+def test_benchmarked_controls_differ_in_pairs(bench, personas, tmp_path):
+    bench(personas, ["world:oracle", "world:swapped", "world:generic"], tmp_path / "bench")
+    found = compare([tmp_path])
+    assert [name for name, _ in found.models] == ["oracle", "generic", "swapped"]
+    assert all(d.difference.avg.low > 0 for d in found.differences)
+
+
+def test_paths_may_be_runs_model_folders_or_files(two):
+    run = two[0].parent.parent
+    assert find_models([run]) == [two[0], two[1]]
+    assert find_models([run / "bench"]) == [two[0], two[1]]
+    assert find_models([two[1], two[0] / "scores.jsonl", run]) == [two[1], two[0]]
+
+
+def test_models_of_one_name_are_told_apart_by_their_run(tmp_path):
+    one = store(tmp_path / "first" / "bench" / "dpo", {"a": [1, 2], "b": [2, 2]})
+    two = store(tmp_path / "second" / "bench" / "dpo", {"a": [3, 4], "b": [4, 4]})
+    assert [name for name, _ in compare([one, two]).models] == ["second/dpo", "first/dpo"]
+
+
+def test_what_makes_a_comparison_unfair_is_said(two, tmp_path):
+    other = store(tmp_path / "other", {"x0": [1, None], "z": [1, 1]})
+    printed = format_comparison(compare([*two, other]))
+    assert "different numbers of turns: 2, 3" in printed
+    assert "other: 1 of 4 replies unscored" in printed
+    alone = store(tmp_path / "alone", {"q": [1, 2, 3]})
+    found = compare([two[0], alone])
+    assert found.differences[0].difference.avg is None
+    assert "no personas in common" in format_comparison(found)
+    assert "none" in format_comparison(found)
+
+
+def test_other_judges_are_noted(bench, personas, tmp_path):
+    bench(personas[:3], ["world:oracle"], tmp_path / "a")
+    bench(personas[:3], ["world:oracle"], tmp_path / "b", bench__scope="persona")
+    assert any("different judging scopes" in note for note in compare([tmp_path / "a", tmp_path / "b"]).notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no scores"),
+        ('{"tree_id": 1}\n', "line 1"),
+        ("not json\n", "line 1: not valid JSON"),
+    ],
+)
+def test_damaged_scores(tmp_path, text, said):
+    (tmp_path / "scores.jsonl").write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_scored(tmp_path)
+
+
+def test_a_reply_scored_twice_is_refused(tmp_path):
+    folder = store(tmp_path / "m", {"a": [1.0]})
+    path = folder / "scores.jsonl"
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(DataError, match="two rows"):
+        read_scored(folder)
+
+
+def test_nothing_to_compare(tmp_path, two):
+    with pytest.raises(DataError, match="no benchmark scores"):
+        compare([tmp_path / "nowhere"])
+    with pytest.raises(DataError, match="only one"):
+        compare([two[0]])
+
+
+def test_a_broken_result_is_said(two):
+    (two[0] / "result.json").write_text(json.dumps({"model": "x"}))
+    with pytest.raises(DataError, match="no benchmark result"):
+        read_scored(two[0])
