@@ -81,32 +81,28 @@ def draw_pairs(n_profiles: int, n_personalities: int, rng: np.random.Generator) 
 
 
 def choose_spread(vectors: NDArray[np.float32], n: int, rng: np.random.Generator) -> list[int]:
-    """``n`` rows that are as mixed as the whole: greedy minimum of the maximum mean discrepancy, in order of rows.
+    """``n`` rows that are as mixed as the whole: least maximum mean discrepancy found, in order of rows.
 
     A random handful of personalities may well be all blunt, or all blunt ones formal. The kernel is exp(3 cosine),
-    so that combinations count as well as averages. Ties are broken by ``rng``.
+    so that combinations count as well as averages. Several random starts are improved by swaps; the best is taken.
     """
+    n = min(n, len(vectors))
     kernel = np.exp(3.0 * (vectors @ vectors.T).astype(np.float64))
     to_all = kernel.mean(axis=1)
-    to_chosen = np.zeros(len(vectors))
-    order = rng.permutation(len(vectors))
-    left = np.ones(len(vectors), dtype=bool)
-    chosen: list[int] = []
-    for size in range(1, min(n, len(vectors)) + 1):
-        cost = np.round(2.0 * to_chosen + np.diag(kernel) - 2.0 * size * to_all, 4)
-        cost[~left] = np.inf
-        best = int(order[np.argmin(cost[order])])
-        chosen.append(best)
-        left[best] = False
-        to_chosen += kernel[best]
-    return sorted(_improve_by_swaps(kernel, chosen, order))
+    best: tuple[float, list[int]] | None = None
+    for _ in range(8):
+        order = rng.permutation(len(vectors))
+        chosen = sorted(_improve_by_swaps(kernel, [int(i) for i in order[:n]], order))
+        cost = float(kernel[np.ix_(chosen, chosen)].sum() - 2.0 * n * to_all[chosen].sum())
+        if best is None or cost < best[0] - 1e-6:
+            best = (cost, chosen)
+    return best[1] if best else []
 
 
 def _improve_by_swaps(
-    kernel: NDArray[np.float64], chosen: list[int], order: NDArray[np.int64], n_rounds: int = 4
+    kernel: NDArray[np.float64], chosen: list[int], order: NDArray[np.int64], n_rounds: int = 8
 ) -> list[int]:
-    """Swap chosen rows for better ones while that lowers the discrepancy (greedy picks early ones blindly)."""
-    chosen = list(chosen)
+    """Swap chosen rows for better ones while that lowers the discrepancy."""
     to_all, to_chosen = kernel.mean(axis=1), kernel[chosen].sum(axis=0)
     for _ in range(n_rounds):
         changed = False
