@@ -170,7 +170,7 @@ def test_curves_can_be_read_switched_off_and_saved(browser: sync_api.Browser, la
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     tip = figure.locator(".tip").inner_text()
-    assert tip.startswith("turn k 2") and "oracle" in tip and "[" in tip
+    assert tip.startswith("turn 2") and "oracle" in tip and "[" in tip
     figure.locator(".key", has_text="oracle").click()
     assert figure.locator(".wide g[visibility=hidden]").count() == 2  # the curve and its name
     plot.focus()

@@ -68,6 +68,15 @@ def test_few_turns_are_all_named_and_many_steps_get_whole_ticks() -> None:
     assert all(float(t) == math.floor(float(t)) for t in labels(247)) and 3 <= len(labels(247)) <= 10
 
 
+def test_an_axis_keeps_to_the_scale_even_where_a_band_passes_it() -> None:
+    series = Series("a", (1.2, 4.99), (1.0, 4.9), (1.4, 5.08))
+    root = ElementTree.fromstring(line_chart(LineChart("c", "t", (1.0, 2.0), (series,), "", "", limits=(1.0, 5.0))))
+    found = [e.text for e in root.iter() if e.tag.endswith("text") and e.get("text-anchor") == "end"]
+    assert found == ["1", "2", "3", "4", "5"]
+    band = next(e.get("d") or "" for e in root.iter() if e.get("class") == "band")
+    assert all(12 <= float(p.split()[1]) <= 288 for p in band.strip("Mz").split("L"))
+
+
 def test_names_at_the_end_of_curves_do_not_overlap_or_leave_the_frame() -> None:
     series = tuple(Series(f"m{i}", (2.0, 2.0 + i * 1e-3), style=i) for i in range(8))
     root = ElementTree.fromstring(line_chart(LineChart("c", "t", (1.0, 2.0), series, "turn", "")))

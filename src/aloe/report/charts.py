@@ -23,6 +23,8 @@ from aloe.report.figures import (
     shown,
 )
 
+SCALE = (1.0, 5.0)  # of the judge
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -90,7 +92,7 @@ def al_figure(
             series.append(Series(model.name, al, low, high, styles.get(model.name, 0)))
     if not series:
         return None
-    return line_figure(LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", "AL(k)"), note)
+    return line_figure(LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", "AL(k)", limits=SCALE), note)
 
 
 def learning_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> list[Figure]:
@@ -154,7 +156,9 @@ def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fi
     if not series:
         return None
     lags = tuple(map(float, range(len(series[0].y))))
-    chart = LineChart("recall", "Recall by lag", lags, series, "turns since revealed", "", (0.0, 1.0))
+    chart = LineChart(
+        "recall", "Recall by lag", lags, series, "turns since revealed", "", (0.0, 1.0), limits=(0.0, 1.0)
+    )
     return line_figure(
         chart,
         "Of the revealed facts that mattered to the reply, the share that it used; exact, for the world has the truth.",

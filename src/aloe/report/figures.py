@@ -75,6 +75,7 @@ class LineChart:
     y_label: str
     bounds: tuple[float, ...] = ()
     markers: bool = True
+    limits: tuple[float, float] | None = None  # the scale's ends, which the axis never passes
     connect: bool = False  # draw across missing values (things logged now and then)
 
 
@@ -137,7 +138,7 @@ def line_chart(chart: LineChart, narrow: bool = False) -> str:
     left, right, top, bottom = 46, (14 if narrow else 128), 12, 42
     values = [v for s in chart.series for v in (*s.y, *s.low, *s.high) if v is not None]
     values += chart.bounds if values else ()
-    y_ticks = ticks(min(values, default=0.0), max(values, default=1.0))
+    y_ticks = _y_ticks(values, chart)
     x_low, x_high = min(chart.x, default=0.0), max(chart.x, default=1.0)
     span = (x_high - x_low) or 1.0
     inner = width - left - right - 16
@@ -146,7 +147,8 @@ def line_chart(chart: LineChart, narrow: bool = False) -> str:
         return left + 8 + ((value - x_low) / span * inner if x_high > x_low else inner / 2)
 
     def at_y(value: float) -> float:
-        return top + (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0]) * (height - top - bottom)
+        inside = min(max(value, y_ticks[0]), y_ticks[-1])
+        return top + (y_ticks[-1] - inside) / (y_ticks[-1] - y_ticks[0]) * (height - top - bottom)
 
     parts = _frame(chart, y_ticks, at_y, (left, width - right, height - bottom))
     for tick in _x_ticks(chart.x):
@@ -173,6 +175,17 @@ def _frame(chart: LineChart, y_ticks: list[float], at_y: Scale, box: tuple[int, 
         f'<text x="{(left + right) / 2:.0f}" y="{floor + 36}" text-anchor="middle">{escape(chart.x_label)}</text>'
     )
     return parts
+
+
+def _y_ticks(values: Sequence[float], chart: LineChart) -> list[float]:
+    """Round numbers around the values; within the scale's ends if the curves are, even where a band is not."""
+    found = ticks(min(values, default=0.0), max(values, default=1.0))
+    inside = [y for s in chart.series for y in s.y if y is not None]
+    if chart.limits and inside and (found[0] < chart.limits[0] or found[-1] > chart.limits[1]):
+        low, high = chart.limits
+        if low <= min(inside) and max(inside) <= high:
+            return ticks(low, high)
+    return found
 
 
 def _x_ticks(x: Sequence[float], n: int = 10) -> list[float]:
@@ -238,7 +251,7 @@ def _end_labels(chart: LineChart, at_x: Scale, at_y: Scale, box: tuple[int, int]
 
 def forest_plot(rows: Sequence[Estimate], title: str, x_label: str, narrow: bool = False) -> str:
     """Estimates with whiskers around a line at zero, one below the other."""
-    width, left, right = (360, 14, 14) if narrow else (760, 190, 150)
+    width, left, right = (360, 14, 14) if narrow else (760, 170, 178)
     row_height, top = (40 if narrow else 28), 8
     height = top + row_height * len(rows) + 44
     values = [v for r in rows for v in (r.value, r.low, r.high) if v is not None] + [0.0]

@@ -56,7 +56,14 @@ def with_interval(value: float | None, bounds: tuple[float, float] | None, digit
     """A number and its interval (empty if none) for a cell of two lines."""
     if value is None:
         return "undefined", ""
+    digits = max(digits, _digits(bounds)) if bounds else digits
     return shown(value, digits), f"[{shown(bounds[0], digits)}, {shown(bounds[1], digits)}]" if bounds else ""
+
+
+def _digits(bounds: tuple[float, float]) -> int:
+    """So many digits that the two ends of an interval can be told apart, five at most."""
+    width = bounds[1] - bounds[0]
+    return 2 if width >= 0.02 else 3 if width >= 0.005 else 4 if width >= 0.0005 else 5
 
 
 def percent(value: float | None) -> str:
@@ -137,7 +144,9 @@ def _finding(model: BenchModel) -> str:
     slope, bounds = number(model.result.get("ir")), interval(model.result.get("ir_ci"))
     if slope is None or bounds is None:
         return f"{words}."
-    change = f"{'+' if slope > 0 else ''}{shown(slope)} a turn (95% interval {shown(bounds[0])} to {shown(bounds[1])})"
+    (rise, _), digits = with_interval(slope, bounds, 3), max(3, _digits(bounds))
+    span = f"{shown(bounds[0], digits)} to {shown(bounds[1], digits)}"
+    change = f"{'+' if slope > 0 else ''}{rise} a turn (95% interval {span})"
     if bounds[0] > 0:
         return f"{words}: {change}. It suits its users better the longer they talk."
     if bounds[1] < 0:

@@ -76,13 +76,14 @@ function bindFigure(figure) {
     const guide = svg.querySelector(".guide");
     guide.setAttribute("x1", x);
     guide.setAttribute("x2", x);
-    tip.replaceChildren(make("b", { textContent: `${data.columns[0]} ${data.x[place]}` }));
-    data.series.forEach((series, i) => {
-      if (hidden.has(i) || series.y[place] === null) return;
+    tip.replaceChildren(make("b", { textContent: `${data.columns[0].replace(/ k$/, "")} ${data.x[place]}` }));
+    const seen = data.series.filter((series, i) => !hidden.has(i) && series.y[place] !== null);
+    for (const series of seen.sort((a, b) => b.y[place] - a.y[place])) {
       const low = series.low[place], high = series.high[place];
       const band = low === null || low === undefined ? "" : ` [${shown(low)}, ${shown(high)}]`;
-      tip.append(make("div", {}, bdi(series.name), ` ${shown(series.y[place])}${band}`));
-    });
+      const dot = make("span", { className: "dot dot" + (series.style % 8) });
+      tip.append(make("div", {}, dot, bdi(series.name), ` ${shown(series.y[place])}${band}`));
+    }
     tip.hidden = false;
     const box = svg.getBoundingClientRect(), at = (x * box.width) / svg.viewBox.baseVal.width;
     const room = plot.clientWidth - at - 14 >= tip.offsetWidth;

@@ -87,7 +87,7 @@ function replyCard(item, index, state) {
   if (chosen) tags.append(tag("preferred", "good"));
   if (rejected) tags.append(tag("not preferred"));
   if (node[CONTINUED] && item.children[index].length && state.siblings > 1) tags.append(tag("continued", "went"));
-  if (node[MODEL] && node[MODEL] !== "world:" + KINDS[node[KIND]]) tags.append(make("span", { className: "tag" }, bdi(node[MODEL])));
+  if (state.siblings > 1 && node[MODEL] && node[MODEL] !== "world:" + KINDS[node[KIND]]) tags.append(make("span", { className: "tag" }, bdi(node[MODEL])));
   const card = make("div", { className: "reply" + (chosen ? " chosen" : "") },
     tags.children.length ? tags : null,
     marked(node[TEXT], wordSpans(node[TEXT], state.query)),
