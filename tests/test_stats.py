@@ -9,12 +9,12 @@ from hypothesis.extra.numpy import arrays
 from aloe.seeding import derive_rng
 from aloe.stats import (
     Clusters,
+    bootstrap_interval,
     cohen_kappa,
     fit_line,
     is_flat,
     mean_interval,
     pearson,
-    percentile_interval,
     rank,
     spearman,
     t_quantile,
@@ -210,9 +210,11 @@ def test_bootstrap_counts_keep_groups_together():
     assert np.all(Clusters.independent(7).draw_weights(derive_rng(0, "w"), 20).sum(axis=1) == 7)
 
 
-def test_percentile_interval():
-    assert percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
-    assert percentile_interval([np.nan, np.nan, 1.0]) is None
+def test_bootstrap_interval():
+    draws = derive_rng(0, "draws").normal(7, 2, 20_000)
+    assert bootstrap_interval(5.0, draws) == pytest.approx((5 - 1.96 * 2, 5 + 1.96 * 2), abs=0.1)
+    assert bootstrap_interval(1.0, [np.nan, np.nan, 1.0]) is None
+    assert bootstrap_interval(1.0, []) is None
 
 
 def test_kappa_known_answer():

@@ -317,14 +317,18 @@ def mean_interval(values: ArrayLike, clusters: Clusters | None = None, level: fl
     return Estimate(mean, mean - half, mean + half, se, df)
 
 
-def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Central interval of finite bootstrap draws; None if fewer than half of them are finite."""
-    values = np.asarray(draws, dtype=float)
-    finite = values[np.isfinite(values)]
-    if finite.size < 2 or finite.size * 2 < values.size:
+def bootstrap_interval(value: float, draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
+    """``value`` +- normal quantile x the spread of finite bootstrap draws; None if fewer than half are finite.
+
+    For figures whose draws are biased (N-IR, N-R2: a draw holds the noise twice) it covers far better than the
+    draws' own quantiles; see docs/metrics.md.
+    """
+    drawn = np.asarray(draws, dtype=float)
+    finite = drawn[np.isfinite(drawn)]
+    if finite.size < 2 or finite.size * 2 < drawn.size:
         return None
-    low, high = np.quantile(finite, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
+    half = t_quantile(level, 1e7) * float(np.std(finite, ddof=1))
+    return value - half, value + half
 
 
 # ------------------------------------------------------------------ agreement

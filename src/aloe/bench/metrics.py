@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aloe.stats import Clusters, Estimate, Floats, fit_line, is_flat, mean_interval, percentile_interval
+from aloe.stats import Clusters, Estimate, Floats, bootstrap_interval, fit_line, is_flat, mean_interval
 from aloe.types import AlignmentPoint
 
 
@@ -217,9 +217,11 @@ def measure(
     defined = np.isfinite(curve).tolist()
     n_ir_ci = n_r2_ci = None
     figures = curve_figures(curve)
-    if rng is not None and figures.n_ir is not None and table.shape[0] > 1:
+    if rng is not None and figures.n_ir is not None and figures.n_r2 is not None and table.shape[0] > 1:
         n_ir, n_r2 = bootstrap_normalised(table, clusters, rng, n_bootstrap)
-        n_ir_ci, n_r2_ci = percentile_interval(n_ir), percentile_interval(n_r2)
+        n_ir_ci, n_r2_ci = bootstrap_interval(figures.n_ir, n_ir), bootstrap_interval(figures.n_r2, n_r2)
+        if n_r2_ci is not None:
+            n_r2_ci = (max(0.0, n_r2_ci[0]), min(1.0, n_r2_ci[1]))
     return Measurement(
         points=alignment_points(scores, clusters),
         figures=figures,
