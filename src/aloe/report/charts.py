@@ -92,7 +92,12 @@ def al_figure(
             series.append(Series(model.name, al, low, high, styles.get(model.name, 0)))
     if not series:
         return None
-    return line_figure(LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", "AL(k)", limits=SCALE), note)
+    return line_figure(
+        LineChart(
+            figure_id, title, tuple(turns), tuple(series), "turn k", "AL(k): mean score from 1 to 5", limits=SCALE
+        ),
+        note,
+    )
 
 
 def learning_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> list[Figure]:
@@ -157,7 +162,7 @@ def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fi
         return None
     lags = tuple(map(float, range(len(series[0].y))))
     chart = LineChart(
-        "recall", "Recall by lag", lags, series, "turns since revealed", "", (0.0, 1.0), limits=(0.0, 1.0)
+        "recall", "Recall by lag", lags, series, "turns since revealed", "recall", (0.0, 1.0), limits=(0.0, 1.0)
     )
     return line_figure(
         chart,
@@ -171,7 +176,7 @@ def facts_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fig
     if not series:
         return None
     turns = tuple(float(k + 1) for k in range(len(series[0].y)))
-    chart = LineChart("facts", "Facts that users give away", turns, series, "turn k", "", (0.0,))
+    chart = LineChart("facts", "Facts that users give away", turns, series, "turn k", "new facts", (0.0,))
     return line_figure(chart, "New facts per conversation at turn k. A model that asks and listens is told more.")
 
 
@@ -204,7 +209,9 @@ def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
                 (("stated", "facts stated"), ("implied", "facts implied"), ("trait", "traits shown"))
             )
         )
-        chart = LineChart(f"{stage}-disclosed", "What users give away", turns, series, "turn k", "", (0.0,))
+        chart = LineChart(
+            f"{stage}-disclosed", "What users give away", turns, series, "turn k", "new parts of the persona", (0.0,)
+        )
         figures.append(line_figure(chart, "New parts of the persona per conversation, by turn."))
     series = tuple(
         Series(kind, tuple(stats.mean_words(kind, int(t)) for t in turns), style=i)
@@ -212,7 +219,7 @@ def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
         if any(stats.mean_words(kind, int(t)) is not None for t in turns)
     )
     if series:
-        chart = LineChart(f"{stage}-words", "Length of messages", turns, series, "turn k", "", (0.0,))
+        chart = LineChart(f"{stage}-words", "Length of messages", turns, series, "turn k", "words", (0.0,))
         figures.append(line_figure(chart, "Mean words per message, by who wrote it."))
     return figures
 

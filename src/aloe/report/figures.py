@@ -135,7 +135,7 @@ def _svg(width: int, height: int, body: str, kind: str, label: str, extra: str =
 def line_chart(chart: LineChart, narrow: bool = False) -> str:
     """The chart as one SVG element. A missing value breaks its curve."""
     width, height = (360, 260) if narrow else (760, 330)
-    left, right, top, bottom = 46, (14 if narrow else 128), 12, 42
+    left, right, top, bottom = 46, (14 if narrow else 128), (30 if chart.y_label else 12), 42
     values = [v for s in chart.series for v in (*s.y, *s.low, *s.high) if v is not None]
     values += chart.bounds if values else ()
     y_ticks = _y_ticks(values, chart)
@@ -174,6 +174,8 @@ def _frame(chart: LineChart, y_ticks: list[float], at_y: Scale, box: tuple[int, 
     parts.append(
         f'<text x="{(left + right) / 2:.0f}" y="{floor + 36}" text-anchor="middle">{escape(chart.x_label)}</text>'
     )
+    if chart.y_label:
+        parts.append(f'<text x="{left}" y="14">{escape(chart.y_label)}</text>')
     return parts
 
 
