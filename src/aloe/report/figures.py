@@ -41,7 +41,8 @@ DARK = (
 STYLE = (
     ".fig text{font:12px ui-sans-serif,system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:var(--soft);"
     "unicode-bidi:isolate;font-variant-numeric:tabular-nums}"
-    ".fig .name{fill:var(--ink)}.fig .grid{stroke:var(--line);stroke-width:1}.fig .zero{stroke:var(--soft);"
+    ".fig .name{fill:var(--ink);stroke:var(--bg,var(--paper));stroke-width:4px;paint-order:stroke}"
+    ".fig .grid{stroke:var(--line);stroke-width:1}.fig .zero{stroke:var(--soft);"
     "stroke-width:1;stroke-dasharray:3 3}.fig .curve{fill:none;stroke-width:2.2;stroke-linejoin:round}"
     ".fig .band{opacity:.13;stroke:none}.fig .bar{fill:var(--s0);opacity:.8}.fig .whisker{stroke-width:2;fill:none}"
     + "".join(
