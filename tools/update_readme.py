@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aloe.report.build import write_figures
 from aloe.rundir import RunDir
 from aloe.summary import load_results, results_table
 
@@ -79,6 +80,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = fill(readme.read_text("utf-8"), "map", code_map())
     if len(sys.argv) > 1:
+        write_figures(Path(sys.argv[1]), ROOT / "docs" / "figures")
         text = fill(text, "figures", figures(Path(sys.argv[1])))
     readme.write_text(text, "utf-8")
 

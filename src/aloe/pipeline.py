@@ -61,6 +61,8 @@ def wanted_stages(config: Config, only: str | None = None) -> list[Stage]:
         stage_by_name(name)
     if only is None:
         return [s for s in STAGES if s.name not in config.skip]
+    if only == "report":  # shows what there is, also of a run that failed half-way
+        return [stage_by_name(only)]
     wanted = {only}
     for stage in reversed(STAGES):
         if stage.name in wanted:
