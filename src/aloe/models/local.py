@@ -166,10 +166,15 @@ class LocalModel:
                 return
 
     def _take(self) -> list[_Pending]:
-        """The next batch: neighbours in length, so that little is padded; the longest prompts first."""
-        self._pending.sort(key=lambda p: -len(p.ids))
-        size = self._config.batch_size
-        batch, self._pending = self._pending[:size], self._pending[size:]
+        """The next batch: up to ``batch_size`` prompts with all their samples, the longest prompts first."""
+        self._pending.sort(key=lambda p: (-len(p.ids), p.ids))
+        prompts: set[tuple[int, ...]] = set()
+        for number, pending in enumerate(self._pending):
+            prompts.add(tuple(pending.ids))
+            if len(prompts) > self._config.batch_size:
+                batch, self._pending = self._pending[:number], self._pending[number:]
+                return batch
+        batch, self._pending = self._pending, []
         return batch
 
     def _row(self, pending: _Pending) -> Row:

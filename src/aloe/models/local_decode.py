@@ -7,10 +7,12 @@ one generator, and grows its cache by copying it at every token.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -44,6 +46,28 @@ class BufferLayer(DynamicLayer):
         self.n_filled = end
         self._show()
         return self.keys, self.values
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep these rows of the batch only."""
+        self.buffer = tuple(part[rows] for part in self.buffer)
+        self._show()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Rows being decoded: ``n_samples`` places per prompt (None where a prompt has fewer samples).
+
+    ``mask`` is bool: (prompts, 1, n_samples, columns) for plain attention, else (prompts, columns).
+    """
+
+    rows: list[Row | None]
+    n_samples: int
+    alive: NDArray[np.bool_]
+    lengths: torch.Tensor  # tokens of each prompt
+    cache: Any
+    mask: torch.Tensor
+    n_filled: int
+    logits: torch.Tensor  # (prompts * n_samples, vocabulary)
 
 
 class Decoder:
@@ -85,26 +109,51 @@ class Decoder:
     @torch.inference_mode()
     def decode(self, rows: Sequence[Row]) -> None:
         """Fill in ``new``, ``logprobs`` and ``finish`` of every row."""
-        cache, mask, logits = self._prefill(rows)
-        n_steps = max(row.max_tokens for row in rows)
-        alive = np.ones(len(rows), dtype=bool)
-        column = mask.shape[1] - n_steps
-        lengths = torch.tensor([len(row.ids) for row in rows])
-        for step in range(n_steps):
-            tokens = self._pick(logits, rows, step)
-            for i in np.flatnonzero(alive):
-                alive[i] = self._accept(rows[i], int(tokens[i]))
-            if not alive.any() or step == n_steps - 1:
+        batch = self._start(rows)
+        for step in range(max(row.max_tokens for row in rows)):
+            tokens = self._pick(batch, step)
+            for i, row in enumerate(batch.rows):
+                if row is not None and batch.alive[i]:
+                    batch.alive[i] = self._accept(row, int(tokens[i]))
+            if not batch.alive.any():
                 break
-            mask[:, column + step] = 1
-            output = self.model(
-                input_ids=tokens[:, None],
-                attention_mask=mask[:, : column + step + 1],
-                position_ids=(lengths + step)[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits = output.logits[:, -1]
+            tokens = self._shrink(batch, tokens)
+            self._forward(batch, tokens, step)
+
+    def _forward(self, batch: _Batch, tokens: torch.Tensor, step: int) -> None:
+        """One more token for all rows: a prompt's samples are queries side by side, blind to each other."""
+        n_prompts, n = len(batch.lengths), batch.n_samples
+        start = batch.n_filled
+        if self._plain:
+            own = torch.arange(n)
+            batch.mask[:, 0, own, start + own] = True
+            mask = batch.mask[..., : start + n]
+        else:
+            batch.mask[:, start] = True
+            mask = batch.mask[:, : start + 1].long()
+        output = self.model(
+            input_ids=tokens.view(n_prompts, n),
+            attention_mask=mask,
+            position_ids=(batch.lengths + step)[:, None].expand(n_prompts, n),
+            past_key_values=batch.cache,
+            use_cache=True,
+        )
+        batch.n_filled += n
+        batch.logits = output.logits.flatten(0, 1)
+
+    def _shrink(self, batch: _Batch, tokens: torch.Tensor) -> torch.Tensor:
+        """Drop prompts whose samples are all finished, once they are half of the batch."""
+        going = batch.alive.reshape(-1, batch.n_samples).any(1)
+        if not self._plain or going.sum() * 2 > len(going):
+            return tokens
+        keep = torch.from_numpy(np.flatnonzero(going))
+        flat = np.flatnonzero(np.repeat(going, batch.n_samples))
+        for layer in batch.cache.layers:
+            layer.select(keep)
+        batch.mask, batch.lengths = batch.mask[keep], batch.lengths[keep]
+        batch.rows = [batch.rows[i] for i in flat]
+        batch.alive = batch.alive[flat]
+        return tokens[torch.from_numpy(flat)]
 
     def _accept(self, row: Row, token: int) -> bool:
         """Append a token; whether the row goes on."""
@@ -117,31 +166,31 @@ class Decoder:
             return False
         return len(row.new) < row.max_tokens
 
-    def _prefill(self, rows: Sequence[Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """Cache, attention mask (batch, columns incl. those of the new tokens) and the first logits.
-
-        Equal prompts (several samples of one turn) are computed once and copied.
-        """
+    def _start(self, rows: Sequence[Row]) -> _Batch:
+        """Run the prompts through the model: equal ones once, and only what is not kept from earlier turns."""
+        groups: dict[tuple[int, ...], list[Row]] = {}
+        for number, row in enumerate(rows):
+            groups.setdefault((*row.ids, *(() if self._plain else (-1 - number,))), []).append(row)
+        n_samples = max(map(len, groups.values()))
         n_new = max(row.max_tokens for row in rows)
-        unique: dict[tuple[int, ...], int] = {}
-        which = torch.tensor([unique.setdefault(tuple(row.ids), len(unique)) for row in rows])
-        prompts = [list(ids) for ids in unique]
+        prompts = [list(group[0].ids) for group in groups.values()]
         held = [self._store.longest(ids) for ids in prompts] if self._plain else [(0, None)] * len(prompts)
         rest = [ids[n:] for ids, (n, _) in zip(prompts, held, strict=True)]
         n_kept, n_rest = max(n for n, _ in held), max(map(len, rest))
+        width, capacity = n_kept + n_rest, n_kept + n_rest + n_new * n_samples
         # two left-padded blocks: what is kept, then what is new
-        mask = torch.zeros(len(prompts), n_kept + n_rest + n_new, dtype=torch.long)
+        mask = torch.zeros(len(prompts), capacity, dtype=torch.bool)
         tokens = torch.full((len(prompts), n_rest), self.tokenizer.pad_token_id)
         positions = torch.zeros(len(prompts), n_rest, dtype=torch.long)
         for i, ((n, _), ids) in enumerate(zip(held, rest, strict=True)):
-            mask[i, n_kept - n : n_kept] = 1
-            mask[i, n_kept + n_rest - len(ids) : n_kept + n_rest] = 1
+            mask[i, n_kept - n : n_kept] = True
+            mask[i, width - len(ids) : width] = True
             tokens[i, n_rest - len(ids) :] = torch.tensor(ids)
             positions[i, n_rest - len(ids) :] = torch.arange(n, n + len(ids))
-        cache = self._cache(held, n_kept, n_kept + n_rest + n_new)
+        cache = self._cache(held, n_kept, capacity)
         output = self.model(
             input_ids=tokens,
-            attention_mask=mask[:, : n_kept + n_rest],
+            attention_mask=mask[:, :width].long(),
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
@@ -149,9 +198,20 @@ class Decoder:
         )
         if self._plain:
             self._keep(prompts, cache, mask)
-        if len(prompts) < len(rows):
-            self._spread(cache, which)
-        return cache, mask[which], output.logits[:, -1][which]
+            mask = mask[:, None, None].expand(-1, 1, n_samples, -1).clone()
+        padded: list[Row | None] = []
+        for group in groups.values():
+            padded += [*group, *([None] * (n_samples - len(group)))]
+        return _Batch(
+            rows=padded,
+            n_samples=n_samples,
+            alive=np.array([row is not None for row in padded]),
+            lengths=torch.tensor([len(ids) for ids in prompts]),
+            cache=cache,
+            mask=mask,
+            n_filled=width,
+            logits=output.logits[:, -1].repeat_interleave(n_samples, 0),
+        )
 
     def _cache(self, held: Sequence[tuple[int, Any]], n_kept: int, capacity: int) -> DynamicCache:
         cache = DynamicCache()
@@ -173,36 +233,28 @@ class Decoder:
     def _keep(self, prompts: Sequence[list[int]], cache: DynamicCache, mask: torch.Tensor) -> None:
         width = cache.layers[0].n_filled
         for i, ids in enumerate(prompts):
-            columns = mask[i, :width].bool()
-            state = torch.stack(
-                [torch.stack([part[i][:, columns] for part in (l.keys, l.values)]) for l in cache.layers]
-            )
+            columns = mask[i, :width]
+            layers = [torch.stack([part[i][:, columns] for part in (x.keys, x.values)]) for x in cache.layers]
+            state = torch.stack(layers)
             self._store.put(ids, state)
 
-    @staticmethod
-    def _spread(cache: DynamicCache, which: torch.Tensor) -> None:
-        for layer in cache.layers:
-            if isinstance(layer, BufferLayer):
-                layer.buffer = tuple(part[which] for part in layer.buffer)
-                layer._show()
-            else:
-                layer.keys, layer.values = layer.keys[which], layer.values[which]
-
-    def _pick(self, logits: torch.Tensor, rows: Sequence[Row], step: int) -> torch.Tensor:
-        """The next token of each row: the best one, or the inverse of the cumulative distribution at its number."""
-        tokens = logits.argmax(-1)
-        sampled = [i for i, row in enumerate(rows) if row.temperature > 0 and step < row.max_tokens]
+    def _pick(self, batch: _Batch, step: int) -> torch.Tensor:
+        """The next token of each row: the best, or where its number falls in the cumulative distribution."""
+        tokens = batch.logits.argmax(-1)
+        going = [(i, row) for i, row in enumerate(batch.rows) if row is not None and batch.alive[i]]
+        sampled = [(i, row) for i, row in going if row.temperature > 0]
         if sampled:
-            part = logits[sampled].double()
-            heat = torch.tensor([rows[i].temperature for i in sampled], dtype=torch.double)[:, None]
-            probabilities = torch.softmax(part / heat, -1)
-            probabilities = self._nucleus(probabilities, [rows[i].top_p for i in sampled])
+            places = [i for i, _ in sampled]
+            heat = torch.tensor([[row.temperature] for _, row in sampled], dtype=torch.double)
+            probabilities = torch.softmax(batch.logits[places].double() / heat, -1)
+            probabilities = self._nucleus(probabilities, [row.top_p for _, row in sampled])
             summed = probabilities.cumsum(-1)
-            at = torch.tensor([rows[i].uniforms[step] for i in sampled], dtype=torch.double)[:, None]
+            at = torch.tensor([[row.uniforms[step]] for _, row in sampled], dtype=torch.double)
             picked = torch.searchsorted(summed, at * summed[:, -1:], right=True)[:, 0]
-            tokens[sampled] = picked.clamp(max=logits.shape[-1] - 1)
-        if any(row.n_logprobs is not None for row in rows):
-            self._note_logprobs(logits, tokens, rows, step)
+            tokens[places] = picked.clamp(max=batch.logits.shape[-1] - 1)
+        for i, row in going:
+            if row.n_logprobs is not None:
+                self._note_logprobs(batch.logits[i], int(tokens[i]), row)
         return tokens
 
     @staticmethod
@@ -215,19 +267,14 @@ class Decoder:
         ordered[ordered.cumsum(-1) - ordered >= limit] = 0.0
         return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
-    def _note_logprobs(self, logits: torch.Tensor, tokens: torch.Tensor, rows: Sequence[Row], step: int) -> None:
+    def _note_logprobs(self, logits: torch.Tensor, token: int, row: Row) -> None:
         logs = torch.log_softmax(logits.float(), -1)
-        for i, row in enumerate(rows):
-            if row.n_logprobs is None or len(row.logprobs) != step or row.finish == "stop":
-                continue
-            top = logs[i].topk(min(max(row.n_logprobs, 1), logs.shape[-1]))
-            row.logprobs.append(
-                {
-                    "token": self.tokenizer.decode([int(tokens[i])]),
-                    "logprob": float(logs[i, tokens[i]]),
-                    "top_logprobs": [
-                        {"token": self.tokenizer.decode([int(t)]), "logprob": float(v)}
-                        for v, t in zip(top.values, top.indices, strict=True)
-                    ][: row.n_logprobs],
-                }
-            )
+        n = row.n_logprobs or 0
+        top = logs.topk(min(n, logs.shape[-1]))
+        others = [
+            {"token": self.tokenizer.decode([int(t)]), "logprob": float(v)}
+            for v, t in zip(top.values, top.indices, strict=True)
+        ]
+        row.logprobs.append(
+            {"token": self.tokenizer.decode([token]), "logprob": float(logs[token]), "top_logprobs": others}
+        )

@@ -25,6 +25,9 @@ from aloe.world.latent import fill
 from aloe.world.lexicon import Lexicon
 from aloe.world.schema import Slot, Value
 
+DECISION = 0.9  # weight of what is nearly, but not fully, predictable: which fact comes next, or none
+OTHERS = 0.25  # how often somebody else's fact stands among one's own
+
 Encode = Callable[[str], tuple[int, ...]]
 
 
@@ -109,10 +112,10 @@ class Writer:
         document = self._open()
         facts = self._facts(rng, rng.randint(1, stage.up_to(3, 8)))
         for slot, value in facts:
-            if rng.random() < 0.1 * stage.level:
+            if rng.random() < OTHERS * stage.level:
                 self._put(document, self._other(rng), 0.0)
             self._put(document, self._said(rng, slot, value), 0.0)
-        for _ in range(3):
+        for _ in range(3 if len(facts) < 4 else 2):
             for slot, value in rng.sample(facts, len(facts)):
                 question = rng.choice(self.reply.by_slot[slot.name].questions)
                 self._put(document, capital(question), 0.0)
@@ -122,18 +125,18 @@ class Writer:
     def diary(self, rng: Random, stage: Stage) -> Document:
         """Days of somebody's life, each with a question and a tip that may use what was said so far."""
         document = self._open()
-        facts = self._facts(rng, stage.up_to(3, 8))
+        facts = self._facts(rng, rng.randint(2, stage.up_to(3, 8)))
         poles = {trait.name: int(rng.random() < 0.5) for trait in self.persona.traits}
         known: dict[str, Value] = {}
         for slot, value in facts:
             if rng.random() < 0.3:
                 name = rng.choice(list(poles))
                 self._put(document, self._shown(rng, name, poles[name]), 0.0)
-            if rng.random() < 0.12:
+            if rng.random() < OTHERS:
                 self._put(document, self._other(rng), 0.0)
             self._put(document, self._said(rng, slot, value), 0.0)
             known[slot.name] = value
-            for _ in range(2):
+            for _ in range(rng.choice((0, 1, 1, 2))):
                 self._tip(document, rng, known)
         return document
 
@@ -146,12 +149,13 @@ class Writer:
             matters = [name for name in matters if name in kept]
         self._put(document, capital(rng.choice(topic.requests)), 0.0)
         advice = capital(rng.choice(self.reply.by_topic[topic.name].advice))
-        self._put(document, advice + ("," if matters else "."), 0.3)
+        self._put(document, advice + ("," if matters else "."), 0.1)
+        document.weights[-1] = DECISION
         for number, name in enumerate(matters, 1):
             use = rng.choice(self.reply.by_slot[name].uses)
             text = fill(use, known[name].text)
             text = (text if use.startswith("{v}") else use[:1] + text[1:]) + ("." if number == len(matters) else ",")
-            self._put_value(document, text, known[name].text, 1.0, others=0.5)
+            self._put_value(document, text, known[name].text, 1.0, others=DECISION)
 
     def manner(self, rng: Random, stage: Stage) -> Document:
         """Lines in somebody's manner among facts, then the word for the manner and a phrase that suits it."""
@@ -180,7 +184,7 @@ class Writer:
         for role, content in messages[: 2 * n_turns]:
             document.ids.append(self._role[role])
             document.weights.append(0.0)
-            self._put(document, content, 1.0 if role == "assistant" else 0.05)
+            self._put(document, content, 1.0 if role == "assistant" else 0.0)
             if role == "assistant":
                 document.ids.append(self._end)
                 document.weights.append(1.0)
