@@ -7,7 +7,7 @@ never a default. Layer 0: no I/O, no other aloe module.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,10 +20,37 @@ Status = Literal["stated", "implied"]
 ItemKind = Literal["fact", "trait"]
 
 
+_put = object.__setattr__  # records are frozen; a new one is filled before anybody sees it
+
+
 class Record(BaseModel):
     """Base of all stored types: immutable, and a field it does not know is an error, not a surprise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _blank: ClassVar[dict[str, Any]] = {}
+    _names: ClassVar[set[str]] = set()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """All fields in order with their defaults, so that ``model_construct`` need not ask for them each time."""
+        cls._blank = {
+            name: None if f.is_required() else f.get_default(call_default_factory=True, validated_data={})
+            for name, f in cls.model_fields.items()
+        }
+        cls._names = set(cls._blank)
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """A record of values known to be valid, unchecked: a sixth of pydantic's own cost, on every call's path.
+
+        Mutable defaults (empty dicts) are shared between the records built here: records are never changed.
+        """
+        record = cls.__new__(cls)
+        _put(record, "__dict__", {**cls._blank, **values})
+        _put(record, "__pydantic_fields_set__", cls._names if _fields_set is None else _fields_set)
+        _put(record, "__pydantic_extra__", None)
+        _put(record, "__pydantic_private__", None)
+        return record
 
 
 class Message(Record):

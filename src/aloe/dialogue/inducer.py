@@ -11,40 +11,58 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from aloe.dialogue.state import PathState
-from aloe.models.caller import Caller, Reply
+from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
 from aloe.prompts.parsers import parse_disclosures
 from aloe.prompts.sections import persona_slots
-from aloe.types import Disclosure, Persona
+from aloe.types import Disclosure, Generation, Persona
 
 _SPACE = re.compile(r"[^\w]+")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _plain(text: str) -> str:
     return _SPACE.sub(" ", text.lower()).strip()
 
 
+@lru_cache(maxsize=4096)
+def _plain_persona(profile: str, personality: str) -> str:
+    return _plain(profile) + " | " + _plain(personality)
+
+
 def check_disclosures(
-    claimed: Sequence[Disclosure], persona: Persona, state: PathState
+    claimed: Sequence[Disclosure], persona: Persona, state: PathState, generation: Generation | None = None
 ) -> tuple[tuple[Disclosure, ...], int]:
     """The new and evidenced claims, bound to the nodes of ``state``, and the number without evidence."""
-    about = _plain(persona.profile) + " | " + _plain(persona.personality)
-    known = {_plain(d.item) for d in state.revealed}
+    about = _plain_persona(persona.profile, persona.personality)
+    known = {d.item: None for d in state.revealed}
+    plain_known = {_plain(item) for item in known}
     own = [(nid, m.content) for nid, m in zip(state.node_ids, state.messages, strict=True) if m.role == "user"]
     kept: list[Disclosure] = []
     dropped = 0
     for claim in claimed:
+        if claim.item in known:
+            continue
         item = _plain(claim.item)
-        if item in known:
+        if item in plain_known:
             continue
         words = _plain(claim.evidence)
-        where = [nid for nid, text in reversed(own) if words and words in _plain(text)]
-        if item not in about or not where:
+        where = next((nid for nid, text in reversed(own) if words and words in _plain(text)), None)
+        if item not in about or where is None:
             dropped += 1
             continue
-        known.add(item)
-        kept.append(claim.model_copy(update={"node_id": state.node_id, "evidence_node_ids": (where[0],)}))
+        plain_known.add(item)
+        kept.append(
+            Disclosure.model_construct(
+                node_id=state.node_id,
+                item=claim.item,
+                kind=claim.kind,
+                status=claim.status,
+                evidence_node_ids=(where,),
+                evidence=claim.evidence,
+                generation=generation,
+            )
+        )
     return tuple(kept), dropped
 
 
@@ -57,9 +75,8 @@ async def induce(
         persona=persona_slots(persona.profile, persona.personality),
         conversation=state.conversation(),
     )
-    reply: Reply
     claimed, reply = await caller.ask("inducer", path, "inducer", messages, parse_disclosures, turn=state.turn)
     if claimed is None:
         return (), 0, False
-    new, dropped = check_disclosures(claimed, persona, state)
-    return tuple(d.model_copy(update={"generation": reply.generation}) for d in new), dropped, True
+    new, dropped = check_disclosures(claimed, persona, state, reply.generation)
+    return new, dropped, True

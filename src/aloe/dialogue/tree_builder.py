@@ -22,7 +22,7 @@ from aloe.dialogue.user import next_user_message
 from aloe.errors import EndpointError
 from aloe.models.caller import Caller, Reply
 from aloe.prompts import PromptSet
-from aloe.seeding import derive_rng
+from aloe.seeding import derive_seed
 from aloe.types import (
     ActorRole,
     ConversationTree,
@@ -286,17 +286,17 @@ class _Growth:
         return chosen
 
     def _one(self, item: _Expanded) -> Candidate:
-        rng = derive_rng(self.builder.seed, "continue", item.state.node_id)
+        coin = derive_seed(self.builder.seed, "continue", item.state.node_id)
         label = item.label
         if len(item.candidates) == 1:
             return item.candidates[0]
         if label is None or label.chosen is None:
-            return item.candidates[int(rng.integers(len(item.candidates)))]
+            return item.candidates[coin % len(item.candidates)]
         scores = {j.node_ids[0]: j.score for j in label.judgements if len(j.node_ids) == 1 and j.score is not None}
         best, other = label.chosen, label.rejected
         if scores:
             other = min(scores, key=lambda node_id: (scores[node_id], node_id))
-        wanted = best if rng.random() < self.plan.p_preferred else other
+        wanted = best if coin / 2**31 < self.plan.p_preferred else other
         return next(c for c in item.candidates if c.node_id == wanted)
 
     def _go_on(self, item: _Expanded, pick: Candidate) -> PathState:

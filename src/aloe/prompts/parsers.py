@@ -15,6 +15,7 @@ from aloe.errors import ParseError
 from aloe.types import Disclosure, ItemKind, Status, Verdict
 
 MAX_READ = 20_000  # characters of an answer that are looked at
+RECENT = 2048  # answers whose reading is kept: equal ones come close together, old ones only cost memory
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*•])\s+(.+?)\s*$", re.MULTILINE)
 _STAGE = re.compile(r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I)
@@ -47,7 +48,7 @@ def find_json(raw: str) -> Any:
     return None
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=RECENT)
 def parse_descriptions(raw: str) -> tuple[str, ...]:
     """The persona-writer's descriptions: ``{"descriptions": [...]}``, a bare list, or a numbered list."""
     data = find_json(raw)
@@ -63,7 +64,7 @@ def parse_descriptions(raw: str) -> tuple[str, ...]:
     return found
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=RECENT)
 def parse_disclosures(raw: str) -> tuple[Disclosure, ...]:
     """The inducer's list. ``node_id`` holds ``turn:<k>`` (or is empty): the caller knows the nodes.
 
@@ -83,7 +84,7 @@ def parse_disclosures(raw: str) -> tuple[Disclosure, ...]:
         status: Status = "implied" if entry.get("status") == "implied" else "stated"
         turn = entry.get("turn")
         found.append(
-            Disclosure(
+            Disclosure.model_construct(
                 node_id=f"turn:{turn}" if isinstance(turn, int) else "",
                 item=entry["item"].strip(),
                 kind=kind,
@@ -94,7 +95,7 @@ def parse_disclosures(raw: str) -> tuple[Disclosure, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=RECENT)
 def parse_verdict(raw: str) -> tuple[Verdict, str]:
     """A comparison's verdict and reason."""
     data = find_json(raw)
@@ -125,7 +126,7 @@ def _number(value: Any, low: float, high: float) -> float | None:
     return float(value) if low <= value <= high else None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=RECENT)
 def _parse_score(raw: str, low: float, high: float) -> tuple[float, tuple[tuple[str, float], ...], str]:
     data = find_json(raw)
     if isinstance(data, dict):
@@ -157,7 +158,7 @@ def parse_score(raw: str, low: float = 1.0, high: float = 5.0) -> tuple[float, d
     return score, dict(parts), reason
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=RECENT)
 def clean_message(raw: str) -> str:
     """A chat message without stage directions, role labels, thinking blocks and wrapping quotes.
 

@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
+from jinja2 import nodes
 
 from aloe.errors import ConfigError, nearest
 from aloe.prompts.sections import Slots, escape
@@ -38,11 +39,23 @@ CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed"}
-_SLOT, _MESSAGE = "\x1e", "\x1d"
+_SLOT, _MESSAGE, _NAME = "\x1e", "\x1d", "\x1c"
+_MAX_SHAPES = 64  # of one prompt; more means that a template branches on a conversation's content
 _MARK = re.compile(r"^@@ (system|user|assistant|history)[ \t]*\n?", re.MULTILINE)
 
 
+class _Ref(NamedTuple):
+    """The place of a variable in a prompt's shape."""
+
+    name: str
+
+
+Shape = tuple[tuple[str, tuple[str | _Ref, ...]], ...]  # (role, literal texts and places of variables) per message
+
+
 def _finalize(value: Any) -> str:
+    if isinstance(value, _Ref):
+        return f"{_SLOT}{_NAME}{value.name}{_SLOT}"
     if isinstance(value, Slots):
         return _SLOT + _SLOT.join(value.parts) + _SLOT
     return f"{_SLOT}{escape(str(value))}{_SLOT}"
@@ -63,6 +76,8 @@ class PromptSet:
             keep_trailing_newline=False,
         )
         self._templates: dict[str, jinja2.Template] = {}
+        self._slotted: dict[str, frozenset[str]] = {}
+        self._shapes: dict[str, dict[tuple[tuple[str, Any], ...], Shape]] = {}
         self.hashes: dict[str, str] = {}
         self.sources: dict[str, str] = {}
         own = self._own_files(directory)
@@ -89,10 +104,13 @@ class PromptSet:
 
     def _load(self, name: str, text: str, where: str) -> None:
         try:
-            template = self._environment.from_string(_MARK.sub(lambda m: f"{_MESSAGE}{m.group(1)}{_MESSAGE}", text))
+            marked = self._source_marks(text)
+            template = self._environment.from_string(marked)
+            self._slotted[name] = _slotted_variables(self._environment.parse(marked))
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(f"{where}, line {error.lineno}: {error.message}", "correct the template") from error
         self._templates[name] = template
+        self._shapes[name] = {}
         self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         self.sources[name] = text
         variables, tags = CONTRACT[name]
@@ -124,15 +142,56 @@ class PromptSet:
 
     def render(self, name: str, history: Sequence[PromptMessage] = (), **values: Any) -> tuple[PromptMessage, ...]:
         """Messages of prompt ``name``. ``history`` goes in where the template says ``@@ history``."""
-        pieces = self._templates[name].render(values).split(_MESSAGE)
         messages: list[PromptMessage] = []
-        for role, body in zip(pieces[1::2], pieces[2::2], strict=True):
+        for role, pieces in self._shape(name, values):
             if role == "history":
                 messages.extend(history)
                 continue
-            body = body.removesuffix("\n")
-            messages.append(PromptMessage(role, tuple(part for part in body.split(_SLOT) if part)))
+            parts: list[str] = []
+            for piece in pieces:
+                if isinstance(piece, str):
+                    parts.append(piece)
+                    continue
+                value = values[piece.name]
+                parts.extend(value.parts if isinstance(value, Slots) else (escape(str(value)),))
+            messages.append(PromptMessage(role, tuple(filter(None, parts))))
         return tuple(messages)
+
+    def _shape(self, name: str, values: dict[str, Any]) -> Shape:
+        """The prompt with its variables still open. Jinja runs once per value of what a template branches on."""
+        slotted = self._slotted[name]
+        decides = tuple((key, value) for key, value in values.items() if key not in slotted)
+        shapes = self._shapes[name]
+        found = shapes.get(decides)
+        if found is None:
+            open_values = {key: _Ref(key) if key in slotted else value for key, value in values.items()}
+            pieces = self._templates[name].render(open_values).split(_MESSAGE)
+            found = tuple(
+                (role, tuple(map(_as_piece, filter(None, body.removesuffix("\n").split(_SLOT)))))
+                for role, body in zip(pieces[1::2], pieces[2::2], strict=True)
+            )
+            if len(shapes) >= _MAX_SHAPES:
+                shapes.clear()
+            shapes[decides] = found
+        return found
+
+
+def _as_piece(text: str) -> str | _Ref:
+    return _Ref(text[1:]) if text.startswith(_NAME) else text
+
+
+def _slotted_variables(template: nodes.Template) -> frozenset[str]:
+    """The variables that a template only ever prints as they are, so that its shape does not depend on them."""
+    plain = (nodes.Output, nodes.If)
+    if any(not isinstance(statement, plain) for statement in template.find_all(nodes.Stmt)):
+        return frozenset()  # loops, macros, filters over blocks: such a template is rendered each time
+    printed: dict[str, int] = {}
+    for output in template.find_all(nodes.Output):
+        for node in output.nodes:
+            if isinstance(node, nodes.Name):
+                printed[node.name] = printed.get(node.name, 0) + 1
+    uses = [node.name for node in template.find_all(nodes.Name)]
+    return frozenset(name for name, n in printed.items() if uses.count(name) == n)
 
 
 def packaged_source(name: str) -> str:

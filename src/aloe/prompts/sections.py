@@ -45,7 +45,7 @@ class Slots(NamedTuple):
     parts: tuple[str, ...]
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _turn_part(role: str, turn: int, content: str) -> str:
     return f'<{role} turn="{turn}">{escape(content)}</{role}>\n'
 
@@ -55,7 +55,7 @@ def conversation_slots(messages: Sequence[Message]) -> Slots:
     return Slots(tuple(_turn_part(m.role, i // 2 + 1, m.content) for i, m in enumerate(messages)))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def persona_slots(profile: str, personality: str) -> Slots:
     text = f"<profile>{escape(profile)}</profile>\n<personality>{escape(personality)}</personality>"
     return Slots((text,))
@@ -104,13 +104,13 @@ def read_attribute(prompt: str, name: str, attribute: str) -> str | None:
 _TURN = re.compile(r'<(user|assistant) turn="(\d+)">(.*)</\1>\Z', re.DOTALL)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def _read_turn(line: str) -> Message | None:
     found = _TURN.match(line.strip())
     if not found:
         return None
     role = "user" if found.group(1) == "user" else "assistant"
-    return Message(role=role, content=unescape(found.group(3)))
+    return Message.model_construct(role=role, content=unescape(found.group(3)))
 
 
 def read_conversation(prompt: str) -> tuple[Message, ...]:
