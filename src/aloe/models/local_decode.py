@@ -142,9 +142,9 @@ class Decoder:
         batch.logits = output.logits.flatten(0, 1)
 
     def _shrink(self, batch: _Batch, tokens: torch.Tensor) -> torch.Tensor:
-        """Drop prompts whose samples are all finished, once they are half of the batch."""
+        """Drop prompts whose samples are all finished, once they are a quarter of the batch."""
         going = batch.alive.reshape(-1, batch.n_samples).any(1)
-        if not self._plain or going.sum() * 2 > len(going):
+        if not self._plain or going.sum() * 4 > len(going) * 3:
             return tokens
         keep = torch.from_numpy(np.flatnonzero(going))
         flat = np.flatnonzero(np.repeat(going, batch.n_samples))

@@ -26,7 +26,7 @@ from aloe.world.lexicon import Lexicon
 from aloe.world.schema import Slot, Value
 
 DECISION = 0.9  # weight of what is nearly, but not fully, predictable: which fact comes next, or none
-OTHERS = 0.25  # how often somebody else's fact stands among one's own
+OTHERS = 0.15  # how often somebody else's fact stands among one's own
 
 Encode = Callable[[str], tuple[int, ...]]
 
@@ -115,7 +115,7 @@ class Writer:
             if rng.random() < OTHERS * stage.level:
                 self._put(document, self._other(rng), 0.0)
             self._put(document, self._said(rng, slot, value), 0.0)
-        for _ in range(3 if len(facts) < 4 else 2):
+        for _ in range(3):
             for slot, value in rng.sample(facts, len(facts)):
                 question = rng.choice(self.reply.by_slot[slot.name].questions)
                 self._put(document, capital(question), 0.0)
