@@ -27,6 +27,7 @@ def rendered_text(prompts: PromptSet, name: str) -> str:
         "second": "Two.",
         "reply": "Only.",
         "scope": "revealed",
+        "release": 2,
     }
     own = {k: v for k, v in values.items() if k in CONTRACT[name][0]}
     messages = prompts.render(name, history=(PromptMessage("user", ("[history]",)),), **own)

@@ -1,8 +1,15 @@
-"""The user: plays the persona, reveals a part of it at a time, reacts to the last reply (FACTS: paper section 3.2)."""
+"""The user: plays the persona, reveals a part of it at a time, reacts to the last reply (paper section 3.2).
+
+A message in which the simulator speaks as the assistant, or says the assistant's words back to it, is asked for
+again. What is merely suspicious (a message that was said before, one in which nobody speaks of himself or asks for
+anything) is counted, not refused: real people do that too.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from aloe.dialogue.state import PathState
 from aloe.errors import ParseError
@@ -17,25 +24,77 @@ _AS_ASSISTANT = re.compile(
     r"how (?:can|may) i (?:help|assist) you|i(?: a|')m here to (?:help|assist)|is there anything else i can)",
     re.IGNORECASE,
 )
+_OF_ONESELF = re.compile(r"\b(?:i|i'\w+|me|my|mine|myself|we|we'\w+|us|our)\b|[?]|[^\x00-\x7f]", re.IGNORECASE)
+_REQUEST = re.compile(r"^(?:please|tell|help|give|show|what|how|which|any|can|could|do|is|are|let)\b", re.IGNORECASE)
+_GOODBYE = re.compile(
+    r"\b(?:good ?bye|bye(?: now| for now|-bye)?|see you (?:later|soon|around|then|next time)|good night|"
+    r"talk (?:to you )?(?:later|soon)|(?:have|gotta|got) to (?:go|run) now|that(?:'s| is| will be|'ll be) all"
+    r"(?: for (?:now|today))?|until next time|farewell|so long,? and thanks?)\b",
+    re.IGNORECASE,
+)
 
 
-def parse_user_message(raw: str) -> str:
+def parse_user_message(raw: str, last_reply: str = "") -> str:
     """The user's message, cleaned.
 
     Raises:
-        ParseError: it is empty, or the simulator fell out of its role and spoke as the assistant.
+        ParseError: it is empty, or the simulator fell out of its role: it spoke as the assistant or echoed it.
     """
     text = clean_message(raw)
     if _AS_ASSISTANT.search(text):
         raise ParseError("you spoke as the assistant; you are the user, in your persona's own voice")
+    if last_reply and text == last_reply:
+        raise ParseError("you said the assistant's words back; you are the user, in your persona's own voice")
     return text
 
 
+def says_goodbye(text: str) -> bool:
+    """Whether the user ends the conversation: a farewell, and no question after it."""
+    found = None
+    for found in _GOODBYE.finditer(text):  # noqa: B007 - the last one counts
+        pass
+    return found is not None and "?" not in text[found.end() :] and len(text[found.end() :].split()) <= 12
+
+
+def speaks_as_user(text: str) -> bool:
+    """Whether a message is one that a user would send: it speaks of oneself, asks, or wants something."""
+    return _OF_ONESELF.search(text) is not None or _REQUEST.match(text.strip()) is not None
+
+
+def is_repeated(text: str, said: Sequence[str]) -> bool:
+    """Whether the user has said exactly this before on the same path."""
+    return text in said
+
+
+def release_allowance(release: int, turn: int, n_revealed: int) -> int | None:
+    """How many new facts the user's message of ``turn`` may give away, or None where it need not be told.
+
+    The budget is ``release`` facts a turn. It is named in the first message and whenever a path is ahead of it, so
+    that a user model that keeps it by itself is left alone.
+
+    Args:
+        release: facts a turn; 0 = no budget.
+        n_revealed: facts that the path has given away before this turn.
+    """
+    if release <= 0:
+        return None
+    allowance = release * turn - n_revealed
+    return max(0, allowance) if turn == 1 or allowance < release else None
+
+
 async def next_user_message(
-    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, path: str
+    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, path: str, release: int = 0
 ) -> tuple[str | None, Reply]:
     """The user's next message after ``state``; None where it could not be had even when asked again."""
+    n_revealed = sum(d.kind == "fact" for d in state.revealed)
+    allowance = release_allowance(release, state.turn + 1, n_revealed)
     messages = prompts.render(
-        "user", history=state.flipped, persona=persona_slots(persona.profile, persona.personality)
+        "user",
+        history=state.flipped,
+        persona=persona_slots(persona.profile, persona.personality),
+        release="" if allowance is None else allowance,
     )
-    return await caller.ask("user", path, "user", messages, parse_user_message, turn=state.turn + 1)
+    parse: Callable[[str], str] = parse_user_message
+    if state.messages:
+        parse = partial(parse_user_message, last_reply=state.messages[-1].content)
+    return await caller.ask("user", path, "user", messages, parse, turn=state.turn + 1)

@@ -1,4 +1,5 @@
 """Templates to messages. One jinja file per role; ``@@ system``, ``@@ user`` and ``@@ history`` lines begin messages.
+What follows ``@@ note`` is put at the end of the message before it: a hint that changes from turn to turn goes last.
 
 Undefined variables and missing sections are ConfigErrors when the prompts are loaded, not in mid-run. Every
 variable becomes a slot of its own (see ``PromptMessage``), and a value can never end its message or section.
@@ -23,7 +24,7 @@ from aloe.protocols import PromptMessage
 # name -> (variables it is given, tags it must contain)
 CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "writer": (("examples", "kind", "n", "words", "population"), ("<examples>", "<task kind=")),
-    "user": (("persona",), ("<persona>",)),
+    "user": (("persona", "release"), ("<persona>",)),
     "inducer": (("persona", "conversation"), ("<persona>", "<conversation>")),
     "tailored": (("last", "revealed"), ("<revealed>",)),
     "generic": ((), ()),
@@ -38,10 +39,11 @@ CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
     ),
 }
+OPTIONAL = {"population", "words", "scope", "release"}  # variables that a prompt of one's own may leave out
 NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed"}
 _SLOT, _MESSAGE, _NAME = "\x1e", "\x1d", "\x1c"
 _MAX_SHAPES = 64  # of one prompt; more means that a template branches on a conversation's content
-_MARK = re.compile(r"^@@ (system|user|assistant|history)[ \t]*\n?", re.MULTILINE)
+_MARK = re.compile(r"^@@ (system|user|assistant|history|note)[ \t]*\n?", re.MULTILINE)
 
 
 class _Ref(NamedTuple):
@@ -122,7 +124,7 @@ class PromptSet:
                     "add it; 'aloe prompts' shows the packaged one",
                 )
         for variable in variables:
-            if variable not in ("population", "words", "scope") and f"[{variable}]" not in rendered:
+            if variable not in OPTIONAL and f"[{variable}]" not in rendered:
                 raise ConfigError(f"{where} never uses {{{{ {variable} }}}}", "put it into its section")
         if name in NEEDS_HISTORY and f"{_MESSAGE}history{_MESSAGE}" not in self._source_marks(text):
             raise ConfigError(f"{where} has no '@@ history' line", "add it where the conversation belongs")
@@ -154,6 +156,9 @@ class PromptSet:
                     continue
                 value = values[piece.name]
                 parts.extend(value.parts if isinstance(value, Slots) else (escape(str(value)),))
+            if role == "note":
+                last = messages.pop()
+                role, parts = last.role, [*last.parts, "\n\n", *parts]
             messages.append(PromptMessage(role, tuple(filter(None, parts))))
         return tuple(messages)
 

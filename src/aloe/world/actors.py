@@ -124,7 +124,8 @@ def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
 def play_user(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
     """The user's next message: a little of itself, in its manner, and a request."""
     own = [m.content for m in messages if m.role == "assistant"]
-    reply = messages[-1].content if own and messages[-1].role == "user" else ""
+    last, release = _split_release(messages[-1].content if messages else "")
+    reply = last if own and messages[-1].role == "user" else ""
     prompt = next((m.content for m in messages if "<persona>" in m.content), _system(messages))
     latent, character = _character(prompt)
     turn = len(own) + 1
@@ -138,7 +139,7 @@ def play_user(messages: Sequence[Turn], seed: int | None, options: Options) -> s
         for shown in read_user_message(text, latent):
             if told_before.get(shown.item) != "stated":
                 told_before[shown.item] = shown.status
-    chosen = _choose_facts(character, told_before, turn, reply, rng, options)
+    chosen = _choose_facts(character, told_before, turn, reply, rng, options)[:release]
     told = [language.tell(item, implied, rng, lexicon) for item, implied in chosen]
     markers = _choose_markers(character, turn, rng, lexicon)
     distractor = ""
@@ -146,6 +147,15 @@ def play_user(messages: Sequence[Turn], seed: int | None, options: Options) -> s
         distractor = language.tell_of_other(character.own, rng, lexicon)
     request = rng.choice(_topic_at(prompt, turn, options).requests)
     return language.write_user_message(told, markers, distractor, request, rng)
+
+
+def _split_release(text: str) -> tuple[str, int | None]:
+    """The last message without the note on how much may be told now, and how much that is (None: no note)."""
+    start = text.rfind('<task kind="release"')
+    if start < 0:
+        return text, None
+    n = read_attribute(text[start:], "task", "n") or ""
+    return text[:start].strip(), int(n) if n.isdigit() else None
 
 
 def _faulty_user(own: Sequence[str], reply: str, rng: Random, options: Options) -> str:
