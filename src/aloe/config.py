@@ -114,12 +114,29 @@ class TreesConfig(Section):
     n_trees: int = Field(0, ge=0, description="conversations; 0 = one per training persona and replicate")
     replicates: int = Field(1, ge=1, description="trees per persona")
     n_turns: int = Field(10, ge=1)
-    policy: str = Field("path", pattern=r"^(path|both:\d+|budget:\d+)$", description="path, both:D or budget:N")
+    policy: str = Field(
+        "path",
+        pattern=r"^(path|both:\d+|budget:\d+|chance:(0|1|0?\.\d+|1\.0+)(,(0|1|0?\.\d+|1\.0+))*)$",
+        description="path, both:D, budget:N or chance:P,Q,... (by turn)",
+    )
     p_preferred: float = Field(0.5, ge=0, le=1, description="path: probability that the preferred reply continues")
     orders: Literal[1, 2] = Field(1, description="judge once in seeded order, or in both orders")
     scope: Literal["persona", "revealed"] = Field("persona", description="what the judge rewards")
     label: Literal["compare", "score"] = Field("compare", description="judge by comparison or by score difference")
     min_margin: float = Field(0.0, ge=0, description="score labels: smallest difference that counts as a preference")
+    n_tailored: int = Field(1, ge=0, description="tailored candidates per turn")
+    n_generic: int = Field(1, ge=0, description="generic candidates per turn; more than two in all: best against worst")
+    release: int = Field(0, ge=0, description="facts a turn before the user is told to hold back; 0 = never told")
+    end_on_goodbye: bool = Field(True, description="a branch ends when the user takes its leave")
+
+
+class ExportConfig(Section):
+    """Stage ``export``: which labels become preference pairs."""
+
+    labeler: str | None = Field(None, description="whose labels; none = those made with the trees")
+    min_margin: float | None = Field(None, ge=0, description="none = trees.min_margin")
+    max_length_ratio: float = Field(0.0, ge=0, description="longer reply over shorter at most; 0 = any")
+    evidenced: bool = Field(False, description="only turns at which something was revealed")
 
 
 class BenchConfig(Section):
@@ -220,6 +237,7 @@ class Config(Section):
     roles: RolesConfig = RolesConfig()
     personas: PersonasConfig = PersonasConfig()
     trees: TreesConfig = TreesConfig()
+    export: ExportConfig = ExportConfig()
     base: BaseConfig = BaseConfig()
     sft: SFTConfig = SFTConfig()
     rollout: RolloutConfig = RolloutConfig()

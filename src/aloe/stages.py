@@ -143,6 +143,10 @@ def run_trees(context: Context) -> dict[str, Any]:
         label=trees.label,
         min_margin=trees.min_margin,
         labeler=context.config.roles.judge[0].uri,
+        n_tailored=trees.n_tailored,
+        n_generic=trees.n_generic,
+        release=trees.release,
+        end_on_goodbye=trees.end_on_goodbye,
     )
     personas = read_personas(context.run, "train")
     return _grow(context, plan, context.run.stage_dir("trees"), trees.n_trees, trees.replicates, personas)

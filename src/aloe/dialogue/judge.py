@@ -1,13 +1,17 @@
 """The judge: compares two replies, in seeded order or in both orders, or scores one. Ties and unparsed are values.
 
-Margins: 1.0 for a verdict of a comparison (which has no scale), the score difference where replies are scored.
+Margins: the score difference where replies are scored; for a comparison P(chosen) - P(rejected) at the verdict's
+token, where the endpoint gives log-probabilities (averaged over the orders), else 1.0: a bare verdict has no scale.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
@@ -16,6 +20,11 @@ from aloe.prompts.parsers import parse_score, parse_verdict
 from aloe.prompts.sections import persona_slots
 from aloe.seeding import derive_seed
 from aloe.types import Judgement, Label, Persona
+
+
+_VERDICTS = ("first", "second", "tie")
+_VERDICT_AT = re.compile(r"verdict\W{1,12}", re.IGNORECASE)
+MIN_MASS = 0.5  # of probability on the three verdicts, below which the alternatives say nothing about them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +59,58 @@ async def compare_once(
         node_ids=(shown[0].node_id, shown[1].node_id),
         verdict=verdict,
         score=None,
-        parts={},
+        parts=verdict_probabilities(reply.logprobs) if verdict is not None and reply.logprobs else {},
         reason=reason,
         raw="" if answer is not None else reply.text[:2000],
         generation=reply.generation,
     )
+
+
+def verdict_probabilities(logprobs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """P(first), P(second), P(tie) at the token where the verdict begins, normalised over the three.
+
+    Args:
+        logprobs: OpenAI's ``choices[0].logprobs.content``: token, logprob, top_logprobs.
+
+    Returns:
+        The three probabilities; empty where no verdict's token is found or the alternatives hold less than
+        ``MIN_MASS`` of the probability.
+    """
+    text = "".join(str(entry.get("token", "")) for entry in logprobs)
+    found = list(_VERDICT_AT.finditer(text))
+    start, at = (found[-1].end() if found else 0), 0
+    for entry in logprobs:
+        token = str(entry.get("token", ""))
+        at += len(token)
+        if at <= start or _verdict_of(token) is None:
+            continue
+        mass = dict.fromkeys(_VERDICTS, 0.0)
+        options = {str(o["token"]): float(o["logprob"]) for o in entry.get("top_logprobs") or ()}
+        options.setdefault(token, float(entry["logprob"]))
+        for option, logprob in options.items():
+            meant = _verdict_of(option)
+            if meant is not None:
+                mass[meant] += math.exp(logprob)
+        whole = sum(mass.values())
+        return {name: round(p / whole, 6) for name, p in mass.items()} if whole >= MIN_MASS else {}
+    return {}
+
+
+def _verdict_of(token: str) -> str | None:
+    """The verdict that a token begins, None where it begins none."""
+    word = token.strip(" \"'*`\n\t:").lower()
+    return next((v for v in _VERDICTS if word and v.startswith(word)), None)
+
+
+def comparison_margin(judgements: Sequence[Judgement], chosen: str) -> float:
+    """Mean of P(chosen) - P(other) over the orders; 1.0 where a judgement came without probabilities."""
+    gaps = []
+    for judgement in judgements:
+        if not judgement.parts:
+            return 1.0
+        gap = judgement.parts["first"] - judgement.parts["second"]
+        gaps.append(gap if judgement.node_ids[0] == chosen else -gap)
+    return round(sum(gaps) / len(gaps), 6)
 
 
 def preferred(judgement: Judgement) -> str | None:
@@ -84,7 +140,8 @@ def label_from_comparisons(
         outcome = "preferred"
         chosen = wanted[0]
         rejected = ids[1] if chosen == ids[0] else ids[0]
-        margin = 1.0
+        assert chosen is not None
+        margin = comparison_margin(judgements, chosen)
     return Label(
         tree_id=tree_id,
         node_ids=ids,

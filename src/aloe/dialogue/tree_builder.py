@@ -18,7 +18,7 @@ from aloe.dialogue.inducer import induce
 from aloe.dialogue.judge import Candidate, compare, score_all
 from aloe.dialogue.responder import generic_reply, plain_reply, tailored_reply
 from aloe.dialogue.state import PathState, content_id, make_tree_id
-from aloe.dialogue.user import next_user_message
+from aloe.dialogue.user import next_user_message, says_goodbye
 from aloe.errors import EndpointError
 from aloe.models.caller import Caller, Reply
 from aloe.prompts import PromptSet
@@ -43,9 +43,15 @@ class TreePlan:
     """How trees grow.
 
     Attributes:
-        policy: ``path`` (one reply continues), ``both:D`` (all replies continue in the first D turns), or
-            ``budget:N`` (about N nodes per tree, spent where the judge was least sure and most was disclosed).
+        policy: ``path`` (one reply continues), ``both:D`` (all replies continue in the first D turns),
+            ``chance:P,Q,...`` (each other reply of turn 1, 2, ... continues too with that probability, later ones
+            never), or ``budget:N`` (about N nodes per tree, spent where the judge was least sure and most was
+            disclosed).
         p_preferred: probability that the preferred reply continues on a path (paper: 0.5, a coin).
+        n_tailored, n_generic: candidates of each kind per turn. More than two replies are labelled by scores: best
+            against worst.
+        release: facts a turn that the user may give away before it is told to hold back; 0 = no budget.
+        end_on_goodbye: a branch ends when the user takes its leave.
         responder: where given, ``n_candidates`` replies are drawn from it instead of one tailored and one
             generic reply, and the inducer is not needed (the on-policy pass).
         pick: with score labels, chooses (chosen, rejected) indices from (text, score) candidates; None = best
@@ -61,6 +67,10 @@ class TreePlan:
     min_margin: float = 0.0
     labeler: str = "judge"
     purpose: str = "tree"
+    n_tailored: int = 1
+    n_generic: int = 1
+    release: int = 0
+    end_on_goodbye: bool = True
     responder: ModelConfig | None = None
     n_candidates: int = 2
     pick: Callable[[Sequence[tuple[str, float]], float], tuple[int, int] | None] | None = None
@@ -75,6 +85,7 @@ class GrownTree:
     labels: list[Label] = field(default_factory=list)
     n_unevidenced: int = 0
     n_unread: int = 0
+    n_goodbyes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,12 @@ class _Expanded:
     candidates: tuple[Candidate, ...]
     label: Label | None
     interest: float
+    is_over: bool = False  # the user has taken its leave
+
+
+def _place(path: str, index: int) -> str:
+    """The place of a role's further candidates: another seed, and another model where the role has several."""
+    return f"{path}/{index}" if index else path
 
 
 class TreeBuilder:
@@ -145,7 +162,9 @@ class _Growth:
         """One turn after ``state``: user, inducer, candidates, label. None where the branch ends."""
         caller, prompts = self.builder.caller, self.builder.prompts
         try:
-            text, reply = await next_user_message(caller, prompts, self.persona, state, state.node_id)
+            text, reply = await next_user_message(
+                caller, prompts, self.persona, state, state.node_id, self.plan.release
+            )
         except EndpointError as error:
             self._fail(state, "user", str(error))
             return None
@@ -173,17 +192,17 @@ class _Growth:
             return None
         label = await self._label(state, candidates) if len(candidates) > 1 else None
         margin = label.margin if label is not None and label.margin is not None else 0.0
-        return _Expanded(state, tuple(candidates), label, n_new - margin)
+        is_over = self.plan.end_on_goodbye and says_goodbye(text)
+        self.result.n_goodbyes += is_over
+        return _Expanded(state, tuple(candidates), label, n_new - margin, is_over)
 
     async def _candidates(self, state: PathState) -> list[Candidate]:
         caller, prompts, path = self.builder.caller, self.builder.prompts, state.node_id
         kinds: list[NodeKind]
         if self.plan.responder is None:
-            kinds = ["tailored", "generic"]
-            calls = [
-                tailored_reply(caller, prompts, state, path),
-                generic_reply(caller, prompts, state, path),
-            ]
+            kinds = [*["tailored"] * self.plan.n_tailored, *["generic"] * self.plan.n_generic]  # type: ignore[list-item]
+            calls = [tailored_reply(caller, prompts, state, _place(path, i)) for i in range(self.plan.n_tailored)]
+            calls += [generic_reply(caller, prompts, state, _place(path, i)) for i in range(self.plan.n_generic)]
         else:
             model = self.plan.responder
             kinds = ["responder"] * self.plan.n_candidates
@@ -256,6 +275,7 @@ class _Growth:
 
     def choose(self, expanded: list[_Expanded]) -> list[PathState]:
         """The paths from which the conversation goes on, by policy."""
+        expanded = [item for item in expanded if not item.is_over]
         kind, _, number = self.plan.policy.partition(":")
         chosen: list[PathState] = []
         if kind == "budget":
@@ -265,8 +285,20 @@ class _Growth:
                 picks = list(item.candidates)
             else:
                 picks = [self._one(item)]
+                if kind == "chance":
+                    picks += self._by_chance(item, number, picks[0])
             chosen.extend(self._go_on(item, pick) for pick in picks)
         return chosen
+
+    def _by_chance(self, item: _Expanded, chances: str, first: Candidate) -> list[Candidate]:
+        """The other replies that continue too, each by a draw of its own."""
+        values = [float(p) for p in chances.split(",")]
+        chance = values[item.state.turn - 1] if item.state.turn <= len(values) else 0.0
+        return [
+            c
+            for c in item.candidates
+            if c is not first and derive_seed(self.builder.seed, "branch", c.node_id) / 2**31 < chance
+        ]
 
     def _choose_budget(self, expanded: list[_Expanded], limit: int) -> list[PathState]:
         """Every path goes on once; what is left of the budget branches where it tells most, ties by node id."""
