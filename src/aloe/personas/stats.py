@@ -30,12 +30,12 @@ _AGE_BANDS = ((0, 19), (20, 34), (35, 49), (50, 64), (65, 120))
 # What a profile can tell (English): the attributes a varied pool should cover.
 _ATTRIBUTES = {
     "work or study": r"works?\b|job|studies|student|teacher|retired|earns|employed|runs a|drives a|engineer|nurse",
-    "family": r"mother|father|parents?|sons?\b|daughters?|wife|husband|partner|married|divorced|widow|child|sister|brother",
+    "family": r"mother|father|parents?|sons?\b|daughters?|wife|husband|partner|married|divorced|widow|child|sibling",
     "pets": r"\b(?:dogs?|cats?|parrot|ferret|hens|hamster|rabbits?|tortoise|pets?|goldfish|horses?|bees|budgie)\b",
     "food": r"vegan|vegetarian|eats?\b|cooks?|bakes?|drinks?|allerg|intoleran|gluten|food|coffee|tea\b|diet",
     "home": r"lives? (?:in|on|with|above|alone)|flat|house|apartment|cabin|village|farm\b|houseboat|tenement",
     "hobby or sport": r"plays?|collects?|hikes?|swims?|runs?\b|sings?|dances?|paints?|knits?|garden|hobby|yoga|climbs?",
-    "health": r"diabetes|asthma|allerg|arthritis|hearing|blind|deaf|wheelchair|blood pressure|knee|heart|migraine|intoleran",
+    "health": r"diabetes|asthma|allerg|arthritis|hearing|blind|deaf|wheelchair|blood pressure|knee|migraine|intoleran",
     "plans": r"plans? to|planning|saving|hopes? to|wants? to|will\b|next (?:year|month|spring)|learning|studying for",
 }
 
