@@ -85,7 +85,8 @@ def compare_pool(embedder: Embedder, size: int, rounds: int, figures: dict[str, 
     figures[f"overhead_{size}"] = round(statistics.median(ours) / statistics.median(bare), 4)
     figures[f"ratio_{size}"] = round(statistics.median(loop) / statistics.median(ours), 1)
     print(
-        f"pool of {size}: encode {1e3 * statistics.median(bare):.2f} ms, filter {1e3 * statistics.median(ours):.2f} ms, "
+        f"pool of {size}: encode {1e3 * statistics.median(bare):.2f} ms, "
+        f"filter {1e3 * statistics.median(ours):.2f} ms, "
         f"overhead {figures[f'overhead_{size}']:.3f} (pairwise quartiles {ratios[0]:.3f} to {ratios[2]:.3f}), "
         f"re-encoding loop {1e3 * statistics.median(loop):.0f} ms, {figures[f'ratio_{size}']:.0f} x"
     )
