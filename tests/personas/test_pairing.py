@@ -35,7 +35,7 @@ def test_pairs_never_repeat_and_every_prefix_is_even(n_profiles: int, n_personal
         ("He is shy, worries a lot and often says sorry.", "they", "They are shy, worry a lot and often say sorry."),
         ("They have patience, argue well and aren't proud.", "she", "She has patience, argues well and isn't proud."),
         ("He's calm and he doesn't mind noise.", "they", "They're calm and they don't mind noise."),
-        ("They try hard, and they soon finish what they do.", "he", "He tries hard, and he soon finishes what he does."),
+        ("They try hard, and they soon finish what they do", "he", "He tries hard, and he soon finishes what he does"),
         ("Blunt, proud and quick to laugh.", "they", "Blunt, proud and quick to laugh."),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,12 @@ class SentenceEmbedder:
         self._model: Any = None
 
     def _load(self) -> Any:
+        looks_local = self.model_name.startswith((".", "/", "~")) or self.model_name.count("/") > 1
+        if looks_local and not Path(self.model_name).expanduser().is_dir():
+            raise ConfigError(
+                f"embedder '{self.name}' cannot be loaded: no such folder",
+                "give a model name or the path of its folder",
+            )
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
@@ -170,7 +177,9 @@ class SentenceEmbedder:
                 f"embedder '{self.name}' needs sentence-transformers", "pip install 'aloe-align[embed]'"
             ) from error
         try:
-            return SentenceTransformer(self.model_name, device="cpu")
+            return SentenceTransformer(
+                str(Path(self.model_name).expanduser()) if looks_local else self.model_name, device="cpu"
+            )
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"embedder '{self.name}' cannot be loaded: {str(error).splitlines()[0]}",
