@@ -117,7 +117,9 @@ def _part(where: str) -> str:
     return next((part for part, marks in PARTS if any(mark in where for mark in marks)), "other")
 
 
-def in_own_process(n: int, folder: Path, policy: str = "path", orders: int = 1, profile: bool = False) -> dict[str, Any]:
+def in_own_process(
+    n: int, folder: Path, policy: str = "path", orders: int = 1, profile: bool = False
+) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", str(n), "--folder", str(folder), "--policy", policy]
     command += ["--orders", str(orders), *(["--profile"] if profile else [])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -171,7 +173,10 @@ def main() -> None:
         parts = in_own_process(min(300, a.trees), root / "profiled", profile=True)["parts"]
         for part, share in parts.items():
             figures[f"cpu_ms_{part}"] = share * figures["cpu_ms_per_call"]
-        print("CPU-ms per call by part: " + "  ".join(f"{p} {s * figures['cpu_ms_per_call']:.3f}" for p, s in parts.items()))
+        print(
+            "CPU-ms per call by part: "
+            + "  ".join(f"{p} {s * figures['cpu_ms_per_call']:.3f}" for p, s in parts.items())
+        )
         for policy, orders in (("path", 2), ("both:2", 1), ("budget:60", 1)) if a.policies else ():
             label = f"{policy}, {orders} orders"
             other = in_own_process(a.trees, root / f"{policy}-{orders}".replace(":", "-"), policy, orders)

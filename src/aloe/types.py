@@ -40,7 +40,7 @@ class Record(BaseModel):
         cls._names = set(cls._blank)
 
     @classmethod
-    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:  # type: ignore[override]
         """A record of values known to be valid, unchecked: a sixth of pydantic's own cost, on every call's path.
 
         Mutable defaults (empty dicts) are shared between the records built here: records are never changed.

@@ -21,7 +21,6 @@ from aloe.prompts.sections import persona_slots
 from aloe.seeding import derive_seed
 from aloe.types import Judgement, Label, Persona
 
-
 _VERDICTS = ("first", "second", "tie")
 _VERDICT_AT = re.compile(r"verdict\W{1,12}", re.IGNORECASE)
 MIN_MASS = 0.5  # of probability on the three verdicts, below which the alternatives say nothing about them

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from aloe.types import Label, Message, Node, Persona
+from aloe.types import Label, Message, Node, Persona, Status
 from aloe.world.latent import Item
+from aloe.world.lexicon import narrow
 from aloe.world.reading import read_message
 from aloe.world.schema import Topic
-from aloe.world.truth import Known, Latent, Status, narrow, read_persona, read_user_message, weigh
+from aloe.world.truth import Known, Latent, read_persona, read_user_message, weigh
 
 if TYPE_CHECKING:
     from aloe.dialogue.tree_builder import GrownTree

@@ -113,7 +113,7 @@ class TreeStatistics:
             found.append(f"the judge says 'first' in {first:.0%} of its verdicts (trees.orders = 2 drops what flips)")
         consistency = f["judge_consistency"]
         if consistency is not None and c["both_orders"] >= MIN_COUNT and consistency < 0.7:
-            found.append(f"only {consistency:.0%} of the judge's verdicts survive showing the replies the other way round")
+            found.append(f"only {consistency:.0%} of the judge's verdicts survive the other order")
         check("judge_unparsed", c["labels"], 0.05, "{:.0%} of the judge's answers can't be read")
         return found
 

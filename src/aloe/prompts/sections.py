@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from aloe.types import Disclosure, Message
+from aloe.types import Disclosure, Message, Role
 
 SECTION_NAMES = (
     "persona", "profile", "personality", "conversation", "user", "assistant", "revealed", "fact", "trait",
@@ -109,7 +109,7 @@ def _read_turn(line: str) -> Message | None:
     found = _TURN.match(line.strip())
     if not found:
         return None
-    role = "user" if found.group(1) == "user" else "assistant"
+    role: Role = "user" if found.group(1) == "user" else "assistant"
     return Message.model_construct(role=role, content=unescape(found.group(3)))
 
 
