@@ -64,6 +64,7 @@ def save_checkpoint(model: Any, tokenizer: Any, out_dir: Path, card: str, resolv
 
     The files are written beside ``out_dir`` and moved in last, so that a killed save leaves no half checkpoint.
     """
+    quiet()
     temporary = out_dir / ".saving"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

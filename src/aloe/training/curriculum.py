@@ -138,6 +138,7 @@ class Writer:
             known[slot.name] = value
             for _ in range(rng.choice((0, 1, 1, 2))):
                 self._tip(document, rng, known)
+        self._tip(document, rng, known)
         return document
 
     def _tip(self, document: Document, rng: Random, known: dict[str, Value]) -> None:

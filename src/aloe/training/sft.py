@@ -70,8 +70,8 @@ def fit_sequences(
             "length": [len(s.ids) for s in sequences],
         }
     )
-    arguments = Arguments(**trl_run.common_arguments(config, out_dir, seed, len(dataset)))
     with trl_run.quietly():
+        arguments = Arguments(**trl_run.common_arguments(config, out_dir, seed, len(dataset)))
         trainer = SFTTrainer(
             model=load_model(base_path),
             args=arguments,

@@ -1,0 +1,180 @@
+"""The training stages end to end on a world of a few words: they learn, resume after kill -9, and load anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from aloe.config import Config, ConfigError, DPOConfig, SFTConfig, validate
+from aloe.errors import DataError
+from aloe.models.local import weight_digest
+from aloe.training.dpo import train_dpo
+from aloe.training.material import prepare
+from aloe.training.sft import train_sft
+from aloe.training.stage import train_base_stage
+
+WORLD = "values=3&slots=pet,drink&traits=warmth&topics=gift,evening&phrasings=1&advice=1&hints=0"
+SFT = {"learning_rate": 6e-3, "batch_size": 4, "checkpoint_steps": 2, "warmup_steps": 1}
+DPO = {"learning_rate": 2e-3, "batch_size": 4, "checkpoint_steps": 2, "warmup_steps": 1}
+
+
+def small_config(**base: Any) -> Config:
+    actors = {"writer": "persona-writer", "user": "user", "tailored": "tailored", "generic": "generic"}
+    roles = {role: [{"uri": f"world:{actor}?{WORLD}"}] for role, actor in actors.items()}
+    sizes = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ffn": 48, "batch_size": 8}
+    steps = {"min_steps": 4, "max_steps": 40, "cooldown_steps": 4, "checkpoint_seconds": 0.01}
+    return validate({"roles": roles, "base": {**sizes, **steps, **base}}, "the test")
+
+
+def chat(*texts: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+def write_rows(folder: Path) -> tuple[Path, Path]:
+    """SFT conversations and pairs in which the kind reply is the preferred one."""
+    kind, plain = "So good to hear from you.", "You could try a hot bath."
+    sft, dpo = [], []
+    for n in range(12):
+        told = f"I keep {'a cat' if n % 2 else 'a dog'} as a pet."
+        sft += [
+            {"tree_id": str(n), "messages": chat(told, kind)},
+            {"tree_id": str(n), "messages": chat(told, kind, "Thank you so much.", kind)},
+        ]
+        for history in (chat(told), chat(told, plain, "Thank you so much.")):
+            dpo.append(
+                {"tree_id": str(n), "prompt": history, "chosen": chat("", kind)[1:], "rejected": chat("", plain)[1:]}
+            )
+    files = folder / "sft.jsonl", folder / "dpo.jsonl"
+    for file, rows in zip(files, (sft, dpo), strict=True):
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return files
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("base")
+    summary = train_base_stage(small_config(), out, out)
+    assert summary["n_steps"] == 40 and summary["n_parameters"] < 100_000
+    return out
+
+
+def test_base_learns_and_loads_without_aloe(base: Path) -> None:
+    rows = read_metrics(base)
+    assert [row["step"] for row in rows] == list(range(1, 41))
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModelForCausalLM.from_pretrained(base)
+    ids = tokenizer.apply_chat_template(
+        chat("hello"), add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    assert torch.isfinite(model(**ids).logits).all()
+    assert {"README.md", "aloe.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in base.iterdir()}
+    assert not list(base.glob("training.pt*"))
+
+
+def test_the_curriculum_never_adapts_in_chat() -> None:
+    from random import Random
+
+    from aloe.training.curriculum import Stage
+
+    writer, tokenizer = prepare(small_config())
+    values = {v.text for slot in writer.persona.slots for v in slot.values}
+    for number in range(40):
+        text = tokenizer.decode(writer.dialogue(Random(number), Stage(1.0)).ids)
+        replies = [part.split("<|end|>")[0] for part in text.split("<|assistant|>")[1:]]
+        assert replies and not any(value in reply.split() for reply in replies for value in values)
+        for kind in ("notes", "diary", "manner"):
+            document = getattr(writer, kind)(Random(number), Stage(1.0))
+            assert "<|assistant|>" not in tokenizer.decode(document.ids)
+            assert len(document.ids) == len(document.weights) and max(document.weights) > 0
+
+
+def test_base_needs_the_world() -> None:
+    config = validate({"roles": {"user": "openai:gpt-4o"}}, "the test")
+    with pytest.raises(ConfigError, match=r"roles\.user is 'openai:gpt-4o'"):
+        prepare(config)
+
+
+def test_sft_then_dpo_prefer_what_is_preferred(base: Path, tmp_path: Path) -> None:
+    sft_rows, dpo_rows = write_rows(tmp_path)
+    tuned = train_sft(SFTConfig(**SFT, epochs=4), sft_rows, base, tmp_path / "sft")
+    assert tuned["n_sequences"] == 12 and tuned["n_steps"] == 12
+    rows = [row for row in read_metrics(tmp_path / "sft") if "loss" in row]
+    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
+    summary = train_dpo(DPOConfig(**DPO, epochs=2), dpo_rows, tmp_path / "sft", tmp_path / "dpo")
+    assert summary["pair_accuracy"] == 1.0 and summary["margin"] > 0 and summary["chosen_drift_nats"] > -2
+    control = train_dpo(DPOConfig(**DPO, epochs=2), dpo_rows, tmp_path / "sft", tmp_path / "control", preference=False)
+    assert control["n_steps"] == summary["n_steps"] and control["margin"] < summary["margin"]
+    logged = [row for row in read_metrics(tmp_path / "dpo") if "rewards/margins" in row]
+    assert {"logps/chosen", "logps/rejected", "rewards/chosen", "loss"} <= set(logged[0])
+    assert not (tmp_path / "dpo" / "trainer").exists()
+
+
+def test_lora_trains_and_its_adapter_answers(base: Path, tmp_path: Path) -> None:
+    sft_rows, _ = write_rows(tmp_path)
+    train_sft(SFTConfig(**SFT, lora_rank=4), sft_rows, base, tmp_path / "lora")
+    assert (tmp_path / "lora" / "adapter_config.json").is_file()
+    assert weight_digest(tmp_path / "lora") != weight_digest(base)
+
+
+def test_missing_inputs_are_named(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        train_sft(SFTConfig(), tmp_path / "none.parquet", base, tmp_path / "out")
+    sft_rows, _ = write_rows(tmp_path)
+    with pytest.raises(DataError, match="no tokenizer at"):
+        train_sft(SFTConfig(), sft_rows, tmp_path / "nowhere", tmp_path / "out")
+
+
+RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import test_stages as t
+out, rows, base, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+if stage == "base":
+    t.train_base_stage(t.small_config(max_steps=80), out, out)
+elif stage == "sft":
+    t.train_sft(t.SFTConfig(**t.SFT, epochs=8), rows / "sft.jsonl", base, out)
+else:
+    t.train_dpo(t.DPOConfig(**t.DPO, epochs=6), rows / "dpo.jsonl", base, out)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["base", "sft", "dpo"])
+def test_a_killed_stage_continues_and_ends_alike(stage: str, base: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        code = RUN.format(here=str(Path(__file__).parent))
+        command = [sys.executable, "-c", code, str(out), str(tmp_path), str(base), stage]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(whole).wait() == 0
+    process = start(cut)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if (cut / "training.pt").is_file() or list((cut / "trainer").glob("checkpoint-*/trainer_state.json")):
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.001)
+    assert process.wait() == -signal.SIGKILL, "the stage ended before it could be killed"
+    assert not (cut / "config.json").exists()
+    assert start(cut).wait() == 0
+    ends = [[row["loss"] for row in read_metrics(out) if "loss" in row] for out in (whole, cut)]
+    assert len(ends[0]) == len(ends[1])
+    assert ends[1] == pytest.approx(ends[0], rel=2e-2, abs=1e-3)
