@@ -14,6 +14,7 @@ from typing import Any
 from aloe.config import Config, digest
 from aloe.errors import AloeError, ConfigError
 from aloe.models.registry import create_model, split_uri
+from aloe.models.wrappers import unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
 from aloe.rundir import RunDir
@@ -115,7 +116,7 @@ def _check_models(config: Config) -> None:
         ConfigError: unknown scheme, actor or option, or a missing environment variable.
     """
     roles = [model for name in type(config.roles).model_fields for model in getattr(config.roles, name)]
-    for model in (*roles, *config.bench.models):
+    for model in (*roles, *(unwrap(m)[0] for m in config.bench.models)):
         if split_uri(model.uri)[0] != "hf" or model.base_url is not None:  # a checkpoint may not be trained yet
             create_model(model)
 
@@ -214,6 +215,7 @@ def brief(stage: str, summary: dict[str, Any]) -> str:
         parts = [f"{summary.get('n_trees', 0):,} trees", f"{summary.get('n_preferred', 0):,} preferences"]
         if summary.get("n_failed_nodes"):
             parts.append(f"{summary['n_failed_nodes']} failed calls (run again to retry them)")
+        parts += [f"warning: {text}" for text in summary.get("warnings", ())]
         return ", ".join(parts)
     if stage == "bench":
         failed = f", {summary['n_failed']} failed conversations" if summary.get("n_failed") else ""

@@ -26,6 +26,7 @@ def rendered_text(prompts: PromptSet, name: str) -> str:
         "first": "One.",
         "second": "Two.",
         "reply": "Only.",
+        "draft": "A draft.",
         "scope": "revealed",
         "release": 2,
     }

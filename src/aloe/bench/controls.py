@@ -18,6 +18,7 @@ from aloe.dialogue.state import PathState
 from aloe.errors import DataError
 from aloe.models.caller import Caller, Reply
 from aloe.models.registry import plain_name, split_uri
+from aloe.models.wrappers import View, unwrap, wrapped_reply
 from aloe.prompts import PromptSet
 from aloe.prompts.parsers import clean_message
 from aloe.prompts.sections import persona_slots, revealed_slots
@@ -83,11 +84,21 @@ def as_disclosures(shown: Sequence[Shown], node_id: str) -> tuple[Disclosure, ..
 
 
 def make_responder(caller: Caller, prompts: PromptSet, model: ModelConfig, personas: Sequence[Persona]) -> Responder:
-    """The function that answers as ``model`` does; called with the true persona, which only controls look at.
+    """The function that answers as ``model`` does; called with the true persona, which only controls and the
+    wrapper ``+persona`` look at.
 
     Raises:
         DataError: ``world:swapped`` without anybody to swap with.
     """
+    inner, wrapper = unwrap(model)
+    if wrapper is not None:
+
+        async def wrapped(persona: Persona, state: PathState, path: str) -> Answer:
+            about = persona_slots(persona.profile, persona.personality)
+            view = View(state.history, state.conversation(), about, path, state.turn)
+            return await wrapped_reply(caller, prompts, inner, wrapper, view)
+
+        return wrapped
     control = control_of(model)
     others: Mapping[str, Persona] = derange(personas) if control == "swapped" else {}
 

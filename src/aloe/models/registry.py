@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from aloe.config import ModelConfig
 from aloe.errors import ConfigError, nearest
+from aloe.models.wrappers import split_wrapper
 from aloe.protocols import ChatModel
 
 if TYPE_CHECKING:
@@ -45,9 +46,14 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def plain_name(uri: str) -> str:
-    """A short name for files and tables: ``"world:oracle?x=1"`` -> ``"oracle"``, a path -> its last part."""
-    _, rest = split_uri(uri)
-    return rest.partition("?")[0].rstrip("/").rpartition("/")[2]
+    """A short name for files and tables: ``"world:oracle?x=1"`` -> ``"oracle"``, a path -> its last part.
+
+    A wrapper stays part of it: ``"hf:runs/a/checkpoints/sft+persona"`` -> ``"sft+persona"``.
+    """
+    inner, wrapper = split_wrapper(uri)
+    _, rest = split_uri(inner)
+    name = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return f"{name}+{wrapper}" if wrapper else name
 
 
 def create_model(config: ModelConfig, session: Callable[[], aiohttp.ClientSession] | None = None) -> ChatModel:
@@ -57,6 +63,11 @@ def create_model(config: ModelConfig, session: Callable[[], aiohttp.ClientSessio
         ConfigError: unknown scheme or actor, or a missing environment variable.
     """
     scheme, rest = split_uri(config.uri)
+    if (wrapper := split_wrapper(config.uri)[1]) is not None:
+        raise ConfigError(
+            f"'{config.uri}': +{wrapper} is no model but a way to ask one",
+            "use it among the models of a benchmark (bench.models, aloe bench --model), one wrapper a model",
+        )
     if scheme == "openai" or config.base_url is not None:
         from aloe.models.openai_compatible import OpenAIChatModel
 

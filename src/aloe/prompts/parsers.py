@@ -172,3 +172,17 @@ def clean_message(raw: str) -> str:
     if not text:
         raise ParseError("the reply is empty")
     return text
+
+
+@lru_cache(maxsize=RECENT)
+def parse_revision(raw: str) -> str:
+    """The reply of a self-critic's ``{"critique": ..., "reply": ...}``, cleaned.
+
+    Raises:
+        ParseError: no such object, or an empty reply.
+    """
+    data = find_json(raw)
+    reply = data.get("reply") if isinstance(data, dict) else None
+    if not isinstance(reply, str):
+        raise ParseError(f"no reply in the answer: {raw[:80]!r}")
+    return clean_message(reply)

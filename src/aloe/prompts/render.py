@@ -30,6 +30,9 @@ CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "generic": ((), ()),
     "responder": ((), ()),
     "informed": (("persona",), ("<persona>",)),
+    "infer": (("conversation",), ("<conversation>",)),
+    "selfcritic": (("draft",), ('<reply id="draft">',)),
+    "reminder": ((), ()),
     "judge_compare": (
         ("persona", "conversation", "first", "second", "scope"),
         ("<persona>", "<conversation>", '<reply id="first">', '<reply id="second">', "<rubric scope="),
@@ -40,7 +43,7 @@ CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 OPTIONAL = {"population", "words", "scope", "release"}  # variables that a prompt of one's own may leave out
-NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed"}
+NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed", "selfcritic", "reminder"}
 _SLOT, _MESSAGE, _NAME = "\x1e", "\x1d", "\x1c"
 _MAX_SHAPES = 64  # of one prompt; more means that a template branches on a conversation's content
 _MARK = re.compile(r"^@@ (system|user|assistant|history|note)[ \t]*\n?", re.MULTILINE)

@@ -330,6 +330,11 @@ def play_tailored(messages: Sequence[Turn], seed: int | None, options: Options) 
     return _reply(messages, seed, options, _read_notes(notes), last, asks=True)
 
 
+def reply_with(messages: Sequence[Turn], seed: int | None, options: Options, items: Sequence[Item]) -> str:
+    """The best reply to the last message on the items given."""
+    return _reply(messages, seed, options, items, _last_user(messages), asks=False)
+
+
 def play_knows_all(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
     """A reply that uses the whole persona from the first turn on, revealed or not."""
     latent = _find_persona(messages)

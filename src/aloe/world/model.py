@@ -12,7 +12,8 @@ from functools import lru_cache
 from aloe.errors import ConfigError, nearest
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
-from aloe.world.actors import ACTORS, Turn
+from aloe.world.actors import Turn
+from aloe.world.assistant import ACTORS
 from aloe.world.lexicon import narrow, parse_options
 
 WORLD_VERSION = "1"  # raise it when an actor would answer differently

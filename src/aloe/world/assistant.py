@@ -1,0 +1,99 @@
+"""``world:assistant``: a capable model that answers for anybody unless its prompt asks for more.
+
+Asked plainly it answers as ``world:generic`` does, word for word. It is what the benchmark's wrappers are tested on
+(``world:assistant+inducer``), since ``world:generic`` ignores whatever it is told. How far each prompt takes it:
+
+- a reminder: facts that the user stated; hints and manner pass it by;
+- the revision of a draft: stated facts, and the user's manner;
+- asked to infer: stated and implied facts, and the manner; answered with such notes: as ``world:tailored``;
+- told the persona: everything, revealed or not, as ``world:knows-all``.
+
+It reads users' messages without knowing who they are, so an ambiguous hint may be read wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from aloe.prompts.sections import read_conversation, read_section
+from aloe.world import actors
+from aloe.world.actors import Actor, Turn
+from aloe.world.latent import Item, fill
+from aloe.world.lexicon import Options, narrow
+from aloe.world.reading import read_message
+
+_INFER, _REVISE, _REMEMBER = '<task kind="infer"', '<reply id="draft">', '<task kind="remember"'
+
+
+def notice(said: Sequence[str], *, hints: bool, manner: bool) -> list[tuple[Item, str, str, int]]:
+    """What messages tell of their writer, each once: item, ``stated`` or ``implied``, the words, the turn.
+
+    Args:
+        hints: also what is only implied.
+        manner: also traits that show in how it is said.
+    """
+    lexicon = narrow()
+    found: dict[tuple[str, str], tuple[Item, str, str, int]] = {}
+    for turn, text in enumerate(said, 1):
+        reading = read_message(text)
+        for mention in reading.mentions:
+            payload = mention.payloads[0]
+            status = "stated" if payload.kind == "value" else "implied"
+            key = ("fact", payload.name)
+            if (status == "stated" or hints) and (key not in found or found[key][1] == "implied" != status):
+                clause = fill(lexicon.by_slot[payload.name].profile[0], payload.value)
+                found[key] = (Item("fact", payload.name, payload.value, clause), status, mention.evidence, turn)
+        for trait, pole, words in reading.shown if manner else ():
+            which = next(p for p in lexicon.by_trait[trait].poles if p.name == pole)
+            item = Item("trait", trait, pole, fill(which.persona[0]))
+            found.setdefault(("trait", trait), (item, "implied", words, turn))
+    return list(found.values())
+
+
+def play_assistant(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """Answer as the prompt asks."""
+    last = messages[-1].content if messages else ""
+    if any(_INFER in m.content for m in messages):
+        return _infer("\n".join(m.content for m in messages))
+    said = [m.content for m in messages if m.role == "user"]
+    if _REVISE in last:
+        text = last[: last.rfind(_REVISE)].strip()
+        items = [entry[0] for entry in notice([*said[:-1], text], hints=False, manner=True)]
+        draft = (read_section(last[last.rfind(_REVISE) :], "reply", 'id="draft"') or "").strip()
+        return _revise(actors.reply_with(_with_last(messages, text), seed, options, items), draft, items)
+    if _REMEMBER in last:
+        text = last[: last.rfind(_REMEMBER)].strip()
+        items = [entry[0] for entry in notice([*said[:-1], text], hints=False, manner=False)]
+        if not items:
+            return actors.play_generic(_with_last(messages, text), seed, options)
+        return actors.reply_with(_with_last(messages, text), seed, options, items)
+    if "<revealed>" in last:
+        return actors.play_tailored(messages, seed, options)
+    if any(m.role == "system" and "<persona>" in m.content for m in messages):
+        return actors.play_knows_all(messages, seed, options)
+    return actors.play_generic(messages, seed, options)
+
+
+def _with_last(messages: Sequence[Turn], text: str) -> list[Turn]:
+    return [*messages[:-1], Turn("user", text)]
+
+
+def _infer(prompt: str) -> str:
+    said = [m.content for m in read_conversation(prompt) if m.role == "user"]
+    revealed = [
+        {"item": item.clause, "kind": item.kind, "status": status, "evidence": words, "turn": turn}
+        for item, status, words, turn in notice(said, hints=True, manner=True)
+    ]
+    return orjson.dumps({"revealed": revealed}).decode()
+
+
+def _revise(reply: str, draft: str, items: Sequence[Item]) -> str:
+    if not items:
+        return orjson.dumps({"critique": "Nothing to better yet.", "reply": draft}).decode()
+    missing = ", ".join(item.value for item in items if item.value.lower() not in draft.lower())
+    return orjson.dumps({"critique": f"The draft leaves out: {missing or 'nothing'}.", "reply": reply}).decode()
+
+
+ACTORS: dict[str, Actor] = {**actors.ACTORS, "assistant": play_assistant}
