@@ -17,6 +17,7 @@ from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
 from aloe.models.registry import plain_name
+from aloe.models.wrappers import unwrap
 from aloe.preference import as_row, dpo_schema, labels_by_tree, sft_schema, tree_to_pairs, tree_to_sft
 from aloe.progress import StageProgress
 from aloe.prompts import PromptSet
@@ -333,7 +334,8 @@ def run_bench(context: Context) -> dict[str, Any]:
     async def work(caller: Caller) -> None:
         for index, (name, model) in enumerate(models.items()):
             out = run.stage_dir("bench") / name
-            weights = digest_folder(Path(model.uri[3:])) if model.uri.startswith("hf:") else ""
+            uri = unwrap(model)[0].uri
+            weights = digest_folder(Path(uri[3:])) if uri.startswith("hf:") else ""
             key = digest([shared, model.model_dump(mode="json"), weights, [p.persona_id for p in personas]])
             if done.get(name) != key or not (out / "result.json").is_file():
                 result = await run_benchmark(
