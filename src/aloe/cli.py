@@ -18,7 +18,7 @@ STAGE_HELP = {
     "run": "run every stage of a recipe and end with a report",
     "personas": "grow the persona pool and pair profiles with personalities",
     "trees": "grow preference trees",
-    "export": "turn trees into preference pairs and SFT conversations",
+    "export": "turn trees into pairs and SFT conversations; --format trl|sharegpt|openai|hub|published for other tools",
     "base": "train the tiny model from scratch",
     "sft": "supervised fine-tuning on preferred replies",
     "rollout": "grow trees from the SFT checkpoint's own replies",
@@ -29,6 +29,8 @@ STAGE_HELP = {
 TOOL_HELP = {
     "metrics": "AVG, IR, N-IR, N-R2 of any JSON or CSV of per-turn values",
     "compare": "paired differences between the models of one or more runs",
+    "relabel": "add another judge's labels, or look-ahead labels, to a run's trees",
+    "import": "read conversations in the published format into trees",
     "validate": "check the files of a run against each other",
     "prompts": "list, show, eject or check the prompt templates",
     "pool": "look at, validate or calibrate a persona pool",
@@ -66,14 +68,19 @@ def dispatch(argv: Sequence[str]) -> int:
         print(f"aloe {__version__}")
         return 0
     command, rest = argv[0], list(argv[1:])
+    if command == "export" and any(a == "--format" or a.startswith("--format=") for a in rest):
+        from aloe.cli_data import export_command
+
+        return export_command(rest)
     if command in STAGE_HELP:
         from aloe.cli_stages import stage_command
 
         return stage_command(command, rest)
     if command in TOOL_HELP:
-        from aloe import cli_tools
+        from aloe import cli_data, cli_tools
 
-        tool: Callable[[list[str]], int] = getattr(cli_tools, f"{command}_command")
+        module = cli_data if command in ("relabel", "import") else cli_tools
+        tool: Callable[[list[str]], int] = getattr(module, f"{command}_command")
         return tool(rest)
     names = [*STAGE_HELP, *TOOL_HELP]
     raise ConfigError(f"unknown command '{command}'{nearest(command, names)}", "'aloe --help' lists the commands")

@@ -18,10 +18,11 @@ from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
 from aloe.models.registry import plain_name
 from aloe.models.wrappers import unwrap
-from aloe.preference import as_row, dpo_schema, labels_by_tree, sft_schema, tree_to_pairs, tree_to_sft
+from aloe.preference import as_row, dpo_schema, labels_by_tree, sft_schema, tree_to_pairs
 from aloe.progress import StageProgress
 from aloe.prompts import PromptSet
 from aloe.records import read_jsonl, write_json, write_parquet
+from aloe.relabel import keep_other_labels, restore_labels
 from aloe.rundir import RunDir
 from aloe.seeding import derive_rng
 from aloe.types import BenchmarkResult, ConversationTree, Label, Persona
@@ -149,28 +150,35 @@ def run_trees(context: Context) -> dict[str, Any]:
         release=trees.release,
         end_on_goodbye=trees.end_on_goodbye,
     )
-    personas = read_personas(context.run, "train")
-    return _grow(context, plan, context.run.stage_dir("trees"), trees.n_trees, trees.replicates, personas)
+    personas, folder = read_personas(context.run, "train"), context.run.stage_dir("trees")
+    kept = keep_other_labels(folder, plan.labeler)
+    summary = _grow(context, plan, folder, trees.n_trees, trees.replicates, personas)
+    if kept:
+        restore_labels(folder, kept)
+    return summary
 
 
 def run_export(context: Context) -> dict[str, Any]:
     """Preference pairs and SFT conversations from trees and labels."""
-    run = context.run
+    from aloe.export.select import Selection, length_report, read_data_set
+
+    run, options = context.run, context.config.export
     source, out = run.stage_dir("trees"), run.stage_dir("datasets")
-    labels = labels_by_tree(read_jsonl(source / "labels.jsonl", Label))
-    pairs: list[dict[str, Any]] = []
-    examples: list[dict[str, Any]] = []
-    for tree in read_jsonl(source / "trees.jsonl", ConversationTree):
-        own = labels.get(tree.tree_id, [])
-        pairs.extend(as_row(p) for p in tree_to_pairs(tree, own, context.config.trees.min_margin))
-        examples.extend(as_row(e) for e in tree_to_sft(tree, own))
+    margin = context.config.trees.min_margin if options.min_margin is None else options.min_margin
+    wanted = Selection(
+        options.labeler or context.config.roles.judge[0].uri, margin, options.max_length_ratio, options.evidenced
+    )
+    data = read_data_set(source, read_personas(run, "train"), wanted)
+    pairs, examples = data.all_pairs, data.all_examples
     if not pairs:
         raise DataError(
-            f"{source} holds no preference (only ties or failures)", "look at labels.jsonl; check the judge"
+            f"{source} holds no preference by {data.labeler} (left out: {dict(data.dropped)})",
+            "look at labels.jsonl; check the judge and the filters of [export]",
         )
-    write_parquet(out / "dpo.parquet", pairs, dpo_schema())
-    write_parquet(out / "sft.parquet", examples, sft_schema())
-    return {"n_pairs": len(pairs), "n_sft": len(examples)}
+    write_parquet(out / "dpo.parquet", [as_row(p) for p in pairs], dpo_schema())
+    write_parquet(out / "sft.parquet", [as_row(e) for e in examples], sft_schema())
+    dropped = dict(sorted(data.dropped.items()))
+    return {"n_pairs": len(pairs), "n_sft": len(examples), "dropped": dropped, "length": length_report(pairs)}
 
 
 def _train_progress(context: Context) -> Callable[[float, float | None, str, str], None]:
@@ -392,7 +400,7 @@ ROLE_READS = ("seed", "prompts", "roles")
 STAGES: tuple[Stage, ...] = (
     Stage("personas", run_personas, ("personas",), (), talks=True),
     Stage("trees", run_trees, ("trees",), ("personas",), talks=True),
-    Stage("export", run_export, ("trees.min_margin",), ("trees",)),
+    Stage("export", run_export, ("trees.min_margin", "export"), ("trees",)),
     Stage("base", run_base, ("base", "sft.model"), ("personas",), talks=True),
     Stage("sft", run_sft, ("sft",), ("export", "base")),
     Stage("rollout", run_rollout, ("rollout", "trees.n_turns"), ("personas", "sft"), talks=True),
