@@ -38,7 +38,7 @@ def stage_digests(config: Config, prompts: PromptSet) -> dict[str, str]:
         read = {name: _lookup(data, name) for name in stage.reads}
         if stage.name == "bench":  # models are cached one by one, so that adding one redoes nothing else
             read["bench"] = {k: v for k, v in read["bench"].items() if k != "models"}
-        talk: Any = [_what_matters(data["roles"]), prompts.hashes] if stage.talks else None
+        talk: Any = [_what_matters(data["roles"], stage.roles), [prompts.hashes[name] for name in stage.prompts]]
         found[stage.name] = digest([config.seed, stage.name, read, talk, [found[n] for n in stage.needs]])
     return found
 
@@ -50,10 +50,10 @@ def _lookup(data: dict[str, Any], dotted: str) -> Any:
     return value
 
 
-def _what_matters(roles: dict[str, list[dict[str, Any]]]) -> Any:
-    """Role models without what changes no answer: addresses, limits, prices."""
+def _what_matters(roles: dict[str, list[dict[str, Any]]], names: tuple[str, ...]) -> Any:
+    """The named roles' models without what changes no answer: addresses, limits, prices."""
     keep = ("uri", "temperature", "top_p", "max_tokens", "stop", "send_seed", "structured", "extra", "weight")
-    return {role: [{k: model[k] for k in keep} for model in models] for role, models in roles.items()}
+    return {role: [{k: model[k] for k in keep} for model in roles[role]] for role in names}
 
 
 def wanted_stages(config: Config, only: str | None = None) -> list[Stage]:

@@ -21,6 +21,7 @@ from aloe.models.wrappers import unwrap
 from aloe.preference import as_row, dpo_schema, labels_by_tree, sft_schema, tree_to_pairs
 from aloe.progress import StageProgress
 from aloe.prompts import PromptSet
+from aloe.prompts.render import CONTRACT
 from aloe.records import read_jsonl, write_json, write_parquet
 from aloe.relabel import keep_other_labels, restore_labels
 from aloe.rundir import RunDir
@@ -50,14 +51,16 @@ class Stage:
     Attributes:
         reads: config sections (and single fields, dotted) that shape its result.
         needs: stages whose files it reads.
-        talks: whether it calls models (then the roles are part of what it depends on).
+        roles: roles whose models it calls (or, for ``base``, whose words it learns).
+        prompts: prompts that it renders. Another role's model or prompt leaves its result as it is.
     """
 
     name: str
     run: Callable[[Context], dict[str, Any]]
     reads: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    talks: bool = False
+    roles: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
 
 
 def _with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
@@ -396,16 +399,18 @@ def run_report(context: Context) -> dict[str, Any]:
     return {"path": str(path.relative_to(context.run.path)), "bytes": path.stat().st_size}
 
 
-ROLE_READS = ("seed", "prompts", "roles")
+COLLABORATORS = ("user", "inducer", "tailored", "generic", "judge")
+COLLABORATION = ("user", "inducer", "tailored", "generic", "judge_compare", "judge_score")
+ON_POLICY = ("user", "responder", "judge_score")
 STAGES: tuple[Stage, ...] = (
-    Stage("personas", run_personas, ("personas",), (), talks=True),
-    Stage("trees", run_trees, ("trees",), ("personas",), talks=True),
+    Stage("personas", run_personas, ("personas",), (), ("writer",), ("writer",)),
+    Stage("trees", run_trees, ("trees",), ("personas",), COLLABORATORS, COLLABORATION),
     Stage("export", run_export, ("trees.min_margin", "export"), ("trees",)),
-    Stage("base", run_base, ("base", "sft.model"), ("personas",), talks=True),
+    Stage("base", run_base, ("base", "sft.model"), (), ("writer", *COLLABORATORS)),
     Stage("sft", run_sft, ("sft",), ("export", "base")),
-    Stage("rollout", run_rollout, ("rollout", "trees.n_turns"), ("personas", "sft"), talks=True),
+    Stage("rollout", run_rollout, ("rollout", "trees.n_turns"), ("personas", "sft"), ("user", "judge"), ON_POLICY),
     Stage("dpo", run_dpo, ("dpo",), ("export", "sft", "rollout")),
-    Stage("bench", run_bench, ("bench",), ("personas",), talks=True),
+    Stage("bench", run_bench, ("bench",), ("personas",), ("user", "judge"), tuple(CONTRACT)),
     Stage("report", run_report, (), ("personas", "trees", "export", "base", "sft", "rollout", "dpo", "bench")),
 )
 
