@@ -19,7 +19,7 @@ from aloe.world.model import create_world_model
 from helpers import world_personas
 
 PROMPTS = PromptSet()
-GARBAGE = ("", "   ", "*smiles*", "{", '{"verdict": "third"}', "As an AI, I can't.", "<reply id=\"first\">\x00</reply>")
+GARBAGE = ("", "   ", "*smiles*", "{", '{"verdict": "third"}', "As an AI, I can't.", '<reply id="first">\x00</reply>')
 
 
 class Troubled:

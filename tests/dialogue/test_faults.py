@@ -89,7 +89,8 @@ def test_a_label_on_a_repeated_tree_or_leaked_hint_is_a_breach(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "text", ["As an AI, I can't do that.", "How can I help you today?", "*nods*", "", "Is there anything else I can do?"]
+    "text",
+    ["As an AI, I can't do that.", "How can I help you today?", "*nods*", "", "Is there anything else I can do?"],
 )
 def test_a_user_that_falls_out_of_its_role_is_asked_again(text: str) -> None:
     with pytest.raises(ParseError):
