@@ -20,7 +20,7 @@ from aloe.models.checkpoint import load_model, load_tokenizer
 from aloe.models.local import PrefixStore, Row
 
 
-class BufferLayer(DynamicLayer):
+class BufferLayer(DynamicLayer):  # type: ignore[misc]
     """A cache layer that writes into a buffer of known capacity instead of concatenating.
 
     ``buffer``: two tensors (batch, heads, capacity, head size); the first ``n_filled`` columns are in use.
@@ -106,7 +106,7 @@ class Decoder:
         """The reply's text without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def decode(self, rows: Sequence[Row]) -> None:
         """Fill in ``new``, ``logprobs`` and ``finish`` of every row."""
         batch = self._start(rows)
@@ -143,8 +143,8 @@ class Decoder:
 
     def _shrink(self, batch: _Batch, tokens: torch.Tensor) -> torch.Tensor:
         """Drop prompts whose samples are all finished, once they are a quarter of the batch."""
-        going = batch.alive.reshape(-1, batch.n_samples).any(1)
-        if not self._plain or going.sum() * 4 > len(going) * 3:
+        going: NDArray[np.bool_] = np.asarray(batch.alive.reshape(-1, batch.n_samples).any(1))
+        if not self._plain or going.sum() * 4 > going.size * 3:
             return tokens
         keep = torch.from_numpy(np.flatnonzero(going))
         flat = np.flatnonzero(np.repeat(going, batch.n_samples))

@@ -179,7 +179,7 @@ class Trial:
         self._seed = seed
         self._n = n_documents
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def accuracy(self, model: Any, kind: str, level: float) -> float:
         """Share of fully counted tokens (the values) that greedy decoding gets right."""
         rng = Random(derive_seed(self._seed, "base", "trial", kind))

@@ -128,7 +128,7 @@ def _tail(history: list[dict[str, Any]], beta: float) -> dict[str, float]:
         return {}
 
     def mean(key: str) -> float:
-        return sum(row[key] for row in rows) / len(rows)
+        return float(sum(row[key] for row in rows) / len(rows))
 
     return {
         "pair_accuracy": mean("rewards/accuracies"),

@@ -19,7 +19,7 @@ from aloe.training.tokenizer import build_tokenizer
 from aloe.world.actors import Turn, play_generic, play_user
 from aloe.world.language import capital
 from aloe.world.latent import draw_facts, draw_traits, fill, write_personality, write_profile
-from aloe.world.lexicon import Lexicon, Options, narrow, parse_options
+from aloe.world.lexicon import Options, narrow, parse_options
 
 N_DIALOGUES = 400
 N_TURNS = 10
@@ -126,5 +126,6 @@ def make_writer(material: Material, dialogues: list[list[tuple[str, str]]], toke
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     special: Callable[[str], int] = tokenizer.convert_tokens_to_ids
-    lexicons: list[Lexicon] = [narrow(part) for part in (material.persona, material.user, material.tailored)]
-    return Writer(*lexicons, dialogues, encode, special)
+    return Writer(
+        narrow(material.persona), narrow(material.user), narrow(material.tailored), dialogues, encode, special
+    )

@@ -91,7 +91,7 @@ def claim(out_dir: Path, fingerprint: str) -> None:
     mark.write_text(fingerprint, "utf-8")
 
 
-class BranchSampler(Sampler[int]):
+class BranchSampler(Sampler[int]):  # type: ignore[misc]
     """Rows group by group (the pairs of one conversation), the groups in an order of (seed, epoch)."""
 
     def __init__(self, groups: Sequence[int], seed: int) -> None:
