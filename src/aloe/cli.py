@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from aloe import __version__
@@ -38,6 +39,17 @@ TOOL_HELP = {
     "serve": "serve checkpoints and other models as an OpenAI-compatible endpoint",
     "world": "serve the simulated world as an OpenAI-compatible endpoint",
     "config": "print the resolved config of a recipe",
+}
+
+# Where a tool's ``NAME_command`` stands if not in cli_tools.
+TOOL_MODULES = {
+    "relabel": "cli_data",
+    "import": "cli_data",
+    "pool": "cli_pool",
+    "studio": "cli_studio",
+    "chat": "cli_studio",
+    "judge": "cli_bench",
+    "plan": "cli_bench",
 }
 
 
@@ -77,9 +89,7 @@ def dispatch(argv: Sequence[str]) -> int:
 
         return stage_command(command, rest)
     if command in TOOL_HELP:
-        from aloe import cli_data, cli_tools
-
-        module = cli_data if command in ("relabel", "import") else cli_tools
+        module = import_module(f"aloe.{TOOL_MODULES.get(command, 'cli_tools')}")
         tool: Callable[[list[str]], int] = getattr(module, f"{command}_command")
         return tool(rest)
     names = [*STAGE_HELP, *TOOL_HELP]
