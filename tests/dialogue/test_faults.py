@@ -113,6 +113,7 @@ def test_an_echo_of_the_assistant_is_no_user_message() -> None:
         ("How do I say goodbye to my dog?", False),
         ("Goodbye is a sad word. What shall I cook?", False),
         ("I stand by you.", False),
+        ("Tea, that is all.", False),
         ("Bye-bye, sleep! What now?", False),
     ],
 )

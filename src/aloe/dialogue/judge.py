@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from aloe.prompts.sections import persona_slots
 from aloe.seeding import derive_seed
 from aloe.types import Judgement, Label, Persona
 
+Pick = Callable[[Sequence[tuple[str, float]], float], tuple[int, int] | None]
 _VERDICTS = ("first", "second", "tie")
 _VERDICT_AT = re.compile(r"verdict\W{1,12}", re.IGNORECASE)
 MIN_MASS = 0.5  # of probability on the three verdicts, below which the alternatives say nothing about them
@@ -210,3 +211,36 @@ async def score_all(
 ) -> list[Judgement]:
     """Score several replies side by side; equal texts are asked once each (their journal paths differ)."""
     return list(await asyncio.gather(*(score_once(caller, prompts, persona, state, c, scope) for c in candidates)))
+
+
+def label_from_scores(
+    tree_id: str,
+    candidates: Sequence[Candidate],
+    judgements: Sequence[Judgement],
+    labeler: str,
+    min_margin: float = 0.0,
+    pick: Pick | None = None,
+) -> Label:
+    """Best reply against the worst (or what ``pick`` chooses), the score difference as margin.
+
+    A difference of nothing or below ``min_margin`` is a tie; fewer than two readable scores are unparsed.
+    """
+    scored = [(c, j.score) for c, j in zip(candidates, judgements, strict=True) if j.score is not None]
+    picked = None
+    if len(scored) > 1 and pick is not None:
+        picked = pick([(c.text, s) for c, s in scored], min_margin)
+    elif len(scored) > 1:
+        order = sorted(range(len(scored)), key=lambda i: (-scored[i][1], i))
+        gap = scored[order[0]][1] - scored[order[-1]][1]
+        picked = (order[0], order[-1]) if gap > 0 and gap >= min_margin else None
+    chosen, rejected = (scored[picked[0]], scored[picked[1]]) if picked is not None else (None, None)
+    return Label(
+        tree_id=tree_id,
+        node_ids=tuple(c.node_id for c in candidates),
+        chosen=chosen[0].node_id if chosen else None,
+        rejected=rejected[0].node_id if rejected else None,
+        margin=round(chosen[1] - rejected[1], 6) if chosen and rejected else None,
+        labeler=labeler,
+        outcome="preferred" if chosen else "tie" if len(scored) > 1 else "unparsed",
+        judgements=tuple(judgements),
+    )

@@ -9,13 +9,12 @@ concurrency; between the turns of one tree there is a barrier, between trees the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from aloe.config import ModelConfig
 from aloe.dialogue.inducer import induce
-from aloe.dialogue.judge import Candidate, compare, score_all
+from aloe.dialogue.judge import Candidate, Pick, compare, label_from_scores, score_all
 from aloe.dialogue.responder import generic_reply, plain_reply, tailored_reply
 from aloe.dialogue.state import PathState, content_id, make_tree_id
 from aloe.dialogue.user import next_user_message, says_goodbye
@@ -73,7 +72,7 @@ class TreePlan:
     end_on_goodbye: bool = True
     responder: ModelConfig | None = None
     n_candidates: int = 2
-    pick: Callable[[Sequence[tuple[str, float]], float], tuple[int, int] | None] | None = None
+    pick: Pick | None = None
 
 
 @dataclass(slots=True)
@@ -248,30 +247,7 @@ class _Growth:
         judgements = await score_all(
             self.builder.caller, self.builder.prompts, self.persona, state, candidates, plan.scope
         )
-        scored = [(c, j.score) for c, j in zip(candidates, judgements, strict=True) if j.score is not None]
-        picked = self._pick(scored)
-        ids = tuple(c.node_id for c in candidates)
-        if picked is None:
-            outcome: Literal["tie", "unparsed"] = "tie" if len(scored) > 1 else "unparsed"
-            return Label(
-                tree_id=self.tree_id, node_ids=ids, chosen=None, rejected=None, labeler=plan.labeler,
-                outcome=outcome, judgements=tuple(judgements),
-            )  # fmt: skip
-        (chosen, high), (rejected, low) = scored[picked[0]], scored[picked[1]]
-        return Label(
-            tree_id=self.tree_id, node_ids=ids, chosen=chosen.node_id, rejected=rejected.node_id,
-            margin=round(high - low, 6), labeler=plan.labeler, judgements=tuple(judgements),
-        )  # fmt: skip
-
-    def _pick(self, scored: Sequence[tuple[Candidate, float]]) -> tuple[int, int] | None:
-        if len(scored) < 2:
-            return None
-        if self.plan.pick is not None:
-            return self.plan.pick([(c.text, s) for c, s in scored], self.plan.min_margin)
-        order = sorted(range(len(scored)), key=lambda i: (-scored[i][1], i))
-        best, worst = order[0], order[-1]
-        gap = scored[best][1] - scored[worst][1]
-        return (best, worst) if gap > 0 and gap >= self.plan.min_margin else None
+        return label_from_scores(self.tree_id, candidates, judgements, plan.labeler, plan.min_margin, plan.pick)
 
     def choose(self, expanded: list[_Expanded]) -> list[PathState]:
         """The paths from which the conversation goes on, by policy."""
