@@ -100,7 +100,7 @@ class BulkResult:
     n_rechecked: int
 
 
-def filter_bulk(vectors: Vectors, threshold: float, block: int = 1024, tile: int = 4096) -> BulkResult:
+def filter_bulk(vectors: Vectors, threshold: float, block: int = 512, tile: int = 2048) -> BulkResult:
     """Greedy filter in the order of the rows, the same decisions as one by one, in blocked matrix products.
 
     Args:
