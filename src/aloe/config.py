@@ -152,6 +152,12 @@ class BenchConfig(Section):
     n_personas: int = Field(0, ge=0, description="0 = all benchmark personas")
     samples: int = Field(1, ge=1, description="conversations per persona")
     scope: Literal["persona", "revealed"] = Field("revealed", description="what the judge rewards")
+    scale: Literal["1-5", "1-100", "binary"] = Field("1-5", description="what the judge scores on")
+    gain: bool = Field(False, description="also judge every conversation for a swapped persona: personal gain")
+    full: bool = Field(False, description="also judge in the other scope; includes gain")
+    judge: Models | None = Field(None, description="judge of the benchmark only; none = roles.judge")
+    user: Models | None = Field(None, description="user of the benchmark only; none = roles.user")
+    personas: str | None = Field(None, description="'packaged' or a persona file; none = the run's benchmark personas")
     n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
 
 

@@ -212,6 +212,23 @@ class AlignmentPoint(Record):
     n_unscored: int
 
 
+class ScopeFigures(Record):
+    """The same replies judged in the other scope.
+
+    ``mind_reading`` is AVG judged with the whole persona minus AVG judged with what was revealed: what a model earns
+    by hitting on things that the user never said.
+    """
+
+    scope: Literal["persona", "revealed"]
+    points: tuple[AlignmentPoint, ...]
+    avg: float | None
+    avg_ci: tuple[float, float] | None = None
+    ir: float | None
+    ir_ci: tuple[float, float] | None = None
+    mind_reading: float | None = None
+    mind_reading_ci: tuple[float, float] | None = None
+
+
 class BenchmarkResult(Record):
     """What one model scored. ``truth`` holds figures that only a world with ground truth can give."""
 
@@ -236,6 +253,13 @@ class BenchmarkResult(Record):
     n_r2_ci: tuple[float, float] | None = None
     late: float | None = None  # mean AL of the last third of the turns
     late_ci: tuple[float, float] | None = None
+    scale: Literal["1-5", "1-100", "binary"] = "1-5"
+    parts: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)  # style, content, natural by turn
+    gain: float | None = None  # AL(true persona) - AL(same conversation judged for a swapped persona)
+    gain_ci: tuple[float, float] | None = None
+    gain_by_turn: tuple[float | None, ...] = ()
+    other_scope: ScopeFigures | None = None
+    identification: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)  # AUC by turn, per reader
     truth: dict[str, float | None] = Field(default_factory=dict)
     recall_by_lag: tuple[float | None, ...] = ()  # position = turns since the fact was revealed
     facts_by_turn: tuple[float | None, ...] = ()

@@ -26,6 +26,7 @@ class BenchScore(Record):
     score: float | None = None
     outcome: Literal["scored", "unparsed", "failed"] = "scored"
     parts: dict[str, float] = Field(default_factory=dict)
+    others: dict[str, float | None] = Field(default_factory=dict)  # judged for the swapped persona, in the other scope
     reason: str = ""
     raw: str = ""  # the judge's words where they could not be read
     generation: Generation | None = None

@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from aloe.bench.controls import Responder, make_responder
+from aloe.bench.extras import Extras, extra_figures, part_curves
 from aloe.bench.metrics import Measurement, measure
 from aloe.bench.records import BenchScore
+from aloe.bench.scoring import SCALES, Scale, score_reply
 from aloe.bench.truth_figures import TruthFigures
 from aloe.config import Config, ModelConfig, digest
-from aloe.dialogue.judge import Candidate, score_once
+from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id, make_tree_id
 from aloe.dialogue.user import next_user_message
 from aloe.errors import DataError, EndpointError
@@ -56,6 +58,7 @@ class Conversation:
     tree_id: str
     nodes: list[Node] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
+    others: list[dict[str, float | None]] = field(default_factory=list)
     error: NodeError | None = None
 
     @property
@@ -95,6 +98,7 @@ class Conversation:
                 score=judgement.score if judgement else None,
                 outcome="failed" if judgement is None else "unparsed" if judgement.score is None else "scored",
                 parts=judgement.parts if judgement else {},
+                others=self.others[turn - 1] if judgement else {},
                 reason=judgement.reason if judgement else "",
                 raw=judgement.raw if judgement else "",
                 generation=judgement.generation if judgement else None,
@@ -110,6 +114,8 @@ class _Bench:
     respond: Responder
     n_turns: int
     scope: str
+    scale: Scale
+    extras: Extras
 
     async def converse(self, persona: Persona, sample: int) -> Conversation:
         """One whole conversation; a failed call ends it and is noted."""
@@ -126,7 +132,9 @@ class _Bench:
                 if answered is None:
                     return self._end(talk, state, role, "an empty reply, also when asked again")
                 role = "judge"
-                talk.judgements.append(await self._judge(talk, state))
+                judgement, others = await self._judge(talk, state)
+                talk.judgements.append(judgement)
+                talk.others.append(others)
                 state = answered
             except EndpointError as error:
                 return self._end(talk, state, role, str(error))
@@ -170,10 +178,25 @@ class _Bench:
         )
         return after
 
-    async def _judge(self, talk: Conversation, state: PathState) -> Judgement:
+    async def _judge(self, talk: Conversation, state: PathState) -> tuple[Judgement, dict[str, float | None]]:
+        """The judgement, and the scores of the same reply as the extras want it judged, side by side."""
         last = talk.nodes[-1]
         candidate = Candidate(last.node_id, last.message.content)
-        return await score_once(self.caller, self.prompts, talk.persona, state, candidate, self.scope)
+        asked = {"": (talk.persona, self.scope), **self.extras.judged_as(talk.persona, self.scope)}
+        answers = await asyncio.gather(
+            *(
+                score_reply(self.caller, self.prompts, persona, state, candidate, scope, self.scale)
+                for persona, scope in asked.values()
+            ),
+            return_exceptions=True,
+        )
+        judgements = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            judgements.append(answer)
+        named = dict(zip(asked, judgements, strict=True))
+        return named.pop(""), {name: judgement.score for name, judgement in named.items()}
 
     @staticmethod
     def _end(talk: Conversation, state: PathState, role: ActorRole, error: str) -> Conversation:
@@ -213,6 +236,8 @@ async def run_benchmark(
         make_responder(caller, prompts, model, personas),
         config.bench.n_turns,
         config.bench.scope,
+        SCALES[config.bench.scale],
+        Extras.of(config.bench, personas),
     )
     before = _usage(caller)
     talks = await _converse_all(bench, personas, config.bench.samples, config.execution.concurrency, progress)
@@ -233,6 +258,9 @@ async def run_benchmark(
         n_samples=config.bench.samples,
         n_failed=sum(talk.error is not None for talk in talks),
         scope=config.bench.scope,
+        scale=config.bench.scale,
+        parts=part_curves([talk.judgements for talk in talks], config.bench.n_turns),
+        **extra_figures(talks, scores, clusters, config.bench, personas),
         truth=truth.figures(),
         recall_by_lag=truth.recall_by_lag(),
         facts_by_turn=truth.facts_by_turn(),

@@ -8,11 +8,14 @@ over replies (sum of counts over sum of counts), None where nothing could be cou
 - ``implied_fact_recall``: the same over facts that the user only implied. ``recall_by_lag``: by turns since revealed.
 - ``false_memory_rate``: of the facts a reply mentions, those that are not the user's.
 - ``premature_rate``: of them, those true but not revealed yet. ``over_personalisation``: of them, those revealed but
-  beside the topic.
+  beside the topic. ``repetition``: of them, those that two earlier replies of the conversation had mentioned.
 - ``style_accuracy``: of the style marks that answer a trait shown so far, those that suit it. ``style_recall``: marks
   that suit over marks that could be expected (traits shown, at most 3).
 - ``on_topic``: replies on the user's topic. ``leak_turn_1``: share of a persona's facts in its first message.
 - ``facts_revealed``: facts given away in a whole conversation, a mean count.
+- ``user_contradictions``: of the facts that user messages state of the user, those that the persona does not hold.
+- ``user_role_flips`` (messages in which nobody speaks as a user) and ``user_repeats`` (messages sent before in the
+  same conversation): shares of user messages, for any persona.
 - ``reply_words`` (mean) and ``length_score_r`` (correlation of words and score): for any persona.
 """
 
@@ -21,9 +24,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from aloe.dialogue.user import is_repeated, speaks_as_user
 from aloe.stats import pearson
 from aloe.types import Message, Persona
-from aloe.world.truth import Latent, assess_reply, disclosed, read_known, read_persona, weigh
+from aloe.world.truth import Item, Latent, assess_reply, disclosed, read_known, read_message, read_persona, weigh
 
 
 def has_ground_truth(latent: Latent) -> bool:
@@ -55,24 +59,34 @@ class TruthFigures:
             self.counts["words"] += words
             self.counts["replies"] += 1
             self._lengths.append((float(words), float("nan") if score is None else score))
+        said = [m.content for m in messages[::2]]
+        self.counts["said"] += len(said)
+        self.counts["flips"] += sum(not speaks_as_user(text) for text in said)
+        self.counts["again"] += sum(is_repeated(text, said[:turn]) for turn, text in enumerate(said))
         latent = read_persona(persona.profile, persona.personality)
         if not has_ground_truth(latent):
             return
-        self._add_user(latent, [m.content for m in messages[::2]])
+        self._add_user(latent, said)
+        mentioned: Counter[Item] = Counter()
         for turn in range(len(messages) // 2):
-            self._add_reply(latent, messages[: 2 * turn + 1], messages[2 * turn + 1].content)
+            self._add_reply(latent, messages[: 2 * turn + 1], messages[2 * turn + 1].content, mentioned)
 
     def _add_user(self, latent: Latent, said: Sequence[str]) -> None:
         new = [sum(s.item.kind == "fact" for s in turn) for turn in disclosed(latent, said)]
         for turn, n in enumerate(new[: self.n_turns]):
             self._given[turn][0] += n
             self._given[turn][1] += 1
+        for text in said:
+            for mention in read_message(text).mentions:
+                if mention.payloads[0].kind == "value":
+                    self.counts["claims"] += 1
+                    self.counts["untrue"] += not any((p.name, p.value) in latent.by_value for p in mention.payloads)
         if new:
             self._leaks.append(new[0] / len(latent.facts))
             self.counts["conversations"] += 1
             self.counts["revealed"] += sum(new)
 
-    def _add_reply(self, latent: Latent, conversation: Sequence[Message], reply: str) -> None:
+    def _add_reply(self, latent: Latent, conversation: Sequence[Message], reply: str, mentioned: Counter[Item]) -> None:
         truth = assess_reply(latent, conversation, reply)
         c = self.counts
         c["assessed"] += 1
@@ -83,7 +97,11 @@ class TruthFigures:
         c["mentions"] += truth.n_mentions
         c["false"] += truth.n_false
         c["premature"] += truth.n_premature
-        c["forced"] += len(weigh(read_known(latent, conversation), reply).forced)
+        seen = weigh(read_known(latent, conversation), reply)
+        c["forced"] += len(seen.forced)
+        for item in (*seen.used, *seen.forced, *seen.premature):
+            mentioned[item] += 1
+            c["repeated"] += mentioned[item] > 2
         c["match"] += truth.n_style_match
         c["mismatch"] += truth.n_style_mismatch
         c["style_used"] += min(truth.n_style_match, truth.n_style_expected)
@@ -106,11 +124,15 @@ class TruthFigures:
             "false_memory_rate": share("false", c["mentions"]),
             "premature_rate": share("premature", c["mentions"]),
             "over_personalisation": share("forced", c["mentions"]),
+            "repetition": share("repeated", c["mentions"]),
             "style_accuracy": share("match", c["match"] + c["mismatch"]),
             "style_recall": share("style_used", c["style_expected"]),
             "on_topic": share("on_topic", c["assessed"]),
             "leak_turn_1": sum(self._leaks) / len(self._leaks) if self._leaks else None,
             "facts_revealed": share("revealed", c["conversations"]),
+            "user_contradictions": share("untrue", c["claims"]),
+            "user_role_flips": share("flips", c["said"]),
+            "user_repeats": share("again", c["said"]),
             "reply_words": share("words", c["replies"]),
             "length_score_r": pearson(*zip(*self._lengths, strict=True)) if self._lengths else None,
         }

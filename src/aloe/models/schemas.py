@@ -38,7 +38,8 @@ RESPONSE_FORMATS: dict[str, dict[str, Any]] = {
     "judge_compare": _format(
         "verdict", _object(reason=_TEXT, verdict={"type": "string", "enum": ["first", "second", "tie"]})
     ),
-    "judge_score": _format(
-        "score", _object(reason=_TEXT, style=_NUMBER, content=_NUMBER, natural=_NUMBER, score=_NUMBER)
-    ),
+    **{
+        name: _format("score", _object(reason=_TEXT, style=_NUMBER, content=_NUMBER, natural=_NUMBER, score=_NUMBER))
+        for name in ("judge_score", "judge_percent", "judge_binary")
+    },
 }

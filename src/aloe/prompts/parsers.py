@@ -6,7 +6,6 @@ A caller records a ParseError as unparsed (unscored, no verdict). Nothing is eve
 from __future__ import annotations
 
 import json
-import math
 import re
 from functools import lru_cache
 from typing import Any
@@ -21,9 +20,14 @@ _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*•])\s+(.+?)\s*$", re.MULTILINE
 _STAGE = re.compile(r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I)
 _LABEL = re.compile(r"^\s*(?:user|human|assistant|ai|me|you)\s*:\s*", re.IGNORECASE)
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
-_WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
+_WORDS = {"zero": 0.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
+_YES = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # where the scale is 0 or 1
+_DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?(?!\d|[.,]\d|e[+-]?\d)"
+_WORD = "|".join(_WORDS)
 _SCORE = re.compile(
-    r"(?:score|rating|overall|total)\W{0,12}(?:is\s+|of\s+)?(-?\d+(?:\.\d+)?)|(-?\d+(?:\.\d+)?)\s*(?:/|out of)\s*(\d+)",
+    rf"\b(?:score|rating|overall|total|(?:rate|give) (?:it|this|this reply|the reply))\W{{0,12}}(?:is\s+|of\s+|a\s+|as\s+)*"
+    rf"({_DIGITS}|(?:{_WORD})\b)(?!\s*(?:/|out of\b|(?:to|-)\s*\d))"
+    rf"|({_DIGITS}|\b(?:{_WORD}))\s*(?:/|out of)\s*(\d{{1,9}}|(?:{_WORD})\b)",
     re.I,
 )
 _VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
@@ -113,17 +117,26 @@ def parse_verdict(raw: str) -> tuple[Verdict, str]:
 
 
 def _number(value: Any, low: float, high: float) -> float | None:
+    """A number in [low, high] from JSON or a few words (``4``, ``"4/5"``, ``"four."``), None where it is none."""
+    if isinstance(value, bool) and (low, high) == (0.0, 1.0):
+        return float(value)
     if isinstance(value, str):
-        value = _WORDS.get(value.strip().lower().rstrip("."), value)
-        match = (
-            re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(?:/\s*\d+|out of \d+)?\s*\.?\s*", value)
-            if isinstance(value, str)
-            else None
-        )
-        value = float(match.group(1)) if match else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        value = _from_words(value, low, high)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if low <= value <= high else None
+    return float(value) if low <= value <= high else None  # also refuses NaN, infinities and endless integers
+
+
+def _from_words(text: str, low: float, high: float) -> float | None:
+    word = text.strip(" \t\r\n.*`\"'").lower()
+    if word in _WORDS:
+        return _WORDS[word]
+    if (low, high) == (0.0, 1.0) and word in _YES:
+        return _YES[word]
+    match = re.fullmatch(r"(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:(?:/|out of)\s*(\d{1,9}))?", word)
+    if match is None or (match.group(2) and float(match.group(2)) != high):
+        return None
+    return float(match.group(1))
 
 
 @lru_cache(maxsize=RECENT)
@@ -141,15 +154,20 @@ def _parse_score(raw: str, low: float, high: float) -> tuple[float, tuple[tuple[
     text = _head(raw)
     numbers: set[float] = set()
     for labelled, over, out_of in _SCORE.findall(text):
-        if over and float(out_of) != high:
+        if over and _as_float(out_of) != high:
             continue
-        numbers.add(float(labelled or over))
+        numbers.add(_as_float(labelled or over))
     if not numbers and len(text) <= 12:
-        number = _number(text.strip("*`\"' "), low, high)
+        number = _number(text, low, high)
         numbers = {number} if number is not None else set()
     if len(numbers) == 1 and low <= (only := numbers.pop()) <= high:
         return only, (), ""
     raise ParseError(f"no score from {low:g} to {high:g} in the judge's answer: {raw[:80]!r}")
+
+
+def _as_float(digits_or_word: str) -> float:
+    word = digits_or_word.lower()
+    return _WORDS[word] if word in _WORDS else float(word)
 
 
 def parse_score(raw: str, low: float = 1.0, high: float = 5.0) -> tuple[float, dict[str, float], str]:

@@ -37,10 +37,13 @@ CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("persona", "conversation", "first", "second", "scope"),
         ("<persona>", "<conversation>", '<reply id="first">', '<reply id="second">', "<rubric scope="),
     ),
-    "judge_score": (
-        ("persona", "conversation", "reply", "scope"),
-        ("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
-    ),
+    **{
+        name: (
+            ("persona", "conversation", "reply", "scope"),
+            ("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
+        )
+        for name in ("judge_score", "judge_percent", "judge_binary")
+    },
 }
 OPTIONAL = {"population", "words", "scope", "release"}  # variables that a prompt of one's own may leave out
 NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed", "selfcritic", "reminder"}

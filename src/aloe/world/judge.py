@@ -93,6 +93,13 @@ def _reason(seen: Weighed, manner: list[bool], fair: bool) -> str:
     return "it " + ", ".join(said) if said else "it could be for anybody"
 
 
+def _on_scale(value: float, scale: str) -> float | int:
+    """A value from 1 to 5 as the prompt wants it: as it is, from 1 to 100, or 1 for what is better than middling."""
+    if scale == "1-100":
+        return round(1 + 99 * (value - 1) / 4)
+    return int(value > 3.0) if scale == "binary" else value
+
+
 def judge(latent: Latent, prompt: str, bias: str = "") -> str:
     """Answer a compare or a score prompt. ``bias`` names the reply that a faulty judge always prefers."""
     scope = read_attribute(prompt, "rubric", "scope") or "persona"
@@ -100,15 +107,10 @@ def judge(latent: Latent, prompt: str, bias: str = "") -> str:
     only = read_section(prompt, "reply", 'id="only"')
     if only is not None:
         mine = form_opinion(known, only.strip(), scope)
-        return orjson.dumps(
-            {
-                "reason": f"The reply: {mine.reason}.",
-                "style": mine.style,
-                "content": mine.content,
-                "natural": mine.natural,
-                "score": mine.score,
-            }
-        ).decode()
+        scale = read_attribute(prompt, "rubric", "scale") or ""
+        parts = {"style": mine.style, "content": mine.content, "natural": mine.natural, "score": mine.score}
+        scored = {name: _on_scale(value, scale) for name, value in parts.items()}
+        return orjson.dumps({"reason": f"The reply: {mine.reason}.", **scored}).decode()
     replies = [read_section(prompt, "reply", f'id="{which}"') or "" for which in ("first", "second")]
     first, second = (form_opinion(known, reply.strip(), scope) for reply in replies)
     margin = first.score - second.score

@@ -1,0 +1,136 @@
+"""How one reply is scored: scales, their prompts, and the expected score over the judge's log-probabilities.
+
+- ``1-5`` (default): total and parts (style, content, natural), decimals allowed.
+- ``1-100``: the same, whole numbers. ``binary``: would this user be pleased, 1 or 0.
+
+Where the endpoint gives log-probabilities (``extra = {logprobs = true, top_logprobs = 20}`` on the judge), the score
+is the expectation over the alternatives at the token that holds the score; what the judge wrote is kept as the part
+``written``. An answer that can't be read is unscored: None, never a default.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from aloe.dialogue.judge import Candidate
+from aloe.dialogue.state import PathState
+from aloe.models.caller import Caller
+from aloe.prompts import PromptSet
+from aloe.prompts.parsers import parse_score
+from aloe.prompts.sections import persona_slots
+from aloe.types import Judgement, Persona
+
+PARTS = ("style", "content", "natural")
+MIN_MASS = 0.5  # of probability on scores, below which the alternatives say nothing about the score
+_SCORE_AT = re.compile(r"score\W{1,12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A scale and the prompt that asks for it."""
+
+    name: str
+    low: float
+    high: float
+    prompt: str
+
+
+SCALES = {
+    "1-5": Scale("1-5", 1.0, 5.0, "judge_score"),
+    "1-100": Scale("1-100", 1.0, 100.0, "judge_percent"),
+    "binary": Scale("binary", 0.0, 1.0, "judge_binary"),
+}
+
+
+async def score_reply(
+    caller: Caller,
+    prompts: PromptSet,
+    persona: Persona,
+    state: PathState,
+    candidate: Candidate,
+    scope: str,
+    scale: Scale,
+    sample: int = 0,
+) -> Judgement:
+    """Score one reply to ``state``, which ends with the user's message; ``score`` is None where unparsed.
+
+    Raises:
+        EndpointError: the call failed for good.
+    """
+    messages = prompts.render(
+        scale.prompt,
+        persona=persona_slots(persona.profile, persona.personality),
+        conversation=state.conversation(),
+        reply=candidate.text,
+        scope=scope,
+    )
+    path = f"{state.node_id}/{candidate.node_id}"
+    parse = partial(parse_score, low=scale.low, high=scale.high)
+    answer, reply = await caller.ask("judge", path, scale.prompt, messages, parse, turn=state.turn, sample=sample)
+    score, parts, reason = answer if answer is not None else (None, {}, "")
+    if score is not None and reply.logprobs:
+        expected = expected_score(reply.logprobs, scale)
+        if expected is not None:
+            parts, score = {**parts, "written": score}, expected
+    return Judgement.model_construct(
+        node_ids=(candidate.node_id,),
+        verdict=None,
+        score=score,
+        parts=parts,
+        reason=reason,
+        raw="" if answer is not None else reply.text[:2000],
+        generation=reply.generation,
+    )
+
+
+def expected_score(logprobs: Sequence[Mapping[str, Any]], scale: Scale) -> float | None:
+    """Sum of score times probability over the alternatives at the score's token, normalised over the scores.
+
+    Args:
+        logprobs: OpenAI's ``choices[0].logprobs.content``: token, logprob, top_logprobs.
+
+    Returns:
+        None where no token holds a whole score (a decimal, or a number of several tokens), or where the alternatives
+        that are scores hold less than ``MIN_MASS`` of the probability.
+    """
+    tokens = [str(entry.get("token", "")) for entry in logprobs]
+    found = list(_SCORE_AT.finditer("".join(tokens)))
+    start, at = (found[-1].end() if found else 0), 0
+    for place, (entry, token) in enumerate(zip(logprobs, tokens, strict=True)):
+        at += len(token)
+        if at <= start or _whole(token, scale) is None:
+            if at > start and any(c.isdigit() for c in token):
+                return None  # a number that is no score of this scale, or a part of one
+            continue
+        after = tokens[place + 1] if place + 1 < len(tokens) else ""
+        if after[:1].isdigit() or re.match(r"\.\d", after + "".join(tokens[place + 2 : place + 3])):
+            return None
+        return _expectation(entry, token, scale)
+    return None
+
+
+def _expectation(entry: Mapping[str, Any], token: str, scale: Scale) -> float | None:
+    options = {str(o["token"]): float(o["logprob"]) for o in entry.get("top_logprobs") or ()}
+    options.setdefault(token, float(entry["logprob"]))
+    mass: dict[float, float] = {}
+    for option, logprob in options.items():
+        value = _whole(option, scale)
+        if value is not None:
+            mass[value] = mass.get(value, 0.0) + math.exp(logprob)
+    total = sum(mass.values())
+    if total < MIN_MASS:
+        return None
+    return round(sum(value * p for value, p in mass.items()) / total, 6)
+
+
+def _whole(token: str, scale: Scale) -> float | None:
+    """The whole score that a token is, None where it is none."""
+    digits = token.strip(" \"'\n\t:*")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 3:
+        return None
+    return float(digits) if scale.low <= int(digits) <= scale.high else None
