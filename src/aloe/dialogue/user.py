@@ -29,7 +29,7 @@ _REQUEST = re.compile(r"^(?:please|tell|help|give|show|what|how|which|any|can|co
 _GOODBYE = re.compile(
     r"\b(?:good ?bye|bye(?: now| for now|-bye)?|see you (?:later|soon|around|then|next time)|good night|"
     r"talk (?:to you )?(?:later|soon)|(?:have|gotta|got) to (?:go|run) now|that(?:'s| is| will be|'ll be) all"
-    r"(?: for (?:now|today|tonight)|[,.]? (?:thanks|thank you))|until next time|farewell|so long,? and thanks?)\b",
+    r"(?: for (?:now|today|tonight)|,? (?:thanks|thank you))|until next time|farewell|so long,? and thanks?)\b",
     re.IGNORECASE,
 )
 
