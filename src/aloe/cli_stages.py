@@ -28,12 +28,20 @@ def options_help() -> str:
     return "\n".join(lines)
 
 
+def _short_options(command: str) -> str:
+    if command != "bench":
+        return ""
+    from aloe.cli_bench import SHORT_HELP
+
+    return f"{SHORT_HELP}\n\n"
+
+
 def _parser(command: str) -> OneLineParser:
     parser = OneLineParser(
         prog=f"aloe {command}",
         usage=f"aloe {command} [RECIPE] [--out DIR] [--from STAGE] [--OPTION VALUE ...]",
         description=f"{STAGE_HELP[command]}. RECIPE: a .toml file, a run directory, or {', '.join(recipe_names())}.",
-        epilog=options_help(),
+        epilog=_short_options(command) + options_help(),
         formatter_class=lambda prog: __import__("argparse").RawDescriptionHelpFormatter(prog, width=110),
         add_help=False,
         allow_abbrev=False,
@@ -47,6 +55,12 @@ def _parser(command: str) -> OneLineParser:
 
 def stage_command(command: str, argv: list[str]) -> int:
     """Run a recipe up to a stage (or all of it) and say what came out."""
+    if command == "bench":
+        from aloe.cli_bench import friendly_options, is_offline, offline_command
+
+        if is_offline(argv):
+            return offline_command(argv)
+        argv = friendly_options(argv)
     parser = _parser(command)
     recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, rest = parser.parse_known_args(argv)

@@ -65,6 +65,8 @@ def wanted_stages(config: Config, only: str | None = None) -> list[Stage]:
     if only == "report":  # shows what there is, also of a run that failed half-way
         return [stage_by_name(only)]
     wanted = {only}
+    if only == "bench" and config.bench.personas is not None:  # it brings its own people
+        return [stage_by_name(only)]
     for stage in reversed(STAGES):
         if stage.name in wanted:
             wanted.update(stage.needs)
@@ -116,7 +118,8 @@ def _check_models(config: Config) -> None:
         ConfigError: unknown scheme, actor or option, or a missing environment variable.
     """
     roles = [model for name in type(config.roles).model_fields for model in getattr(config.roles, name)]
-    for model in (*roles, *(unwrap(m)[0] for m in config.bench.models)):
+    bench = [*config.bench.models, *(config.bench.judge or ()), *(config.bench.user or ())]
+    for model in (*roles, *(unwrap(m)[0] for m in bench)):
         if split_uri(model.uri)[0] != "hf" or model.base_url is not None:  # a checkpoint may not be trained yet
             create_model(model)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -152,6 +152,7 @@ def run_trees(context: Context) -> dict[str, Any]:
         n_generic=trees.n_generic,
         release=trees.release,
         end_on_goodbye=trees.end_on_goodbye,
+        tasks=trees.tasks,
     )
     personas, folder = read_personas(context.run, "train"), context.run.stage_dir("trees")
     kept = keep_other_labels(folder, plan.labeler)
@@ -331,12 +332,29 @@ def bench_sample(personas: list[Persona], n: int, seed: int) -> list[Persona]:
     return [personas[i] for i in picks]
 
 
+def bench_personas(context: Context) -> list[Persona]:
+    """Those of ``bench.personas`` where that is set, else the run's own."""
+    source = context.config.bench.personas
+    if source is None:
+        return read_personas(context.run, "bench")
+    from aloe.personas.stage import read_bench_file
+
+    return read_bench_file(source, 10**6, context.config.seed)
+
+
+def with_bench_roles(config: Config) -> Config:
+    """The config with the benchmark's own judge and user in their roles, where it has any."""
+    own = {role: models for role in ("judge", "user") if (models := getattr(config.bench, role)) is not None}
+    return config.model_copy(update={"roles": config.roles.model_copy(update=own)}) if own else config
+
+
 def run_bench(context: Context) -> dict[str, Any]:
     """AL(k) for every model under one user and one judge; models that are done are kept."""
     from aloe.bench.runner import run_benchmark
 
-    config, run = context.config, context.run
-    personas = bench_sample(read_personas(run, "bench"), config.bench.n_personas, config.seed)
+    config, run = with_bench_roles(context.config), context.run
+    context = replace(context, config=config)
+    personas = bench_sample(bench_personas(context), config.bench.n_personas, config.seed)
     models = bench_models(context)
     shared = digest([config.bench.model_dump(mode="json", exclude={"models"}), _roles(config), context.prompts.hashes])
     done: dict[str, str] = {} if context.redo else run.manifest().get("bench", {})

@@ -72,13 +72,13 @@ class Extras:
         return wanted
 
 
-def part_curves(judgements: Sequence[Sequence[Judgement]], n_turns: int) -> dict[str, tuple[float | None, ...]]:
+def part_curves(judgements: Sequence[Sequence[Judgement | None]], n_turns: int) -> dict[str, tuple[float | None, ...]]:
     """Mean of each part by turn, over the replies for which the judge gave it; only parts that were ever given."""
     sums: dict[str, list[list[float]]] = {name: [[] for _ in range(n_turns)] for name in PARTS}
     for conversation in judgements:
         for turn, judgement in enumerate(conversation):
             for name in PARTS:
-                if judgement.score is not None and name in judgement.parts:
+                if judgement is not None and judgement.score is not None and name in judgement.parts:
                     sums[name][turn].append(judgement.parts[name])
     return {
         name: tuple(float(np.mean(values)) if values else None for values in turns)

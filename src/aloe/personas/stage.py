@@ -172,20 +172,28 @@ def _pair(members: list[PoolEntry], config: Config, embedder: Embedder) -> tuple
 
 def _read_bench(config: Config) -> list[Persona]:
     """Benchmark personas from ``personas.bench_file``."""
-    name = config.personas.bench_file or "packaged"
+    return read_bench_file(config.personas.bench_file or "packaged", config.personas.n_bench, config.seed)
+
+
+def read_bench_file(name: str, n: int, seed: int) -> list[Persona]:
+    """At most ``n`` benchmark personas from a file, or the packaged ones; texts without pairs are paired by seed.
+
+    Raises:
+        DataError: it holds no whole persona.
+    """
     source = read_packaged_bench() if name == "packaged" else read_source(name)
     personas = [p.model_copy(update={"split": "bench"}) for p in personas_of(source)]
     if not personas:
         personas = pair_up(
             [to_entry(t.text, "profile", name) for t in source.texts if t.kind == "profile"],
             [to_entry(t.text, "personality", name) for t in source.texts if t.kind == "personality"],
-            config.personas.n_bench,
+            n,
             "bench",
-            config.seed,
+            seed,
         )
     if not personas:
-        raise DataError(f"personas.bench_file {name} holds no whole persona", "it needs profiles and personalities")
-    return personas[: config.personas.n_bench]
+        raise DataError(f"the persona file {name} holds no whole persona", "it needs profiles and personalities")
+    return personas[:n]
 
 
 def to_entry(text: str, kind: Kind, source: str) -> PoolEntry:

@@ -25,7 +25,7 @@ _YES = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # where the scale is 
 _DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?(?!\d|[.,]\d|e[+-]?\d)"
 _WORD = "|".join(_WORDS)
 _SCORE = re.compile(
-    rf"\b(?:score|rating|overall|total|(?:rate|give) (?:it|this|this reply|the reply))\W{{0,12}}(?:is\s+|of\s+|a\s+|as\s+)*"
+    r"\b(?:score|rating|overall|total|(?:rate|give) (?:it|this|this reply|the reply))\W{0,12}(?:is\s+|of\s+|as?\s+)*"
     rf"({_DIGITS}|(?:{_WORD})\b)(?!\s*(?:/|out of\b|(?:to|-)\s*\d))"
     rf"|({_DIGITS}|\b(?:{_WORD}))\s*(?:/|out of)\s*(\d{{1,9}}|(?:{_WORD})\b)",
     re.I,

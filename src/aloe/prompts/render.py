@@ -21,10 +21,14 @@ from aloe.errors import ConfigError, nearest
 from aloe.prompts.sections import Slots, escape
 from aloe.protocols import PromptMessage
 
+_SCORING = (
+    ("persona", "conversation", "reply", "scope"),
+    ("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
+)
 # name -> (variables it is given, tags it must contain)
 CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "writer": (("examples", "kind", "n", "words", "population"), ("<examples>", "<task kind=")),
-    "user": (("persona", "release"), ("<persona>",)),
+    "user": (("persona", "release", "task"), ("<persona>",)),
     "inducer": (("persona", "conversation"), ("<persona>", "<conversation>")),
     "tailored": (("last", "revealed"), ("<revealed>",)),
     "generic": ((), ()),
@@ -37,15 +41,11 @@ CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("persona", "conversation", "first", "second", "scope"),
         ("<persona>", "<conversation>", '<reply id="first">', '<reply id="second">', "<rubric scope="),
     ),
-    **{
-        name: (
-            ("persona", "conversation", "reply", "scope"),
-            ("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
-        )
-        for name in ("judge_score", "judge_percent", "judge_binary")
-    },
+    "judge_score": _SCORING,
+    "judge_percent": _SCORING,
+    "judge_binary": _SCORING,
 }
-OPTIONAL = {"population", "words", "scope", "release"}  # variables that a prompt of one's own may leave out
+OPTIONAL = {"population", "words", "scope", "release", "task"}  # variables that a prompt of one's own may leave out
 NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed", "selfcritic", "reminder"}
 _SLOT, _MESSAGE, _NAME = "\x1e", "\x1d", "\x1c"
 _MAX_SHAPES = 64  # of one prompt; more means that a template branches on a conversation's content

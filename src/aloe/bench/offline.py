@@ -1,0 +1,276 @@
+"""Scores conversations that were logged elsewhere: OpenAI messages as JSON lines, with or without personas.
+
+A line is ``{"messages": [...]}`` and may hold ``persona`` (an object with ``profile`` and ``personality``, or a text),
+or ``profile`` and ``personality``, or a ``persona_id`` of a persona file, and ``model``. System messages are left out,
+neighbours of one role are joined, and what comes before the first user message cannot be judged. Every reply is
+scored in its place; a conversation without persona is judged by what the user's own messages show. Conversations may
+differ in length: AL(k) is the mean over those that have a k-th reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aloe.bench.extras import part_curves
+from aloe.bench.metrics import measure
+from aloe.bench.records import BenchScore
+from aloe.bench.runner import result_figures
+from aloe.bench.scoring import SCALES, Scale, score_reply
+from aloe.bench.truth_figures import TruthFigures
+from aloe.config import Config, digest
+from aloe.dialogue.judge import Candidate
+from aloe.dialogue.state import PathState, content_id
+from aloe.errors import DataError, EndpointError
+from aloe.models.caller import Caller
+from aloe.prompts import PromptSet
+from aloe.records import read_rows, write_json, write_jsonl
+from aloe.seeding import derive_rng
+from aloe.stats import Clusters
+from aloe.types import AlignmentPoint, BenchmarkResult, ConversationTree, Judgement, Message, Node, Persona
+
+UNKNOWN = "Nothing is known of this user beforehand. Go by what the user's own messages show."
+
+
+@dataclass(slots=True)
+class Logged:
+    """One logged conversation. ``judgements``: one per reply, None where the call failed for good."""
+
+    persona: Persona
+    is_known: bool  # whether the log told who the user was
+    messages: list[Message]
+    sample: int = 0
+    model: str = ""
+    judgements: list[Judgement | None] = field(default_factory=list)
+
+    @property
+    def n_replies(self) -> int:
+        return len(self.messages) // 2
+
+
+def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> list[Logged]:
+    """The conversations of a JSONL file.
+
+    Raises:
+        DataError: a line that is no conversation (with its number and what is wrong), or no reply in the whole file.
+    """
+    path = Path(path)
+    by_id = {p.persona_id: p for p in personas}
+    found: list[Logged] = []
+    samples: Counter[str] = Counter()
+    for number, row in read_rows(path):
+        where = f"{path}, line {number}"
+        if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
+            raise DataError(f"{where}: no object with a list 'messages'", 'a line looks like {"messages": [...]}')
+        messages = tidy(row["messages"], where)
+        if len(messages) < 2:
+            continue
+        persona, is_known = _persona_of(row, by_id, number, where)
+        talk = Logged(persona, is_known, messages, samples[persona.persona_id], str(row.get("model") or ""))
+        samples[persona.persona_id] += 1
+        found.append(talk)
+    if not found:
+        raise DataError(f"{path} holds no reply to a user's message", 'a line looks like {"messages": [...]}')
+    return found
+
+
+def tidy(messages: Sequence[Any], where: str) -> list[Message]:
+    """User and assistant in turn, beginning with the user and ending with a reply.
+
+    Raises:
+        DataError: an entry without role or content.
+    """
+    kept: list[Message] = []
+    for entry in messages:
+        if not isinstance(entry, dict) or "role" not in entry:
+            raise DataError(f"{where}: a message is {str(entry)[:40]!r}", "it needs role and content")
+        role, text = entry["role"], _text(entry.get("content"))
+        if role not in ("user", "assistant") or not text.strip() or (not kept and role == "assistant"):
+            continue
+        if kept and kept[-1].role == role:
+            kept[-1] = Message(role=role, content=f"{kept[-1].content}\n{text}")
+        else:
+            kept.append(Message(role=role, content=text))
+    return kept[: len(kept) // 2 * 2]
+
+
+def _text(content: Any) -> str:
+    """A message's text; of content given in parts, the text parts."""
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)
+
+
+def _persona_of(row: Mapping[str, Any], by_id: Mapping[str, Persona], number: int, where: str) -> tuple[Persona, bool]:
+    own = row.get("persona")
+    fields: Mapping[str, Any] = own if isinstance(own, dict) else row
+    profile = own if isinstance(own, str) else str(fields.get("profile") or "")
+    personality = str(fields.get("personality") or "")
+    if profile or personality:
+        name = str(row.get("persona_id") or content_id("persona", profile, personality))
+        return _persona(name, profile, personality), True
+    asked = row.get("persona_id")
+    if asked is None:
+        return _persona(f"line-{number}", UNKNOWN, UNKNOWN), False
+    if asked not in by_id:
+        raise DataError(f"{where}: persona_id '{asked}' is not known", "give the file that holds it with --personas")
+    return by_id[asked], True
+
+
+def _persona(name: str, profile: str, personality: str) -> Persona:
+    return Persona(
+        persona_id=name,
+        profile=profile,
+        personality=personality,
+        profile_id=name if profile == UNKNOWN else content_id("profile", profile),
+        personality_id=name if personality == UNKNOWN else content_id("personality", personality),
+        split="bench",
+    )
+
+
+async def score_conversations(
+    caller: Caller, prompts: PromptSet, talks: Sequence[Logged], *, config: Config, out_dir: Path, name: str
+) -> BenchmarkResult:
+    """Score every reply; writes the same three files as a benchmark into ``out_dir``.
+
+    A call that fails for good leaves its reply unscored and is counted; the other replies do not depend on it.
+
+    Raises:
+        BudgetExceeded: nothing is written; what was paid for is in the journal.
+    """
+    scale = SCALES[config.bench.scale]
+    gate = asyncio.Semaphore(config.execution.concurrency)
+    trees = [_as_tree(talk, config.seed) for talk in talks]
+
+    async def work(talk: Logged, tree: ConversationTree) -> None:
+        async with gate:
+            talk.judgements = await _score_one(caller, prompts, talk, tree, config.bench.scope, scale)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for talk, tree in zip(talks, trees, strict=True):
+                group.create_task(work(talk, tree))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    result = _result(talks, config, prompts, name)
+    usage = {role: stats.usage for role, stats in caller.stats.items() if role == "judge"}
+    result = result.model_copy(update={"usage": usage})
+    write_jsonl(out_dir / "conversations.jsonl", trees)
+    write_jsonl(out_dir / "scores.jsonl", (row for t, tree in zip(talks, trees, strict=True) for row in _rows(t, tree)))
+    write_json(out_dir / "result.json", result.model_dump(mode="json"))
+    return result
+
+
+def _as_tree(talk: Logged, seed: int) -> ConversationTree:
+    persona = talk.persona
+    parent = tree_id = content_id("offline", persona.profile, persona.personality, str(talk.sample), persona.persona_id)
+    nodes: list[Node] = []
+    for place, message in enumerate(talk.messages):
+        node_id = content_id(parent, message.role, message.content)
+        nodes.append(
+            Node(
+                node_id=node_id,
+                parent_id=parent if nodes else None,
+                turn=place // 2 + 1,
+                message=message,
+                continued=place + 1 < len(talk.messages),
+                kind="user" if message.role == "user" else "responder",
+            )
+        )
+        parent = node_id
+    return ConversationTree(tree_id=tree_id, persona_id=persona.persona_id, seed=seed, nodes=tuple(nodes))
+
+
+async def _score_one(
+    caller: Caller, prompts: PromptSet, talk: Logged, tree: ConversationTree, scope: str, scale: Scale
+) -> list[Judgement | None]:
+    """Judgements of all replies, side by side: they do not depend on each other."""
+    state = PathState(tree.tree_id)
+    asked = []
+    for user, reply in zip(tree.nodes[::2], tree.nodes[1::2], strict=True):
+        state = state.with_user(user.node_id, user.message.content)
+        candidate = Candidate(reply.node_id, reply.message.content)
+        asked.append(_try(caller, prompts, talk.persona, state, candidate, scope, scale))
+        state = state.with_reply(reply.node_id, reply.message.content)
+    return list(await asyncio.gather(*asked))
+
+
+async def _try(
+    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, reply: Candidate, scope: str, scale: Scale
+) -> Judgement | None:
+    try:
+        return await score_reply(caller, prompts, persona, state, reply, scope, scale)
+    except EndpointError:
+        return None
+
+
+def _rows(talk: Logged, tree: ConversationTree) -> list[BenchScore]:
+    return [
+        BenchScore(
+            tree_id=tree.tree_id,
+            persona_id=talk.persona.persona_id,
+            profile_id=talk.persona.profile_id,
+            personality_id=talk.persona.personality_id,
+            sample=talk.sample,
+            turn=turn,
+            node_id=node.node_id,
+            score=judgement.score if judgement else None,
+            outcome="failed" if judgement is None else "unparsed" if judgement.score is None else "scored",
+            parts=judgement.parts if judgement else {},
+            reason=judgement.reason if judgement else "",
+            raw=judgement.raw if judgement else "",
+            generation=judgement.generation if judgement else None,
+        )
+        for turn, (node, judgement) in enumerate(zip(tree.nodes[1::2], talk.judgements, strict=True), 1)
+    ]
+
+
+def _result(talks: Sequence[Logged], config: Config, prompts: PromptSet, name: str) -> BenchmarkResult:
+    people = {talk.persona.persona_id: talk.persona for talk in talks}
+    place = {persona_id: row for row, persona_id in enumerate(people)}
+    n_turns, n_samples = max(t.n_replies for t in talks), 1 + max(t.sample for t in talks)
+    scores = np.full((len(people), n_samples, n_turns), np.nan)
+    missing: dict[int, int] = defaultdict(int)
+    truth = TruthFigures(n_turns)
+    for talk in talks:
+        values = [j.score if j is not None else None for j in talk.judgements]
+        for turn, value in enumerate(values):
+            if value is None:
+                missing[turn + 1] += 1
+            else:
+                scores[place[talk.persona.persona_id], talk.sample, turn] = value
+        truth.add(talk.persona, talk.messages, values)
+    clusters = Clusters([p.profile_id for p in people.values()], [p.personality_id for p in people.values()])
+    measured = measure(scores, clusters, derive_rng(config.seed, "bench", "bootstrap"), config.bench.n_bootstrap)
+    figures = result_figures(measured)
+    figures["points"] = tuple(_without_absent(point, missing[point.k]) for point in measured.points)
+    judges = [m.model_dump(mode="json") for m in config.roles.judge]
+    texts = [[(m.role, m.content) for m in t.messages] for t in talks]
+    return BenchmarkResult(
+        model=name,
+        uri="",
+        judge_model=", ".join(m.uri for m in config.roles.judge),
+        user_model="logged",
+        config_digest=digest([config.seed, config.bench.model_dump(mode="json"), judges, prompts.hashes, texts]),
+        n_personas=len(people),
+        n_samples=n_samples,
+        n_failed=sum(None in t.judgements for t in talks),
+        scope=config.bench.scope,
+        scale=config.bench.scale,
+        parts=part_curves([t.judgements for t in talks], n_turns),
+        truth=truth.figures(),
+        recall_by_lag=truth.recall_by_lag(),
+        facts_by_turn=truth.facts_by_turn(),
+        **figures,
+    )
+
+
+def _without_absent(point: AlignmentPoint, n_unscored: int) -> AlignmentPoint:
+    """A turn that a shorter conversation never had is not an unscored one."""
+    return point.model_copy(update={"n_unscored": n_unscored})

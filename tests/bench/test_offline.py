@@ -1,0 +1,179 @@
+"""Logged conversations: read tolerantly, scored as in the benchmark, counted honestly."""
+
+import asyncio
+import json
+
+import pytest
+
+from aloe.__main__ import main
+from aloe.bench.offline import UNKNOWN, read_conversations, score_conversations, tidy
+from aloe.bench.records import BenchScore
+from aloe.cli_bench import friendly_options
+from aloe.config import load_config, parse_overrides
+from aloe.errors import ConfigError, DataError
+from aloe.models.caller import Caller
+from aloe.prompts import PromptSet
+from aloe.records import read_jsonl
+from aloe.types import BenchmarkResult, ConversationTree
+
+HELLO = [{"role": "user", "content": "Hi, any idea for dinner?"}, {"role": "assistant", "content": "Soup."}]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def rescore(path, out, personas=(), **bench):
+    config, prompts = load_config(overrides={"bench": {"n_bootstrap": 100, **bench}}), PromptSet()
+    talks = read_conversations(path, personas)
+
+    async def work():
+        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        try:
+            return await score_conversations(caller, prompts, talks, config=config, out_dir=out, name="logged")
+        finally:
+            await caller.aclose()
+
+    return asyncio.run(work())
+
+
+def test_scores_of_a_log_are_those_of_the_benchmark(personas, bench, tmp_path):
+    live = bench(personas, ["world:oracle"], tmp_path)["world:oracle"]
+    trees = list(read_jsonl(tmp_path / "oracle/conversations.jsonl", ConversationTree))
+    log = write(
+        tmp_path / "log.jsonl",
+        [{"persona_id": t.persona_id, "messages": [n.message.model_dump() for n in t.nodes]} for t in trees],
+    )
+    result = rescore(log, tmp_path / "again", personas)
+    assert result.points == live.points
+    assert (result.avg_ci, result.ir_ci, result.n_ir_ci) == (live.avg_ci, live.ir_ci, live.n_ir_ci)
+    assert result.truth == live.truth
+    assert result.parts == live.parts
+    assert BenchmarkResult.model_validate_json((tmp_path / "again/result.json").read_bytes()) == result
+
+
+def test_with_and_without_personas(personas, tmp_path):
+    own = {"profile": personas[0].profile, "personality": personas[0].personality}
+    rows = [
+        {"messages": HELLO},
+        {"messages": HELLO, "persona": own},
+        {"messages": HELLO, **own},
+        {"messages": HELLO, "persona": "A quiet baker who likes short answers."},
+        {"messages": HELLO, "persona_id": personas[1].persona_id},
+    ]
+    talks = read_conversations(write(tmp_path / "log.jsonl", rows), personas)
+    assert [t.is_known for t in talks] == [False, True, True, True, True]
+    assert talks[0].persona.profile == UNKNOWN
+    assert talks[1].persona == talks[2].persona
+    assert (talks[1].sample, talks[2].sample) == (0, 1)
+    result = rescore(tmp_path / "log.jsonl", tmp_path / "out", personas)
+    assert (result.n_personas, result.n_samples) == (4, 2)
+    assert result.points[0].n_scored == 5
+    assert len(list(read_jsonl(tmp_path / "out/scores.jsonl", BenchScore))) == 5
+
+
+def test_a_shorter_conversation_has_no_unscored_turns(tmp_path):
+    rows = [{"messages": HELLO}, {"messages": [*HELLO, *HELLO, *HELLO]}]
+    result = rescore(write(tmp_path / "log.jsonl", rows), tmp_path / "out")
+    assert [(p.n_scored, p.n_unscored) for p in result.points] == [(2, 0), (1, 0), (1, 0)]
+    assert result.n_failed == 0
+
+
+def test_messages_are_put_in_order():
+    raw = [
+        {"role": "assistant", "content": "Welcome!"},
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "text", "text": "Hi."}, {"type": "image_url"}]},
+        {"role": "user", "content": "Anybody?"},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "tool", "content": "42"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Bye."},
+    ]
+    assert [(m.role, m.content) for m in tidy(raw, "here")] == [("user", "Hi.\n\nAnybody?"), ("assistant", "Yes.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[1]\n", "messages"),
+        ('{"messages": "hi"}\n', "messages"),
+        ('{"messages": ["hi"]}\n', "role and content"),
+        ('{"messages": []}\n', "no reply"),
+        ("", "no reply"),
+        ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "persona_id": "x"}\n',
+         "--personas"),
+    ],
+)  # fmt: skip
+def test_what_is_no_conversation(text, reason, tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match=reason):
+        read_conversations(path)
+
+
+def test_short_options_become_options_of_the_config():
+    argv = [
+        "runs/x",
+        "--model",
+        "a:b",
+        "--model=c:d+persona",
+        "--judge",
+        "e:f",
+        "--user",
+        "g:h",
+        "--personas",
+        "my.jsonl",
+        "--turns",
+        "3",
+    ]
+    out = friendly_options([*argv, "--samples=2", "--full", "--bench.scope", "persona", "--out", "y"])
+    assert out[0] == "runs/x"
+    table = parse_overrides([a for a in out[1:] if a not in ("--out", "y")])
+    assert table["bench"] == {
+        "models": ["a:b", "c:d+persona"],
+        "judge": ["e:f"],
+        "user": ["g:h"],
+        "personas": "my.jsonl",
+        "n_turns": 3,
+        "samples": 2,
+        "full": True,
+        "scope": "persona",
+    }
+    assert friendly_options(["--model", "a:b"])[0] == "bench"
+    assert friendly_options(["demo", "--model", "a:b"])[0] == "demo"
+    assert friendly_options(["--help"]) == ["--help"]
+
+
+@pytest.mark.parametrize("argv", [["--model"], ["--judge", "--turns", "3"]])
+def test_a_short_option_needs_its_value(argv):
+    with pytest.raises(ConfigError, match="no value"):
+        friendly_options(argv)
+
+
+def test_bench_alone_by_command_line(tmp_path, capsys):
+    run = tmp_path / "run"
+    options = ["--turns", "2", "--bench.n_personas", "5", "--bench.n_bootstrap", "100", "--out", str(run)]
+    assert main(["bench", "--model", "world:assistant+persona", "--judge", "world:judge?bias=first", *options]) == 0
+    assert "assistant+persona" in capsys.readouterr().out
+    result = BenchmarkResult.model_validate_json((run / "bench/assistant+persona/result.json").read_bytes())
+    assert (result.judge_model, result.n_personas, len(result.points)) == ("world:judge?bias=first", 5, 2)
+    assert not (run / "personas").exists()
+    assert main(["bench", str(run), "--model", "world:generic"]) == 0
+    assert sorted(p.name for p in (run / "bench").iterdir()) == ["assistant+persona", "generic"]
+
+
+def test_offline_by_command_line(tmp_path, capsys):
+    log = write(tmp_path / "log.jsonl", [{"messages": [*HELLO, *HELLO]}, {"messages": HELLO}])
+    out = tmp_path / "run"
+    assert main(["bench", "--conversations", str(log), "--out", str(out), "--scale", "1-100"]) == 0
+    assert "2 conversations (0 with a persona), 3 replies, 0 unscored" in capsys.readouterr().out
+    first = (out / "bench/log/result.json").read_bytes()
+    assert main(["bench", str(out), "--conversations", str(log), "-q"]) == 0
+    assert (out / "bench/log/result.json").read_bytes() == first
+
+
+def test_offline_needs_its_file(tmp_path, capsys):
+    assert main(["bench", "--conversations", str(tmp_path / "none.jsonl")]) != 0
+    assert "does not exist" in capsys.readouterr().err
