@@ -162,6 +162,7 @@ class ConversationTree(Record):
     seed: int
     nodes: tuple[Node, ...]
     errors: tuple[NodeError, ...] = ()
+    task: str = ""  # the kind of conversation that the user was asked for; empty: any
 
 
 class Label(Record):

@@ -247,3 +247,26 @@ def test_branching_by_chance_stays_between_none_and_all() -> None:
 def test_after_different_replies_the_user_says_different_things(tmp_path: Path) -> None:
     summary = grow_into(tmp_path, TreePlan(n_turns=4, policy="both:3"), with_roles(user="world:user"))
     assert summary.truth["branches_differ"] > 0.5
+
+
+def test_kinds_of_conversation_are_drawn_per_tree_and_told_to_the_user_only() -> None:
+    heard: list[str] = []
+
+    class Listener:
+        name, revision = "listener:user", "1"
+
+        async def complete(self, request: ChatRequest) -> Completion:
+            heard.append(request.messages[0].content)
+            return await create_world_model("world:user").complete(request)
+
+        async def aclose(self) -> None:
+            return None
+
+    register_scheme("listener", lambda config: Listener())
+    plan = TreePlan(n_turns=2, tasks=("advice", "knitting patterns"))
+    trees = [grow(p, plan, config=with_roles(user="listener:user")).tree for p in world_personas(8)]
+    assert {t.task for t in trees} == {"advice", "knitting patterns"}
+    assert sum("Today you want advice" in text for text in heard) == 2 * sum(t.task == "advice" for t in trees)
+    assert any("of this kind: knitting patterns." in text for text in heard)
+    assert not any("knitting" in n.message.content for t in trees for n in t.nodes)
+    assert grow(world_personas(1)[0], TreePlan(n_turns=1)).tree.task == ""

@@ -29,6 +29,7 @@ def rendered_text(prompts: PromptSet, name: str) -> str:
         "draft": "A draft.",
         "scope": "revealed",
         "release": 2,
+        "task": "",
     }
     own = {k: v for k, v in values.items() if k in CONTRACT[name][0]}
     messages = prompts.render(name, history=(PromptMessage("user", ("[history]",)),), **own)

@@ -50,6 +50,7 @@ class TreePlan:
         n_tailored, n_generic: candidates of each kind per turn. More than two replies are labelled by scores: best
             against worst.
         release: facts a turn that the user may give away before it is told to hold back; 0 = no budget.
+        tasks: kinds of conversation, one drawn per tree; none: the user talks of what it likes.
         end_on_goodbye: a branch ends when the user takes its leave.
         responder: where given, ``n_candidates`` replies are drawn from it instead of one tailored and one
             generic reply, and the inducer is not needed (the on-policy pass).
@@ -69,6 +70,7 @@ class TreePlan:
     n_tailored: int = 1
     n_generic: int = 1
     release: int = 0
+    tasks: tuple[str, ...] = ()
     end_on_goodbye: bool = True
     responder: ModelConfig | None = None
     n_candidates: int = 2
@@ -152,6 +154,8 @@ class _Growth:
         self.plan = builder.plan
         self.persona = persona
         self.tree_id = tree_id
+        tasks = builder.plan.tasks
+        self.task = tasks[derive_seed(builder.seed, "task", tree_id) % len(tasks)] if tasks else ""
         self.drafts: list[_Draft] = []
         self.continued: set[str] = set()
         self.errors: list[NodeError] = []
@@ -162,7 +166,7 @@ class _Growth:
         caller, prompts = self.builder.caller, self.builder.prompts
         try:
             text, reply = await next_user_message(
-                caller, prompts, self.persona, state, state.node_id, self.plan.release
+                caller, prompts, self.persona, state, state.node_id, self.plan.release, self.task
             )
         except EndpointError as error:
             self._fail(state, "user", str(error))
@@ -338,6 +342,7 @@ class _Growth:
             seed=self.builder.seed,
             nodes=nodes,
             errors=tuple(sorted(self.errors, key=lambda e: (e.turn, e.node_id, e.role, e.error))),
+            task=self.task,
         )
         self.result.disclosures.sort(key=lambda d: (order[d.node_id], d.item))
         self.result.labels.sort(key=lambda x: (min(order[i] for i in x.node_ids), x.node_ids))

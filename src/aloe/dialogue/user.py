@@ -83,9 +83,13 @@ def release_allowance(release: int, turn: int, n_revealed: int) -> int | None:
 
 
 async def next_user_message(
-    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, path: str, release: int = 0
+    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, path: str, release: int = 0, task: str = ""
 ) -> tuple[str | None, Reply]:
-    """The user's next message after ``state``; None where it could not be had even when asked again."""
+    """The user's next message after ``state``; None where it could not be had even when asked again.
+
+    Args:
+        release: facts a turn, see ``release_allowance``. task: the kind of conversation wanted; empty: any.
+    """
     n_revealed = sum(d.kind == "fact" for d in state.revealed)
     allowance = release_allowance(release, state.turn + 1, n_revealed)
     messages = prompts.render(
@@ -93,6 +97,7 @@ async def next_user_message(
         history=state.flipped,
         persona=persona_slots(persona.profile, persona.personality),
         release="" if allowance is None else allowance,
+        task=task,
     )
     parse: Callable[[str], str] = parse_user_message
     if state.messages:
