@@ -80,6 +80,7 @@ def _check_personas(folder: Path, report: Report) -> set[str]:
 
 def _check_forest(folder: Path, personas: set[str], report: Report) -> None:
     nodes: dict[str, dict[str, Node]] = {}
+    homes: dict[str, str] = {}
     for tree in _read(folder / "trees.jsonl", ConversationTree, report):
         report.count(f"{folder.name} trees")
         where = f"{folder.name}: tree {tree.tree_id}"
@@ -89,9 +90,18 @@ def _check_forest(folder: Path, personas: set[str], report: Report) -> None:
             report.breaches.append(f"{where} has an unknown persona {tree.persona_id}")
         _check_tree(tree, folder.name, report)
         nodes[tree.tree_id] = {n.node_id: n for n in tree.nodes}
+        for node_id in nodes[tree.tree_id]:
+            home = homes.setdefault(node_id, tree.tree_id)
+            if home != tree.tree_id:
+                report.breaches.append(f"{where}: node {node_id} is in tree {home} too")
     if (folder / "labels.jsonl").is_file():
+        judged: set[tuple[str, ...]] = set()
         for label in _read(folder / "labels.jsonl", Label, report):
             report.count("labels")
+            place = (label.labeler, *label.node_ids)
+            if place in judged:
+                report.breaches.append(f"{folder.name}: {label.labeler} labels {','.join(label.node_ids)} twice")
+            judged.add(place)
             _check_label(label, nodes.get(label.tree_id), folder.name, report)
     if (folder / "disclosures.jsonl").is_file():
         _check_disclosures(folder, nodes, report)
