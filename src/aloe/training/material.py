@@ -7,7 +7,7 @@ the tiny model's vocabulary is that of the conversations to come and no larger.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -37,13 +37,13 @@ class Material:
 
 
 def read_material(config: Config) -> Material:
-    """The roles' options.
+    """The roles' options, with nothing held out: what SFT and DPO never see, the base model may still have read.
 
     Raises:
         ConfigError: a role is not played by the world.
     """
-    roles = config.roles
-    return Material(*(_options(getattr(roles, name)[0], name) for name in ("writer", "user", "tailored", "generic")))
+    found = (_options(getattr(config.roles, name)[0], name) for name in ("writer", "user", "tailored", "generic"))
+    return Material(*(replace(options, hold_out=0, held_out=0, without_slots=()) for options in found))
 
 
 def _options(model: ModelConfig, role: str) -> Options:
