@@ -36,6 +36,8 @@ TOOL_HELP = {
     "prompts": "list, show, eject or check the prompt templates",
     "pool": "look at, validate or calibrate a persona pool",
     "journal": "look into the journal of all model calls",
+    "judge": "check a judge, write a blind rating sheet, calibrate the judge against people",
+    "plan": "expected calls, tokens and cost of a recipe, before anything is sent",
     "serve": "serve checkpoints and other models as an OpenAI-compatible endpoint",
     "world": "serve the simulated world as an OpenAI-compatible endpoint",
     "config": "print the resolved config of a recipe",
@@ -48,8 +50,8 @@ TOOL_MODULES = {
     "pool": "cli_pool",
     "studio": "cli_studio",
     "chat": "cli_studio",
-    "judge": "cli_bench",
-    "plan": "cli_bench",
+    "judge": "cli_judge",
+    "plan": "cli_plan",
 }
 
 

@@ -1,0 +1,282 @@
+"""Is a judge fit to measure? Order swaps, repeats and known-answer items: the questions before any benchmark.
+
+Known-answer items are conversations in the world's language (plain English) with replies whose order is certain:
+
+- ``tailored/swapped``: written for this user, or in the same way for somebody else.
+- ``tailored/generic``: written for this user, or for anybody.
+- ``generic/swapped``: for anybody, or with another person's facts and against this user's manner.
+- ``tailored/off-topic``: an answer to what was asked, or to something else.
+
+Of each item the judge compares the two replies in both orders, once more under another sampling seed, and scores
+both, the better one twice. Abstention is a tie or an answer that can't be read; neither is ever counted as right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from aloe.bench.controls import as_disclosures
+from aloe.bench.scoring import Scale, score_reply
+from aloe.config import Config
+from aloe.dialogue.judge import Candidate
+from aloe.dialogue.state import PathState, content_id
+from aloe.models.caller import Caller
+from aloe.prompts import PromptSet
+from aloe.prompts.parsers import parse_verdict
+from aloe.prompts.sections import persona_slots, revealed_slots
+from aloe.protocols import ChatRequest, PromptMessage
+from aloe.stats import Estimate, mean_interval
+from aloe.types import Persona
+from aloe.world.latent import Latent, draw_facts, draw_traits, write_personality, write_profile
+from aloe.world.lexicon import narrow
+from aloe.world.model import create_world_model
+from aloe.world.truth import Shown, disclosed, read_message, read_persona, swap
+
+KINDS = ("tailored/swapped", "tailored/generic", "generic/swapped", "tailored/off-topic")
+N_TURNS = 4  # of an item's conversation; by then there is something to tailor to
+
+
+@dataclass(frozen=True, slots=True)
+class KnownItem:
+    """Two replies to one conversation, of which ``good`` is certainly the better one for this user."""
+
+    kind: str
+    persona: Persona
+    state: PathState
+    good: Candidate
+    bad: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the judge made of one item. Verdicts: the candidate's name (``good``, ``bad``), ``tie``, None = unparsed."""
+
+    item: KnownItem
+    forward: str | None  # good shown first
+    backward: str | None  # bad shown first
+    repeated: str | None  # as forward, another seed
+    score_good: float | None
+    score_bad: float | None
+    score_again: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """The figures of a judge; shares in [0, 1], None where nothing could be counted.
+
+    Attributes:
+        consistency: same winner (or twice a tie) in both orders. repeatability: same verdict under another seed.
+        position: share of decided comparisons won by what was shown first; 0.5 is fair.
+        abstention: ties and unparsed among comparisons. unparsed: unparsed among all answers.
+        sensitivity: items whose better reply won in both orders; by_kind: per kind of item.
+        score_sensitivity: items whose better reply scored higher, equal scores half.
+        score_gap: mean difference of the two scores. score_noise: standard deviation of one score under repetition.
+    """
+
+    n_items: int
+    consistency: Estimate | None
+    repeatability: Estimate | None
+    position: Estimate | None
+    abstention: float
+    unparsed: float
+    sensitivity: Estimate | None
+    by_kind: dict[str, float]
+    score_sensitivity: float | None
+    score_gap: float | None
+    score_noise: float | None
+
+
+def _world_persona(rng: Random, name: str) -> Persona:
+    lexicon = narrow()
+    profile = write_profile(draw_facts(rng, lexicon), "She", rng, lexicon)
+    personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
+    ids = (f"{name}-profile", f"{name}-personality")
+    return Persona(persona_id=name, profile=profile, personality=personality, profile_id=ids[0], personality_id=ids[1])
+
+
+def _say(actor: str, messages: Sequence[PromptMessage], seed: int) -> str:
+    return create_world_model(f"world:{actor}").answer(ChatRequest(tuple(messages), seed=seed)).text
+
+
+def _told(prompts: PromptSet, state: PathState, shown: Sequence[Shown], seed: int) -> str:
+    messages = prompts.render(
+        "tailored",
+        history=state.history[:-1],
+        last=state.messages[-1].content,
+        revealed=revealed_slots(as_disclosures(shown, state.node_id)),
+    )
+    return _say("oracle", messages, seed)
+
+
+def known_items(n: int, seed: int) -> list[KnownItem]:
+    """``n`` items, the kinds in turn; the same for every judge and whatever prompts are in use.
+
+    Args:
+        seed: of the personas, conversations and replies.
+    """
+    prompts = PromptSet()
+    items: list[KnownItem] = []
+    number = 0
+    while len(items) < n:
+        rng = Random(f"{seed}/{number}")
+        item = _make_item(prompts, KINDS[len(items) % len(KINDS)], rng, f"check-{seed}-{number}")
+        if item is not None:
+            items.append(item)
+        number += 1
+    return items
+
+
+def _make_item(prompts: PromptSet, kind: str, rng: Random, name: str) -> KnownItem | None:
+    """One item; None where the conversation gave too little away for the order to be certain."""
+    persona, other = _world_persona(rng, name), _world_persona(rng, f"{name}-other")
+    latent = read_persona(persona.profile, persona.personality)
+    about = persona_slots(persona.profile, persona.personality)
+    state = PathState(name)
+    for turn in range(1, N_TURNS + 1):
+        asked = prompts.render("user", history=state.flipped, persona=about, release="")
+        text = _say("user", asked, rng.randrange(2**31))
+        state = state.with_user(content_id(state.node_id, "user", text), text)
+        if turn < N_TURNS:
+            reply = _told(prompts, state, _shown(latent, state), rng.randrange(2**31))
+            state = state.with_reply(content_id(state.node_id, "assistant", reply), reply)
+    shown = _shown(latent, state)
+    if sum(s.item.kind == "fact" for s in shown) < 2 or not any(s.item.kind == "trait" for s in shown):
+        return None
+    seed = rng.randrange(2**31)
+    generic = _say("generic", prompts.render("generic", history=state.history), seed)
+    tailored = _told(prompts, state, shown, seed)
+    swapped = _told(prompts, state, swap(shown, read_persona(other.profile, other.personality)), seed)
+    replies = {"tailored": tailored, "generic": generic, "swapped": swapped}
+    if kind.endswith("off-topic"):
+        replies["off-topic"] = _off_topic(prompts, state, rng)
+    good, _, bad = kind.partition("/")
+    if not replies[bad] or replies[good] == replies[bad]:
+        return None
+    candidates = [Candidate(content_id(state.node_id, r), r) for r in (replies[good], replies[bad])]
+    return KnownItem(kind, persona, state, candidates[0], candidates[1])
+
+
+def _shown(latent: Latent, state: PathState) -> list[Shown]:
+    said = [m.content for m in state.messages if m.role == "user"]
+    return [s for turn in disclosed(latent, said) for s in turn]
+
+
+def _off_topic(prompts: PromptSet, state: PathState, rng: Random) -> str:
+    """A reply to something else; empty where the user has asked for one thing only."""
+    topic = read_message(state.messages[-1].content).topic
+    requests = [t.requests[0] for t in narrow().topics if t.name != topic]
+    elsewhere = PromptMessage("user", (rng.choice(requests),))
+    return _say("generic", prompts.render("generic", history=(elsewhere,)), rng.randrange(2**31))
+
+
+async def check_judge(
+    caller: Caller, prompts: PromptSet, items: Sequence[KnownItem], *, config: Config, scope: str, scale: Scale
+) -> list[Answers]:
+    """Ask the judge everything; answers in the order of the items.
+
+    Raises:
+        EndpointError: a call failed for good.
+    """
+    gate = asyncio.Semaphore(config.execution.concurrency)
+
+    async def work(item: KnownItem) -> Answers:
+        async with gate:
+            return await _ask_all(caller, prompts, item, scope, scale)
+
+    tasks = [asyncio.ensure_future(work(item)) for item in items]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _ask_all(caller: Caller, prompts: PromptSet, item: KnownItem, scope: str, scale: Scale) -> Answers:
+    async def compared(first: str, sample: int = 0) -> str | None:
+        order = ("good", "bad") if first == "good" else ("bad", "good")
+        shown = [item.good if name == "good" else item.bad for name in order]
+        messages = prompts.render(
+            "judge_compare",
+            persona=persona_slots(item.persona.profile, item.persona.personality),
+            conversation=item.state.conversation(),
+            first=shown[0].text,
+            second=shown[1].text,
+            scope=scope,
+        )
+        path = f"check/{item.state.node_id}/{shown[0].node_id}/{shown[1].node_id}"
+        answer, _ = await caller.ask("judge", path, "judge_compare", messages, parse_verdict, sample=sample)
+        if answer is None or answer[0] == "tie":
+            return None if answer is None else "tie"
+        return order[0 if answer[0] == "first" else 1]
+
+    async def scored(candidate: Candidate, sample: int = 0) -> float | None:
+        judgement = await score_reply(caller, prompts, item.persona, item.state, candidate, scope, scale, sample=sample)
+        return judgement.score
+
+    return Answers(
+        item,
+        *(await asyncio.gather(compared("good"), compared("bad"), compared("good", 1))),
+        *(await asyncio.gather(scored(item.good), scored(item.bad), scored(item.good, 1))),
+    )
+
+
+def fitness(answers: Sequence[Answers]) -> Fitness:
+    """The figures of a judge that gave these answers."""
+    verdicts = [v for a in answers for v in (a.forward, a.backward, a.repeated)]
+    scores = [s for a in answers for s in (a.score_good, a.score_bad, a.score_again)]
+    won = [float(a.forward == a.backward == "good") for a in answers]
+    first = [float(a.forward == "good") for a in answers if a.forward in ("good", "bad")]
+    first += [float(a.backward == "bad") for a in answers if a.backward in ("good", "bad")]
+    both = [(a.score_good, a.score_bad) for a in answers if a.score_good is not None and a.score_bad is not None]
+    gaps = [good - bad for good, bad in both]
+    again = [a.score_good - a.score_again for a in answers if a.score_good is not None and a.score_again is not None]
+    kinds = dict.fromkeys(a.item.kind for a in answers)
+    return Fitness(
+        n_items=len(answers),
+        consistency=_share([a.forward == a.backward for a in answers if None not in (a.forward, a.backward)]),
+        repeatability=_share([a.forward == a.repeated for a in answers if None not in (a.forward, a.repeated)]),
+        position=mean_interval(first),
+        abstention=float(np.mean([v in ("tie", None) for v in verdicts])) if verdicts else 0.0,
+        unparsed=float(np.mean([v is None for v in (*verdicts, *scores)])) if verdicts else 0.0,
+        sensitivity=mean_interval(won),
+        by_kind={k: float(np.mean([w for a, w in zip(answers, won, strict=True) if a.item.kind == k])) for k in kinds},
+        score_sensitivity=float(np.mean([(g > 0) + 0.5 * (g == 0) for g in gaps])) if gaps else None,
+        score_gap=float(np.mean(gaps)) if gaps else None,
+        score_noise=float(np.sqrt(np.mean(np.square(again)) / 2)) if again else None,
+    )
+
+
+def _share(agreements: Sequence[bool]) -> Estimate | None:
+    return mean_interval([float(a) for a in agreements])
+
+
+def format_fitness(found: Fitness, judge: str) -> str:
+    """The figures as text, each with what it should be."""
+
+    def share(estimate: Estimate | None) -> str:
+        if estimate is None:
+            return "none"
+        return f"{estimate.value:.3f} [{max(0.0, estimate.low):.3f}, {min(1.0, estimate.high):.3f}]"
+
+    def plain(value: float | None) -> str:
+        return "none" if value is None else f"{value:.3f}"
+
+    rows = [
+        ("consistency", share(found.consistency), "same winner in both orders; 1 is best"),
+        ("repeatability", share(found.repeatability), "same verdict when asked again; 1 is best"),
+        ("position", share(found.position), "won by what is shown first; 0.5 is fair"),
+        ("abstention", plain(found.abstention), "ties and unreadable answers among comparisons"),
+        ("unparsed", plain(found.unparsed), "unreadable answers among all"),
+        ("sensitivity", share(found.sensitivity), "better reply wins in both orders; 1 is best"),
+        *((f"  {kind}", plain(value), "") for kind, value in found.by_kind.items()),
+        ("score sensitivity", plain(found.score_sensitivity), "better reply scores higher; 1 is best, 0.5 chance"),
+        ("score gap", plain(found.score_gap), "better minus worse reply, in points"),
+        ("score noise", plain(found.score_noise), "standard deviation of one score when asked again"),
+    ]
+    lines = [f"{judge} on {found.n_items} items whose order is certain"]
+    return "\n".join(lines + [f"{name:<20} {value:<22} {what}".rstrip() for name, value, what in rows])
