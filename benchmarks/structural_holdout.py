@@ -65,7 +65,7 @@ def personas_with_slot(config: Config, n: int) -> list[Persona]:
         rng = Random(derive_seed(config.seed, "structural-holdout", number))
         number += 1
         facts = draw_facts(rng, lexicon)
-        if not any(fact.name == SLOT for fact in facts):
+        if not any(slot == SLOT for slot, _ in facts):
             continue
         profile = write_profile(facts, "She", rng, lexicon)
         personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
