@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from aloe.errors import ConfigError, nearest
 
@@ -129,6 +129,12 @@ class TreesConfig(Section):
     release: int = Field(0, ge=0, description="facts a turn before the user is told to hold back; 0 = never told")
     tasks: Names = Field((), description="kinds of conversation, drawn per tree: small talk,advice,planning,writing,...")
     end_on_goodbye: bool = Field(True, description="a branch ends when the user takes its leave")
+
+    @model_validator(mode="after")
+    def _needs_two_replies(self) -> TreesConfig:
+        if self.n_tailored + self.n_generic < 2:
+            raise ValueError("n_tailored and n_generic must be two or more together, or there is nothing to compare")
+        return self
 
 
 class ExportConfig(Section):
