@@ -127,7 +127,7 @@ class TreesConfig(Section):
     n_tailored: int = Field(1, ge=0, description="tailored candidates per turn")
     n_generic: int = Field(1, ge=0, description="generic candidates per turn; more than two in all: best against worst")
     release: int = Field(0, ge=0, description="facts a turn before the user is told to hold back; 0 = never told")
-    tasks: Names = Field((), description="kinds of conversation, drawn per tree: small talk,advice,planning,writing,...")
+    tasks: Names = Field((), description="kinds of conversation, drawn per tree: advice,planning,...")
     end_on_goodbye: bool = Field(True, description="a branch ends when the user takes its leave")
 
     @model_validator(mode="after")
