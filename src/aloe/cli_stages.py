@@ -48,6 +48,7 @@ def _parser(command: str) -> OneLineParser:
     )
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/RECIPE)")
     parser.add_argument("--from", dest="redo_from", metavar="STAGE", help="do this stage and those after it again")
+    parser.add_argument("--dry", action="store_true", help="only say what would be asked and what it would cost")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     parser.add_argument("-h", "--help", action="store_true", help="show this text")
     return parser
@@ -61,6 +62,10 @@ def stage_command(command: str, argv: list[str]) -> int:
         if is_offline(argv):
             return offline_command(argv)
         argv = friendly_options(argv)
+    if "--dry" in argv:
+        from aloe.cli_plan import plan_command
+
+        return plan_command(argv, None if command == "run" else command)
     parser = _parser(command)
     recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
     arguments, rest = parser.parse_known_args(argv)

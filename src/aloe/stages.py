@@ -136,10 +136,10 @@ def _grow(
     return _with_caller(context, work)
 
 
-def run_trees(context: Context) -> dict[str, Any]:
-    """Preference trees by collaboration of user, inducer, two responders and judge."""
-    trees = context.config.trees
-    plan = TreePlan(
+def tree_plan(config: Config) -> TreePlan:
+    """How the trees of stage ``trees`` grow."""
+    trees = config.trees
+    return TreePlan(
         n_turns=trees.n_turns,
         policy=trees.policy,
         p_preferred=trees.p_preferred,
@@ -147,13 +147,18 @@ def run_trees(context: Context) -> dict[str, Any]:
         scope=trees.scope,
         label=trees.label,
         min_margin=trees.min_margin,
-        labeler=context.config.roles.judge[0].uri,
+        labeler=config.roles.judge[0].uri,
         n_tailored=trees.n_tailored,
         n_generic=trees.n_generic,
         release=trees.release,
         end_on_goodbye=trees.end_on_goodbye,
         tasks=trees.tasks,
     )
+
+
+def run_trees(context: Context) -> dict[str, Any]:
+    """Preference trees by collaboration of user, inducer, two responders and judge."""
+    trees, plan = context.config.trees, tree_plan(context.config)
     personas, folder = read_personas(context.run, "train"), context.run.stage_dir("trees")
     kept = keep_other_labels(folder, plan.labeler)
     summary = _grow(context, plan, folder, trees.n_trees, trees.replicates, personas)
@@ -240,23 +245,12 @@ def rollout_personas(run: RunDir, seed: int) -> list[Persona]:
     return [personas[i] for i in derive_rng(seed, "rollout", "personas").permutation(len(personas))]
 
 
-def run_rollout(context: Context) -> dict[str, Any]:
-    """The on-policy pass: trees whose candidate replies are the SFT checkpoint's own, scored by the judge."""
-    config, run = context.config, context.run
-    options = config.rollout
-    out = run.stage_dir("rollout")
-    if options.n_trees == 0:
-        return {"skipped": "rollout.n_trees is 0: DPO uses the pairs of stage trees"}
-    _need_training("rollout")
+def rollout_plan(config: Config, model: ModelConfig) -> TreePlan:
+    """How the trees of stage ``rollout`` grow; ``model`` writes the replies."""
     from aloe.preference_select import closest_contrast
 
-    model = ModelConfig(
-        uri=f"hf:{run.stage_dir('checkpoints') / 'sft'}",
-        temperature=options.temperature,
-        max_tokens=REPLY_TOKENS,
-        batch_size=64,
-    )
-    plan = TreePlan(
+    options = config.rollout
+    return TreePlan(
         n_turns=config.trees.n_turns,
         p_preferred=options.p_best,
         scope="revealed",
@@ -268,6 +262,23 @@ def run_rollout(context: Context) -> dict[str, Any]:
         n_candidates=options.n_candidates,
         pick=closest_contrast if options.select == "closest" else None,
     )
+
+
+def run_rollout(context: Context) -> dict[str, Any]:
+    """The on-policy pass: trees whose candidate replies are the SFT checkpoint's own, scored by the judge."""
+    config, run = context.config, context.run
+    options = config.rollout
+    out = run.stage_dir("rollout")
+    if options.n_trees == 0:
+        return {"skipped": "rollout.n_trees is 0: DPO uses the pairs of stage trees"}
+    _need_training("rollout")
+    model = ModelConfig(
+        uri=f"hf:{run.stage_dir('checkpoints') / 'sft'}",
+        temperature=options.temperature,
+        max_tokens=REPLY_TOKENS,
+        batch_size=64,
+    )
+    plan = rollout_plan(config, model)
     summary = _grow(context, plan, out, options.n_trees, 1, rollout_personas(run, config.seed))
     labels = labels_by_tree(read_jsonl(out / "labels.jsonl", Label))
     pairs = [

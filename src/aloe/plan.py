@@ -1,0 +1,366 @@
+"""What a recipe will ask of its models, before anything is sent: calls, tokens and cost per stage and role (layer 6).
+
+Nothing is estimated by formula: a small part of each stage is rehearsed for real, in memory, with the very code that
+will run, and scaled up. Every model that would cost something is played by the world's actor of its role, whose
+answers are lengthened to what language models typically write; so prompts grow with the conversation as they will.
+Tokens are counted at four characters each. Costs are without prefix caching; what it can serve is said beside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import itertools
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aloe.bench.controls import derange
+from aloe.bench.runner import run_benchmark
+from aloe.config import BudgetConfig, Config, ModelConfig
+from aloe.dialogue.forest import plan_jobs
+from aloe.dialogue.tree_builder import TreeBuilder, TreePlan
+from aloe.errors import DataError
+from aloe.models.caller import Caller
+from aloe.models.pricing import price_of
+from aloe.models.registry import register_scheme, split_uri
+from aloe.models.wrappers import split_wrapper
+from aloe.personas.stage import read_bench_file, run_personas
+from aloe.pipeline import wanted_stages
+from aloe.prompts import PromptSet
+from aloe.protocols import ChatRequest, Completion, PromptMessage
+from aloe.records import read_jsonl
+from aloe.stages import CHECKPOINTS, bench_sample, rollout_plan, tree_plan, with_bench_roles
+from aloe.types import Persona, Usage
+from aloe.world.model import create_world_model
+
+SCHEME = "rehearsal"
+N_TREES, N_TALKS = 16, 16  # rehearsed per stage, and per benchmarked model
+MAX_POOL = 400  # members grown in rehearsal; larger pools are scaled up
+ACTOR = {"writer": "persona-writer", "user": "user", "inducer": "inducer", "tailored": "tailored",
+         "generic": "generic", "judge": "judge", "responder": "assistant"}  # fmt: skip
+TYPICAL = {"user": 45, "tailored": 110, "generic": 110, "responder": 110}  # tokens that a language model writes
+FILLER = "Well, one thing leads to another, as it so often does, and that is all there is to say about it."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one role does in one stage. ``cost``: USD, None where a price is unknown."""
+
+    stage: str
+    role: str
+    models: tuple[str, ...]
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Lines by stage and role, and the share of prompt tokens that a prefix cache can serve in one conversation."""
+
+    lines: tuple[Line, ...]
+    n_turns: int
+    cacheable: float | None
+
+    def total(self, name: str) -> float | None:
+        values = [getattr(line, name) for line in self.lines]
+        return None if None in values else sum(values)
+
+
+class _StandIn:
+    """The world's actor of a role, writing as much as a language model typically does."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        role, _, original = split_uri(config.uri)[1].partition("/")
+        self.name, self.revision = config.uri, "1"
+        self._actor = create_world_model(f"world:{ACTOR[role]}")
+        self._length = TYPICAL.get(role, 0)
+        if config.max_tokens is not None:
+            self._length = min(self._length, config.max_tokens)
+        self.original = original
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        answer = self._actor.answer(request)
+        text = answer.text
+        missing = 4 * self._length - len(text)
+        if missing > 0 and not text.startswith("{"):
+            padding = itertools.islice(itertools.cycle(FILLER.split()), missing // 5)
+            text = f"{' '.join(padding)}. {text}".lstrip(". ")
+        usage = Usage(prompt_tokens=answer.usage.prompt_tokens, completion_tokens=max(1, len(text) // 4))
+        return Completion(text, "stop", usage)
+
+    async def aclose(self) -> None:
+        return None
+
+
+class _Listener(Caller):
+    """A caller that remembers what was sent in one conversation, per model."""
+
+    heard: dict[str, list[str]] | None = None
+
+    async def _call(self, plan: Any, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Any:
+        if self.heard is not None:
+            text = "\x1d".join(f"{m.role}\x1e{m.content}" for m in messages)
+            self.heard[plan.config.uri].append(text)
+        return await super()._call(plan, path, messages, sample, turn)
+
+
+def _stand_in(role: str, model: ModelConfig) -> ModelConfig:
+    """The model that plays ``model`` in rehearsal: world actors play themselves."""
+    inner, wrapper = split_wrapper(model.uri)
+    if split_uri(inner)[0] == "world":
+        return model.model_copy(update={"base_url": None})
+    uri = f"{SCHEME}:{role}/{inner}" + (f"+{wrapper}" if wrapper else "")
+    return ModelConfig(uri=uri, max_tokens=model.max_tokens, weight=model.weight)
+
+
+def rehearsal_config(config: Config) -> Config:
+    """``config`` with stand-ins for everything that costs, no budget, and a pool that is quick to grow."""
+    roles = {
+        name: tuple(_stand_in(name, m) for m in getattr(config.roles, name)) for name in type(config.roles).model_fields
+    }
+    people = config.personas
+    update: dict[str, Any] = {"embedder": people.embedder if people.embedder in ("world", "lexical") else "lexical"}
+    if people.embedder != update["embedder"]:
+        update |= {"profile_threshold": None, "personality_threshold": None}
+    bench = {
+        "models": tuple(_stand_in("responder", m) for m in config.bench.models),
+        "judge": tuple(_stand_in("judge", m) for m in config.bench.judge) if config.bench.judge else None,
+        "user": tuple(_stand_in("user", m) for m in config.bench.user) if config.bench.user else None,
+        "n_bootstrap": 100,
+    }
+    return config.model_copy(
+        update={
+            "roles": config.roles.model_copy(update=roles),
+            "personas": people.model_copy(update=update),
+            "bench": config.bench.model_copy(update=bench),
+            "budget": BudgetConfig(),
+        }
+    )
+
+
+def make_plan(config: Config, only: str | None = None) -> RunPlan:
+    """Expected calls and tokens of the stages that would run.
+
+    Args:
+        only: up to this stage, as for the command of its name; None: the whole recipe.
+
+    Raises:
+        ConfigError: the config contradicts itself.
+    """
+    register_scheme(SCHEME, _StandIn)
+    stages = [stage.name for stage in wanted_stages(config, only)]
+    return asyncio.run(_Rehearsal(config, stages).run())
+
+
+class _Rehearsal:
+    """Rehearses stage after stage; the personas of the first are those of the others."""
+
+    def __init__(self, config: Config, stages: Sequence[str]) -> None:
+        self.config = config
+        self.played = rehearsal_config(config)
+        self.stages = stages
+        self.prompts = PromptSet(config.prompts_dir)
+        self.lines: list[Line] = []
+        self.heard: dict[str, list[str]] = defaultdict(list)
+
+    async def run(self) -> RunPlan:
+        with tempfile.TemporaryDirectory(prefix="aloe-plan-") as folder:
+            train, bench = await self._personas(Path(folder))
+            if "trees" in self.stages:
+                await self._trees("trees", tree_plan(self.played), train, self.config.trees.n_trees)
+            if "rollout" in self.stages and self.config.rollout.n_trees:
+                model = ModelConfig(uri=f"{SCHEME}:responder/hf:sft", max_tokens=48)
+                plan = rollout_plan(self.played, model)
+                await self._trees("rollout", plan, train, self.config.rollout.n_trees)
+            if "bench" in self.stages:
+                await self._bench(bench, Path(folder))
+        return RunPlan(tuple(self.lines), self.config.trees.n_turns, cacheable_share(self.heard))
+
+    def _open(self, config: Config) -> _Listener:
+        caller = _Listener.open(config, None, seed=config.seed, prompts=self.prompts)
+        assert isinstance(caller, _Listener)
+        return caller
+
+    def _add(self, stage: str, caller: Caller, scale: float, models: dict[str, tuple[ModelConfig, ...]]) -> None:
+        for role, stats in caller.stats.items():
+            used = models.get(role, ())
+            prompt, completion = round(scale * stats.prompt_tokens), round(scale * stats.completion_tokens)
+            cost = _cost(used, prompt, completion)
+            calls = round(scale * stats.n_calls)
+            self.lines.append(Line(stage, role, tuple(m.uri for m in used), calls, prompt, completion, cost))
+
+    def _roles(self, config: Config) -> dict[str, tuple[ModelConfig, ...]]:
+        return {name: getattr(config.roles, name) for name in type(config.roles).model_fields}
+
+    async def _personas(self, folder: Path) -> tuple[list[Persona], list[Persona]]:
+        """Personas of both splits; the writer's line where the stage is wanted."""
+        config, options = self.played, self.played.personas
+        share = min(1.0, MAX_POOL / max(options.n_profiles, options.n_personalities))
+        if share < 1.0:
+            sizes = {name: max(8, round(share * getattr(options, name))) for name in ("n_profiles", "n_personalities")}
+            sizes["n_bench_profiles"] = min(options.n_bench_profiles, sizes["n_profiles"] // 2)
+            sizes["n_bench_personalities"] = min(options.n_bench_personalities, sizes["n_personalities"] // 2)
+            sizes["n_bench"] = min(options.n_bench, sizes["n_bench_profiles"] * sizes["n_bench_personalities"])
+            left = (sizes["n_profiles"] - sizes["n_bench_profiles"]) * (
+                sizes["n_personalities"] - sizes["n_bench_personalities"]
+            )
+            sizes["n_personas"] = min(options.n_personas, left)
+            config = config.model_copy(update={"personas": options.model_copy(update=sizes)})
+        if "personas" not in self.stages:
+            people = read_bench_file(config.bench.personas or "packaged", 10**6, config.seed)
+            return people, people
+        caller = self._open(config)
+        try:
+            await run_personas(caller, self.prompts, config, folder)
+        finally:
+            await caller.aclose()
+        self._add("personas", caller, 1 / share, self._roles(self.config))
+        found = list(read_jsonl(folder / "personas.jsonl", Persona))
+        bench = [p for p in found if p.split == "bench"]
+        if config.bench.personas is not None:
+            bench = read_bench_file(config.bench.personas, 10**6, config.seed)
+        return [p for p in found if p.split == "train"], bench
+
+    async def _trees(self, stage: str, plan: TreePlan, personas: list[Persona], n_trees: int) -> None:
+        replicates = self.config.trees.replicates if stage == "trees" else 1
+        n_personas = self.config.personas.n_personas if self.config.personas.file is None else len(personas)
+        n_jobs = n_trees or n_personas * replicates
+        jobs = _spread(plan_jobs(personas, min(n_trees, len(personas)), 1), min(N_TREES, n_jobs))
+        caller = self._open(self.played)
+        try:
+            builder = TreeBuilder(caller, self.prompts, plan, self.played.seed)
+            for place, (persona, replicate) in enumerate(jobs):
+                caller.heard = self.heard if place == 0 and stage == "trees" else None
+                await builder.grow(persona, replicate)
+        finally:
+            await caller.aclose()
+        models = self._roles(self.config)
+        models["responder"] = (ModelConfig(uri="hf:checkpoints/sft"),)
+        self._add(stage, caller, n_jobs / len(jobs), models)
+
+    def _trained(self) -> list[str]:
+        """The checkpoints that the recipe makes, which are benchmarked too."""
+        made = {name for name in ("base", "sft", "dpo") if name in self.stages}
+        if self.config.sft.model is not None:
+            made.discard("base")
+        if "dpo" in made and self.config.dpo.control:
+            made.add("sft-control")
+        return [name for name in CHECKPOINTS if name in made]
+
+    async def _bench(self, people: list[Persona], folder: Path) -> None:
+        config = with_bench_roles(self.played)
+        people = bench_sample(people, config.bench.n_personas, config.seed)
+        n_all = len(people)
+        if self.config.bench.personas is None and self.config.personas.bench_file is None:
+            n_all = self.config.bench.n_personas or self.config.personas.n_bench
+        sample = _swappable(people, N_TALKS)
+        models = list(config.bench.models)
+        models += [ModelConfig(uri=f"{SCHEME}:responder/hf:{name}", max_tokens=48) for name in self._trained()]
+        caller = self._open(config)
+        try:
+            for place, model in enumerate(models):
+                if place == 0 and "trees" not in self.stages:
+                    caller.heard = self.heard
+                    await run_benchmark(caller, self.prompts, sample[:1], model, config=_plain(config), out_dir=folder)
+                    caller.heard = None
+                    caller.stats.clear()
+                    await caller.aclose()
+                    caller = self._open(config)
+                await run_benchmark(caller, self.prompts, sample, model, config=config, out_dir=folder)
+        finally:
+            await caller.aclose()
+        roles = self._roles(with_bench_roles(self.config))
+        tested = [m.model_copy(update={"uri": split_wrapper(m.uri)[0]}) for m in self.config.bench.models]
+        roles["responder"] = tuple(tested)
+        self._add("bench", caller, n_all / len(sample), roles)
+
+
+def _plain(config: Config) -> Config:
+    """Without what needs more than one persona."""
+    return config.model_copy(update={"bench": config.bench.model_copy(update={"gain": False, "full": False})})
+
+
+def _spread(items: list[Any], n: int) -> list[Any]:
+    """At most ``n`` of the items, evenly spread over all."""
+    return [items[i * len(items) // n] for i in range(min(n, len(items)))]
+
+
+def _swappable(personas: list[Persona], n: int) -> list[Persona]:
+    """Evenly spread personas among whom everybody can be swapped with somebody; all where a few don't do."""
+    for size in (n, 2 * n, 4 * n):
+        sample = _spread(personas, size)
+        try:
+            derange(sample)
+        except DataError:
+            continue
+        return sample
+    return personas
+
+
+def _cost(models: Sequence[ModelConfig], prompt: int, completion: int) -> float | None:
+    """USD; tokens are shared among a role's models by weight. None where a price is unknown."""
+    whole = sum(m.weight for m in models)
+    total = 0.0
+    for model in models:
+        price = price_of(model)
+        if price is None:
+            return None
+        share = model.weight / whole
+        total += price.cost(Usage(prompt_tokens=round(share * prompt), completion_tokens=round(share * completion)))
+    return total
+
+
+def cacheable_share(heard: dict[str, list[str]]) -> float | None:
+    """Share of prompt characters that repeat the beginning of an earlier prompt to the same model."""
+    served = total = 0
+    for prompts in heard.values():
+        earlier: list[str] = []
+        for prompt in prompts:
+            place = bisect.bisect(earlier, prompt)
+            around = earlier[max(0, place - 1) : place + 1]
+            served += max((_common(prompt, other) for other in around), default=0)
+            total += len(prompt)
+            earlier.insert(place, prompt)
+    return served / total if total else None
+
+
+def _common(first: str, second: str) -> int:
+    """Length of the longest common beginning."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def format_plan(plan: RunPlan) -> str:
+    """The plan as a table, totals last."""
+    rows = [("stage", "role", "calls", "prompt tokens", "completion tokens", "USD")]
+    for line in plan.lines:
+        rows.append(
+            (line.stage, line.role, *_numbers(line.calls, line.prompt_tokens, line.completion_tokens, line.cost))
+        )
+    totals = [plan.total(name) for name in ("calls", "prompt_tokens", "completion_tokens", "cost")]
+    rows.append(("total", "", *_numbers(*totals)))
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    text = "\n".join(
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    notes = ["unknown = set price_prompt and price_completion of that model"] if "unknown" in text else []
+    if plan.cacheable is not None:
+        notes.append(
+            f"{plan.cacheable:.0%} of the prompt tokens of a {plan.n_turns}-turn conversation can come from a "
+            "provider's prefix cache; the costs are without it"
+        )
+    return "\n".join([text, *notes])
+
+
+def _numbers(calls: Any, prompt: Any, completion: Any, cost: float | None) -> tuple[str, str, str, str]:
+    return f"{calls:,}", f"{prompt:,}", f"{completion:,}", "unknown" if cost is None else f"{cost:,.2f}"

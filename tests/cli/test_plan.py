@@ -1,0 +1,100 @@
+"""The dry run: what it predicts is what the real run then asks, within a tenth; nothing is sent or written."""
+
+import json
+
+import pytest
+
+from aloe.__main__ import main
+from aloe.config import load_config
+from aloe.pipeline import run_pipeline
+from aloe.plan import cacheable_share, format_plan, make_plan
+from aloe.rundir import RunDir
+
+PEOPLE = {"seeds": "world", "embedder": "world", "n_profiles": 30, "n_personalities": 16, "n_personas": 24,
+          "n_bench_profiles": 6, "n_bench_personalities": 4, "n_bench": 24}  # fmt: skip
+NO_TRAINING = ["base", "sft", "rollout", "dpo"]
+
+
+def recipe(**sections):
+    base = {
+        "skip": [*NO_TRAINING, "report"],
+        "personas": PEOPLE,
+        "bench": {"n_bootstrap": 100, "models": ["world:generic"]},
+    }
+    return load_config(
+        overrides={k: {**base.get(k, {}), **v} if isinstance(v, dict) else v for k, v in {**base, **sections}.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {
+            "trees": {"policy": "both:2", "n_turns": 5, "orders": 2},
+            "bench": {
+                "full": True,
+                "samples": 2,
+                "n_turns": 4,
+                "models": ["world:assistant+selfcritic", "world:oracle"],
+            },
+        },
+    ],
+    ids=["path", "branching and full"],
+)
+def test_prediction_within_a_tenth_of_the_run(sections, tmp_path):
+    config = recipe(**sections)
+    plan = make_plan(config)
+    run = RunDir(tmp_path / "run")
+    run_pipeline(config, run, "test", say=lambda *_: None)
+    calls = run.manifest()["calls"]
+    asked = {(stage, role): row for stage, roles in calls.items() for role, row in roles.items() if row["n_calls"]}
+    assert {(line.stage, line.role) for line in plan.lines} == set(asked)
+    for line in plan.lines:
+        real = asked[line.stage, line.role]
+        assert line.calls == pytest.approx(real["n_calls"], rel=0.1), line
+        assert line.prompt_tokens == pytest.approx(real["prompt_tokens"], rel=0.1), line
+        assert line.completion_tokens == pytest.approx(real["completion_tokens"], rel=0.1), line
+    assert plan.total("cost") == 0
+
+
+def test_most_of_a_conversation_can_come_from_a_prefix_cache():
+    assert make_plan(recipe()).cacheable >= 0.6
+
+
+def test_prices_of_a_recipe_with_real_models():
+    priced = {"uri": "openai:some-model", "price_prompt": 1.0, "price_completion": 10.0}
+    config = recipe(roles={"judge": priced, "user": "openai:gpt-4o"})
+    plan = make_plan(config)
+    for line in plan.lines:
+        expected = {"judge": (1.0, 10.0), "user": (2.5, 10.0)}.get(line.role, (0.0, 0.0))
+        cost = (expected[0] * line.prompt_tokens + expected[1] * line.completion_tokens) / 1e6
+        assert line.cost == pytest.approx(cost, abs=1e-5)
+    unknown = make_plan(recipe(roles={"judge": "openai:nobody-knows"}))
+    assert unknown.total("cost") is None
+    assert "price_prompt" in format_plan(unknown)
+
+
+def test_cacheable_share_is_exact():
+    assert cacheable_share({"m": ["abcd", "abcdefgh", "xy"]}) == pytest.approx(4 / 14)
+    assert cacheable_share({"m": ["abc"], "n": ["abc"]}) == 0
+    assert cacheable_share({}) is None
+
+
+def test_dry_run_by_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = "\n".join(f"{k} = {json.dumps(v)}" for k, v in PEOPLE.items())
+    (tmp_path / "small.toml").write_text(f"skip = {json.dumps(NO_TRAINING)}\n[personas]\n{table}\n")
+    assert main(["run", "small.toml", "--dry", "--trees.n_trees", "7"]) == 0
+    text = capsys.readouterr().out
+    assert "prefix cache" in text
+    assert [line.split()[2] for line in text.splitlines() if line.startswith("trees")] == ["70"] * 5
+    assert main(["plan", "small.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lines"]
+    assert (
+        main(["bench", "--dry", "--model", "world:assistant+inducer", "--judge", "openai:gpt-4o", "--turns", "3"]) == 0
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("bench")]
+    assert {line[1]: line[2] for line in lines} == {"user": "300", "responder": "600", "judge": "300"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small.toml"]
+    assert main(["plan"]) != 0
