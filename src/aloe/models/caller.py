@@ -22,9 +22,9 @@ from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.errors import AloeError, ConfigError, ParseError, nearest
 from aloe.models.attempts import FailedAttempt
 from aloe.models.budget import Budget
+from aloe.models.http import make_session
 from aloe.models.journal import Journal
 from aloe.models.limits import Limiter
-from aloe.models.http import make_session
 from aloe.models.openai_compatible import OpenAIChatModel, sent_fields
 from aloe.models.pricing import price_of
 from aloe.models.registry import create_model, is_in_process
