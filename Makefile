@@ -1,4 +1,5 @@
 # Two commands: `make run` (the whole pipeline on the simulated world, ends with a report) and `make test`.
+# `make quick` is `make run` without the learning: about twenty seconds.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -9,10 +10,13 @@ OUT ?= runs/demo
 SEED ?= 0
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run test check readme setup clean
+.PHONY: run quick test check readme setup clean
 
 run: setup
 	$(BIN)/aloe run demo --out $(OUT) --seed $(SEED)
+
+quick: setup
+	$(BIN)/aloe run demo --out runs/quick --seed $(SEED) --skip base,sft,rollout,dpo
 
 test: setup check
 	$(BIN)/python -m pytest -n 2 tests
