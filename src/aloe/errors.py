@@ -6,8 +6,8 @@ for errors that are not ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Iterable
 
 
 class AloeError(Exception):

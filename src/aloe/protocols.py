@@ -16,6 +16,7 @@ from aloe.types import Usage
 
 T = TypeVar("T")
 R = TypeVar("R")
+NO_USAGE = Usage()  # frozen, so one serves all
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Completion:
 
     text: str
     finish_reason: str = "stop"
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     logprobs: list[dict[str, Any]] | None = None
 
 
