@@ -43,8 +43,13 @@ class Endpoint:
         base = (config.base_url or OPENAI_URL).rstrip("/")
         if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
             raise ConfigError(f"base_url '{base}' of {config.uri} is no address", "write http://HOST:PORT/v1")
+        if "@" in urlsplit(base).netloc:
+            raise ConfigError(
+                f"base_url of {config.uri} holds a user name or password, which would be stored with the run",
+                "name an environment variable in api_key_env or headers_env",
+            )
         self.url = URL(f"{base}/{path}")
-        self.host = urlsplit(base).netloc.rpartition("@")[2]
+        self.host = urlsplit(base).netloc
         self._secrets: dict[str, str] = {}  # value -> what stands for it
         self.headers = {"Content-Type": "application/json"}
         key_env = config.api_key_env
@@ -62,6 +67,8 @@ class Endpoint:
             raise ConfigError(
                 f"{uri} needs the environment variable {variable}, which is not set", f"export {variable}=..."
             )
+        if not value.isprintable():
+            raise ConfigError(f"the value of {variable} holds a line break or control character", "set it again")
         self._secrets[value] = f"[{variable}]"
         return value
 

@@ -70,6 +70,7 @@ class OpenAIChatModel:
         self._renamed: dict[str, str] = {}
         self._dropped: set[str] = set()
         self._system_refused = False
+        self._n_learnt = 0
 
     def _session(self) -> aiohttp.ClientSession:
         if self._shared is not None:
@@ -99,6 +100,7 @@ class OpenAIChatModel:
         """
         endpoint = self.endpoint
         for _ in range(_MAX_ADAPTATIONS):
+            learnt = self._n_learnt
             try:
                 async with self._session().post(
                     endpoint.url, data=self._body(request), headers=endpoint.headers,
@@ -112,7 +114,10 @@ class OpenAIChatModel:
                 self.observe(headers)
             if status == 200:
                 return self._read(raw, request)
-            if status not in (400, 422) or not self._adapt(raw, request):
+            if status not in (400, 422):
+                raise endpoint.refused(status, raw, headers, self.name)
+            # What was sent before another call's error taught us better is just sent again.
+            if learnt == self._n_learnt and not self._adapt(raw, request):
                 raise endpoint.refused(status, raw, headers, self.name)
         raise endpoint.refused(400, raw, headers, self.name)
 
@@ -121,12 +126,12 @@ class OpenAIChatModel:
             data = orjson.loads(raw)
             choices = data.get("choices")
         except (orjson.JSONDecodeError, AttributeError):
-            raise self._odd(f"is no answer: {self.endpoint.clean(raw[:300])!r}") from None
+            raise self._odd(f"is no answer: {self.endpoint.clean(raw)!r}") from None
         if not choices:
             code = data["error"].get("code") if isinstance(data.get("error"), dict) else None
             if isinstance(code, int) and code >= 400:  # some proxies answer 200 with the error inside
                 raise self.endpoint.refused(code, raw, {}, self.name)
-            raise self._odd(f"has no choices: {self.endpoint.clean(raw[:300])!r}")
+            raise self._odd(f"has no choices: {self.endpoint.clean(raw)!r}")
         try:
             choice = choices[0]
             content = choice["message"].get("content")
@@ -136,7 +141,7 @@ class OpenAIChatModel:
             finish = choice.get("finish_reason") or "stop"
             usage = read_usage(data.get("usage"), request, text)
         except (KeyError, TypeError, AttributeError):
-            raise self._odd(f"has an unknown shape: {self.endpoint.clean(raw[:300])!r}") from None
+            raise self._odd(f"has an unknown shape: {self.endpoint.clean(raw)!r}") from None
         return Completion(text, finish, usage, logprobs)
 
     def _odd(self, what: str) -> EndpointError:
@@ -168,6 +173,7 @@ class OpenAIChatModel:
             if not names or not _REFUSES.search(low):
                 return False
             self._dropped.update(names)
+        self._n_learnt += 1
         log.warning("%s at %s: adapted to '%s'", self.name, self.endpoint.host, self.endpoint.clean(text)[:120])
         return True
 
@@ -303,7 +309,7 @@ class OpenAIEmbedder:
         if vectors.ndim != 2 or len(vectors) != n:
             raise EndpointError(
                 f"the answer of {self.name} at {endpoint.host} does not hold {n} embeddings: "
-                f"{endpoint.clean(raw[:200])!r}",
+                f"{endpoint.clean(raw)!r}",
                 "check base_url and that the model is an embedding model",
                 status=200, retryable=True, possibly_billed=True,
             )  # fmt: skip
