@@ -124,6 +124,9 @@ def truth_table(models: Sequence[BenchModel]) -> tuple[list[str], list[tuple[str
     return [TRUTH_NAMES.get(key, key.replace("_", " ")) for key in keys], rows
 
 
+NOTICEABLE = 0.1  # points of the judge's 1-5 scale, first turn to last
+
+
 def findings(models: Sequence[BenchModel]) -> list[tuple[str, str]]:
     """What each trained model did (each model where none is trained), in one sentence: (name, sentence)."""
     told = [m for m in models if family(m.name) in TRAINED] or [m for m in models if not m.is_control] or list(models)
@@ -147,6 +150,9 @@ def _finding(model: BenchModel) -> str:
     (rise, _), digits = with_interval(slope, bounds, 3), max(3, _digits(bounds))
     span = f"{shown(bounds[0], digits)} to {shown(bounds[1], digits)}"
     change = f"{'+' if slope > 0 else ''}{rise} a turn (95% interval {span})"
+    over_all = abs(slope) * (int(last["k"]) - int(first["k"]))
+    if over_all < NOTICEABLE and not bounds[0] <= 0 <= bounds[1]:
+        return f"{words}: {change}. That is not chance, but over the whole conversation too little to notice."
     if bounds[0] > 0:
         return f"{words}: {change}. It suits its users better the longer they talk."
     if bounds[1] < 0:
