@@ -67,7 +67,7 @@ class FaultyServer:
         self.port = 0
         self.delay = 0.0  # seconds before every answer, so that calls overlap
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def base_url(self) -> str:
@@ -80,19 +80,23 @@ class FaultyServer:
     async def down(self) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in list(self._writers):
+        talks = dict(self._talks)
+        for task, writer in talks.items():
             writer.transport.abort()
-        await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._talks[task] = writer
         try:
             while await self._answer_one(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client hung up, which is its right
         finally:
-            self._writers.discard(writer)
+            del self._talks[task]
             writer.close()
 
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -100,13 +104,14 @@ class FaultyServer:
         lines = head.decode().split("\r\n")[1:-2]
         headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
         body = await reader.readexactly(int(headers["content-length"]))
-        self.requests.append(orjson.loads(body))
+        request, number = orjson.loads(body), len(self.requests)
+        self.requests.append(request)
         self.headers.append(headers)
         self.n_open += 1
         self.max_open = max(self.max_open, self.n_open)
         try:
             await asyncio.sleep(self.delay)
-            made = self.script(self.requests[-1], len(self.requests) - 1)
+            made = self.script(request, number)
             return await self._write(writer, Fault(body=answer(made)) if isinstance(made, str) else made)
         finally:
             self.n_open -= 1

@@ -411,9 +411,11 @@ def test_a_server_without_usage_is_estimated() -> None:
     async def work() -> None:
         body = json.loads(answer("x" * 40))
         del body["usage"]
-        async with serving(lambda b, n: Fault(body=json.dumps(body).encode())) as server:
-            async with calling(model_at(server.base_url)) as caller:
-                usage = (await caller.call("user", "a", "user", HELLO)).generation.usage
-                assert usage.completion_tokens == 10 and usage.prompt_tokens == len("Be kind.Hello there") // 4
+        async with (
+            serving(lambda b, n: Fault(body=json.dumps(body).encode())) as server,
+            calling(model_at(server.base_url)) as caller,
+        ):
+            usage = (await caller.call("user", "a", "user", HELLO)).generation.usage
+            assert usage.completion_tokens == 10 and usage.prompt_tokens == len("Be kind.Hello there") // 4
 
     asyncio.run(work())

@@ -94,13 +94,15 @@ def test_a_type_that_lies_is_no_fault() -> None:
 )
 def test_what_will_not_change_is_not_tried_again(status: int, hint: str) -> None:
     async def work() -> None:
-        async with serving(lambda b, n: refusal("no such thing", status)) as server:
-            async with calling(model_at(server.base_url)) as caller:
-                with pytest.raises(EndpointError, match="no such thing") as caught:
-                    await caller.call("user", "a", "user", HELLO)
-                assert caught.value.status == status and hint in caught.value.hint
-                assert len(server.requests) == 1 and caller.stats["user"].n_failed == 1
-                assert len(attempts(caller)) == 1
+        async with (
+            serving(lambda b, n: refusal("no such thing", status)) as server,
+            calling(model_at(server.base_url)) as caller,
+        ):
+            with pytest.raises(EndpointError, match="no such thing") as caught:
+                await caller.call("user", "a", "user", HELLO)
+            assert caught.value.status == status and hint in caught.value.hint
+            assert len(server.requests) == 1 and caller.stats["user"].n_failed == 1
+            assert len(attempts(caller)) == 1
 
     asyncio.run(work())
 
@@ -117,11 +119,13 @@ def test_an_answer_that_ran_out_of_tokens_is_an_answer() -> None:
 
 def test_attempts_are_bounded() -> None:
     async def work() -> None:
-        async with serving(lambda b, n: refusal("broken", 500)) as server:
-            async with calling(model_at(server.base_url, max_attempts=3)) as caller:
-                with pytest.raises(EndpointError, match="after 3 attempts"):
-                    await caller.call("user", "a", "user", HELLO)
-                assert len(server.requests) == 3 == len(attempts(caller))
+        async with (
+            serving(lambda b, n: refusal("broken", 500)) as server,
+            calling(model_at(server.base_url, max_attempts=3)) as caller,
+        ):
+            with pytest.raises(EndpointError, match="after 3 attempts"):
+                await caller.call("user", "a", "user", HELLO)
+            assert len(server.requests) == 3 == len(attempts(caller))
 
     asyncio.run(work())
 
@@ -179,19 +183,21 @@ def test_no_connection_and_no_such_host_end_in_one_clear_line() -> None:
 
 def test_an_endpoint_that_dies_and_returns_loses_no_call() -> None:
     async def work() -> None:
-        async with serving(lambda b, n: f"{b['seed']}") as server:
-            async with calling(model_at(server.base_url, max_concurrency=8)) as caller:
-                await caller.call("user", "first", "user", HELLO)
+        async with (
+            serving(lambda b, n: f"{b['seed']}") as server,
+            calling(model_at(server.base_url, max_concurrency=8)) as caller,
+        ):
+            await caller.call("user", "first", "user", HELLO)
 
-                async def outage() -> None:
-                    await server.down()
-                    await asyncio.sleep(3.0)
-                    await server.up()
+            async def outage() -> None:
+                await server.down()
+                await asyncio.sleep(3.0)
+                await server.up()
 
-                calls = [caller.call("user", f"p/{i}", "user", HELLO) for i in range(40)]
-                *replies, _ = await asyncio.gather(*calls, outage())
-                assert len({r.text for r in replies}) == 40
-                assert attempts(caller) and caller.stats["user"].n_failed == 0
+            calls = [caller.call("user", f"p/{i}", "user", HELLO) for i in range(40)]
+            *replies, _ = await asyncio.gather(*calls, outage())
+            assert len({r.text for r in replies}) == 40
+            assert attempts(caller) and caller.stats["user"].n_failed == 0
 
     asyncio.run(work())
 

@@ -266,8 +266,17 @@ class Journal:
         """Commit what is queued."""
         tick, self._tick = self._tick, None
         if self._new_texts or self._new_calls or self._new_attempts:
-            database = self._database
-            database.execute("BEGIN")
+            self._write()
+            for row in self._new_calls:
+                self.keys[row[1]] = row[0]
+            self._new_texts, self._new_calls, self._new_attempts = [], [], []
+        if tick is not None and not tick.done():
+            tick.set_result(None)
+
+    def _write(self) -> None:
+        database = self._database
+        database.execute("BEGIN")
+        try:
             if self._new_texts:
                 database.executemany("INSERT INTO texts VALUES (?,?)", self._new_texts)
             if self._new_calls:
@@ -275,11 +284,10 @@ class Journal:
             if self._new_attempts:
                 database.executemany(_INSERT_ATTEMPT, self._new_attempts)
             database.commit()
-            for row in self._new_calls:
-                self.keys[row[1]] = row[0]
-            self._new_texts, self._new_calls, self._new_attempts = [], [], []
-        if tick is not None and not tick.done():
-            tick.set_result(None)
+        except sqlite3.Error:
+            if database.in_transaction:
+                database.rollback()  # what is queued stays queued, for the next commit
+            raise
 
     def _pack(self, messages: Iterable[PromptMessage]) -> bytes:
         """Messages as 32-bit words: id of a part * 8 + role code, 7 where the message goes on."""
@@ -370,6 +378,8 @@ def check_schema(database: sqlite3.Connection, where: str) -> int:
     tables = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
     if tables and owner != _APPLICATION_ID:
         raise DataError(f"{where} is not a journal of aloe", "move it away or give another path")
+    if tables and version < SCHEMA:  # a later schema will migrate here what earlier ones wrote
+        raise DataError(f"{where} has journal schema {version}, which is unknown", "move it away")
     if version > SCHEMA:
         raise DataError(f"{where} has journal schema {version}, this aloe reads up to {SCHEMA}", "update aloe")
     return version
