@@ -76,9 +76,17 @@ def fill(text: str, mark: str, body: str) -> str:
     return pattern.sub(lambda _: f"<!-- {mark} -->\n{body}\n<!-- /{mark} -->", text)
 
 
+def example(name: str) -> str:
+    """An example's code, without its docstring."""
+    text = (ROOT / "examples" / f"{name}.py").read_text("utf-8")
+    return f"```python\n{text.split(chr(34) * 3, 2)[2].strip()}\n```"
+
+
 def main() -> None:
     readme = ROOT / "README.md"
     text = fill(readme.read_text("utf-8"), "map", code_map())
+    for name in ("build_trees", "train_dpo"):
+        text = fill(text, name, example(name))
     if len(sys.argv) > 1:
         write_figures(Path(sys.argv[1]), ROOT / "docs" / "figures")
         text = fill(text, "figures", figures(Path(sys.argv[1])))

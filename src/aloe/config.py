@@ -238,6 +238,7 @@ class ExecutionConfig(Section):
     """How, not what: nothing here changes a result."""
 
     concurrency: int = Field(64, ge=1, description="conversations open at once")
+    executor: Literal["local"] = Field("local", description="where trees grow")
     journal_dir: str | None = Field(None, description="put the journal here (where the run is on NFS or the like)")
 
 

@@ -95,6 +95,11 @@ class Embedder(Protocol):
 
 
 class Executor(Protocol):
-    """Maps a function over items, here or elsewhere; yields results in the order of the items."""
+    """Maps a function over items, here or elsewhere; yields results in the order of the items.
+
+    ``n_shards``: into how many parts a stage is worth cutting for it.
+    """
+
+    n_shards: int
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterable[R]: ...

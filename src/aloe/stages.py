@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aloe.config import Config, ModelConfig, digest
-from aloe.dialogue.forest import grow_forest, plan_jobs
+from aloe.dialogue.forest import Job, grow_forest, plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import ConfigError, DataError
+from aloe.execution import create_executor, make_shards
 from aloe.models.caller import Caller
 from aloe.models.registry import plain_name
 from aloe.models.wrappers import unwrap
@@ -67,9 +68,7 @@ def _with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
     """Run async work with an open caller; call statistics go to the manifest whatever happens."""
 
     async def inner() -> T:
-        caller = Caller.open(
-            context.config, context.run.journal_path, seed=context.config.seed, prompts=context.prompts
-        )
+        caller = Caller.open(context.config, _journal_path(context), seed=context.config.seed, prompts=context.prompts)
         try:
             return await work(caller)
         finally:
@@ -77,6 +76,16 @@ def _with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
             await caller.aclose()
 
     return asyncio.run(inner())
+
+
+def _journal_path(context: Context) -> Path:
+    """Beside the run, or in ``execution.journal_dir`` under a name that tells runs apart."""
+    folder = context.config.execution.journal_dir
+    if folder is None:
+        return context.run.journal_path
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    own = digest(str(context.run.path.resolve()))
+    return Path(folder) / f"{context.run.path.name}-{own}.sqlite"
 
 
 def _record_calls(run: RunDir, stage: str, caller: Caller) -> None:
@@ -124,16 +133,19 @@ def _grow(
     config = context.config
     jobs = plan_jobs(personas, n_trees, replicates)
 
-    async def work(caller: Caller) -> dict[str, Any]:
+    async def work(caller: Caller, shard: list[Job]) -> dict[str, Any]:
         builder = TreeBuilder(caller, context.prompts, plan, config.seed)
 
         def report(done: int, _: GrownTree) -> None:
-            context.progress.update(done, len(jobs), "trees", _tokens(caller))
+            context.progress.update(done, len(shard), "trees", _tokens(caller))
 
-        summary = await grow_forest(builder, jobs, out, config.execution.concurrency, report)
+        summary = await grow_forest(builder, shard, out, config.execution.concurrency, report)
         return summary.as_dict()
 
-    return _with_caller(context, work)
+    executor = create_executor(config.execution.executor)
+    shards = make_shards(jobs, executor.n_shards)
+    summaries = list(executor.map(lambda shard: _with_caller(context, lambda caller: work(caller, shard)), shards))
+    return summaries[0]
 
 
 def tree_plan(config: Config) -> TreePlan:
