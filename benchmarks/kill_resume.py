@@ -207,8 +207,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             rounds.append(one_round(Path(name), options.kills, rng, options.personas, options.turns))
         print(f"round {i + 1}: " + ", ".join(f"{k} {v}" for k, v in rounds[-1].items()))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
-          f"spread of resent_total {min(r['resent_total'] for r in rounds)}-{max(r['resent_total'] for r in rounds)}")  # fmt: skip
+    resent = [r["resent_total"] for r in rounds]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"spread of resent_total over rounds: {min(resent)} to {max(resent)}")
     figures = {name: sum(r[name] for r in rounds) for name in rounds[0]}
     figures["identical"] = min(r["identical"] for r in rounds)
     print(json.dumps({"benchmark": "kill_resume", "figures": figures}))

@@ -52,6 +52,7 @@ TOOL_MODULES = {
     "chat": "cli_studio",
     "judge": "cli_judge",
     "plan": "cli_plan",
+    "journal": "cli_journal",
 }
 
 
