@@ -87,9 +87,7 @@ def pack_trees(run: RunData, stage: str, name: str, quota: int) -> tuple[Source,
     keeper = _Keeper(quota)
     for tree in run.rows(f"{stage}/trees.jsonl"):
         tree_id = text(tree.get("tree_id"))
-        packed, places = _pack_nodes(tree)
-        packed["d"] = [_pack_disclosure(row, places) for row in disclosures.pop(tree_id, ())]
-        packed["l"] = [_pack_label(row, places) for row in labels.pop(tree_id, ())]
+        packed = pack_tree(tree, disclosures.pop(tree_id, ()), labels.pop(tree_id, ()))
         _count(stats, packed)
         keeper.add(bool(packed["e"]), tree_id, source.n_total, packed["p"], escape_json(packed))
         source.n_total += 1
@@ -106,14 +104,27 @@ def pack_bench(run: RunData, model: BenchModel, quota: int) -> tuple[Source, Tre
     keeper = _Keeper(quota)
     for tree in run.rows(f"bench/{model.folder.name}/conversations.jsonl"):
         tree_id = text(tree.get("tree_id"))
-        packed, places = _pack_nodes(tree)
-        rows = scores.get(tree_id) or scores.get(packed["p"]) or []
-        packed["s"] = [score for row in rows if (score := _pack_score(row, packed["n"], places))]
+        packed = pack_conversation(tree, scores.get(tree_id) or scores.get(text(tree.get("persona_id"))) or ())
         _count(stats, packed)
         keeper.add(bool(packed["e"]), tree_id, source.n_total, packed["p"], escape_json(packed))
         source.n_total += 1
     keeper.fill(source)
     return source, stats
+
+
+def pack_tree(tree: Row, disclosures: Iterable[Row], labels: Iterable[Row]) -> dict[str, Any]:
+    """One tree as the page's script reads it (see ``templates/thread.js``)."""
+    packed, places = _pack_nodes(tree)
+    packed["d"] = [_pack_disclosure(row, places) for row in disclosures]
+    packed["l"] = [_pack_label(row, places) for row in labels]
+    return packed
+
+
+def pack_conversation(tree: Row, scores: Iterable[Row]) -> dict[str, Any]:
+    """One benchmark conversation in the same form, with the rows of its scores."""
+    packed, places = _pack_nodes(tree)
+    packed["s"] = [score for row in scores if (score := _pack_score(row, packed["n"], places))]
+    return packed
 
 
 def pack_personas(run: RunData, sources: Iterable[Source]) -> tuple[dict[str, list[str]], Counter[str]]:
