@@ -22,7 +22,7 @@ from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.errors import AloeError, ConfigError, ParseError, nearest
 from aloe.models.attempts import FailedAttempt
 from aloe.models.budget import Budget
-from aloe.models.http import make_session
+from aloe.models.http import allow_open_files, make_session
 from aloe.models.journal import Journal
 from aloe.models.limits import Limiter
 from aloe.models.openai_compatible import OpenAIChatModel, sent_fields
@@ -350,6 +350,7 @@ class Caller:
                 limiter = self._limiters[name] = Limiter(
                     where, config.max_concurrency, config.requests_per_minute, config.tokens_per_minute
                 )
+            allow_open_files(2 * config.max_concurrency + 256)
             limiter.max_concurrency = max(limiter.max_concurrency, config.max_concurrency)
             if isinstance(model, OpenAIChatModel):
                 model.observe = limiter.observe

@@ -145,3 +145,15 @@ def _proxy_of(base: str) -> str | None:
     if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
         return None
     return urllib.request.getproxies().get(parts.scheme)
+
+
+def allow_open_files(n: int) -> None:
+    """Raise this process's limit of open files to ``n`` where the system lets it: every call in flight holds one."""
+    try:
+        import resource
+    except ImportError:  # not a POSIX system: no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n if hard == resource.RLIM_INFINITY else min(n, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
