@@ -88,7 +88,8 @@ def test_trl_trains_from_the_exported_folder(run: Path, tmp_path: Path) -> None:
     from aloe.training.tokenizer import build_tokenizer
 
     python("-m", "aloe", "export", run, "--format", "hub")
-    rows = read_parquet(run / "datasets" / "hub" / "data" / "preference" / "train.parquet")
+    (path,) = (run / "datasets" / "hub" / "data" / "preference").glob("train-*.parquet")
+    rows = read_parquet(path)
     tokenizer = build_tokenizer(m["content"] for r in rows for m in (*r["prompt"], *r["chosen"], *r["rejected"]))
     tokenizer.save_pretrained(tmp_path / "tiny")
     create_model(BaseConfig(d_model=16, n_layers=1, n_heads=2, d_ffn=16), tokenizer, 0).save_pretrained(

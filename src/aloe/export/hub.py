@@ -6,16 +6,16 @@ the same folder can be pushed to a hub as it is. The card holds counts, models, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aloe.config import digest
 from aloe.export.select import DataSet, count_by_turn, length_report
 from aloe.preference import as_row, dpo_schema, sft_schema
 from aloe.records import atomic_write, write_parquet
-
-CONFIGS = (("preference", "pairs"), ("sft", "conversations"))
+from aloe.types import PreferencePair, SFTExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,20 @@ def write_hub(data: DataSet, out: Path, provenance: Provenance, name: str) -> li
     written: list[Path] = []
     for config, by_split, schema in (("preference", data.pairs, dpo_schema()), ("sft", data.examples, sft_schema())):
         for split, records in by_split.items():
-            path = out / "data" / config / f"{split}.parquet"
+            path = out / _data_file(config, split, records)
+            for old in path.parent.glob(f"{split}-*.parquet"):
+                old.unlink()
             write_parquet(path, [as_row(r) for r in records], schema)  # type: ignore[attr-defined]
             written.append(path)
     with atomic_write(out / "README.md") as file:
         file.write(card(data, provenance, name).encode())
     return [*written, out / "README.md"]
+
+
+def _data_file(config: str, split: str, records: Sequence[PreferencePair | SFTExample]) -> str:
+    """Path of a split, by content: ``datasets`` caches by file names and would show an older export."""
+    ids = [r.pair_id if isinstance(r, PreferencePair) else r.example_id for r in records]
+    return f"data/{config}/{split}-{digest(ids)[:8]}.parquet"
 
 
 def _header(data: DataSet, provenance: Provenance, name: str) -> str:
@@ -55,13 +63,13 @@ def _header(data: DataSet, provenance: Provenance, name: str) -> str:
     lines += [f"- {_quoted(provenance.language)}", "task_categories:", "- text-generation", "tags:"]
     lines += [f"- {tag}" for tag in ("preference", "dpo", "personalisation", "multi-turn", "synthetic")]
     lines.append("configs:")
-    for config, _ in CONFIGS:
+    for config, by_split in (("preference", data.pairs), ("sft", data.examples)):
         lines.append(f"- config_name: {config}")
         if config == "preference":
             lines.append("  default: true")
         lines.append("  data_files:")
-        for split in data.pairs:
-            lines += [f"  - split: {split}", f"    path: data/{config}/{split}.parquet"]
+        for split, records in by_split.items():
+            lines += [f"  - split: {split}", f"    path: {_data_file(config, split, records)}"]
     return "\n".join([*lines, "---", ""])
 
 
