@@ -1,17 +1,32 @@
-"""``aloe pool``: look at a persona pool, validate anybody's personas, calibrate a novelty threshold."""
+"""``aloe pool``: look at a persona pool, validate, calibrate; personas from chat logs, and forgetting people."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aloe.cli import OneLineParser, existing_path
 from aloe.errors import DataError
 
+if TYPE_CHECKING:
+    from aloe.config import Config
+    from aloe.personas.forget import Forgotten
+    from aloe.personas.from_chats import ChatsResult
+    from aloe.personas.pii import Scrubber
+
+N_PROBLEMS = 20  # problems of a file that are printed
+
 
 def pool_command(argv: list[str]) -> int:
-    """``aloe pool stats RUN | validate FILE | calibrate FILE``."""
-    parser = OneLineParser(prog="aloe pool", description="Look at, validate or calibrate a persona pool.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="stats|validate|calibrate")
+    """``aloe pool stats RUN | validate FILE | calibrate FILE | from-chats FILE | forget USER``."""
+    parser = OneLineParser(
+        prog="aloe pool", description="Look at persona pools; make personas from chats; forget people."
+    )
+    names = "stats|validate|calibrate|from-chats|forget"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=names)
     stats = actions.add_parser("stats", help="counts, acceptance by wave, nearest neighbours, coverage, nearest pairs")
     stats.add_argument("run", type=existing_path, help="a run directory, or its personas folder")
     validate = actions.add_parser("validate", help="the mechanical checks on any persona file")
@@ -21,12 +36,138 @@ def pool_command(argv: list[str]) -> int:
     calibrate.add_argument("file", type=existing_path, help="descriptions: any file that personas.file reads")
     calibrate.add_argument("--embedder", default="lexical", help="lexical, world, st:NAME_OR_PATH, openai:MODEL")
     calibrate.add_argument("--keep", type=float, default=0.9, help="share of the texts that the filter should keep")
-    arguments = parser.parse_args(argv)
+    _add_chat_actions(actions)
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.action == "from-chats":
+        return _from_chats(arguments, rest)
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.action == "forget":
+        return _forget(arguments.run, arguments.user, arguments.hash)
     if arguments.action == "stats":
         return _stats(arguments.run)
     if arguments.action == "validate":
         return _validate(arguments.file, arguments.language)
     return _calibrate(arguments.file, arguments.embedder, arguments.keep)
+
+
+def _add_chat_actions(actions: argparse._SubParsersAction[OneLineParser]) -> None:
+    chats = actions.add_parser(
+        "from-chats",
+        help="personas from chat logs, personal data removed first",
+        description="Any option of the config can follow, for instance --roles.inducer and --execution.concurrency.",
+        allow_abbrev=False,
+    )
+    chats.add_argument("file", type=existing_path, help='JSON Lines: {"messages": [...], "user": "id"}')
+    chats.add_argument("--out", type=Path, required=True, help="the persona file to write, for personas.file")
+    chats.add_argument("--user-field", default="user", help="the field that tells who it is")
+    chats.add_argument("--model", help="who describes (default: the inducer of the run, or world:inducer)")
+    chats.add_argument("--run", type=Path, help="keep calls and salt in this run, so that forget finds them")
+    forget = actions.add_parser("forget", help="remove all that came from one user from every file of a run")
+    forget.add_argument("user", nargs="?", help="the id as it stood in the chats")
+    forget.add_argument("--hash", help="the user's hash, where the id is not at hand")
+    forget.add_argument("--run", type=existing_path, required=True)
+
+
+def _from_chats(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from aloe.config import load_config, parse_overrides
+    from aloe.personas.pii import open_scrubber
+    from aloe.rundir import RunDir
+
+    model = ["--roles.inducer", json.dumps(arguments.model)] if arguments.model else []
+    run = RunDir(arguments.run) if arguments.run else None
+    source = run.config_path if run is not None and run.exists() else None
+    config = load_config(source, parse_overrides([*rest, *model]))
+    scrubber = open_scrubber()
+    print(scrubber.note)
+    if run is None:
+        result = asyncio.run(_ask_for_personas(config, scrubber, arguments, None, arguments.out.parent))
+    else:
+        run.open(config, "from-chats")
+        try:
+            result = asyncio.run(_ask_for_personas(config, scrubber, arguments, run.journal_path, run.path))
+        finally:
+            run.close()
+    print(format_chats(result, arguments.out))
+    return 0 if result.personas else 1
+
+
+async def _ask_for_personas(
+    config: Config, scrubber: Scrubber, arguments: argparse.Namespace, journal: Path | None, salt_folder: Path
+) -> ChatsResult:
+    from aloe.models.caller import Caller
+    from aloe.personas.from_chats import personas_from_chats
+    from aloe.prompts import PromptSet
+
+    prompts = PromptSet(config.prompts_dir)
+    caller = Caller.open(config, journal, seed=config.seed, prompts=prompts)
+    try:
+        return await personas_from_chats(
+            caller,
+            prompts,
+            config,
+            scrubber,
+            arguments.file,
+            arguments.out,
+            salt_folder=salt_folder,
+            user_field=arguments.user_field,
+        )
+    finally:
+        await caller.aclose()
+
+
+def format_chats(result: ChatsResult, out: Path) -> str:
+    """What came of a chat log, as text."""
+    removed = ", ".join(f"{n} {kind}" for kind, n in sorted(result.removed.items()) if n)
+    lines = [f"{p}" for p in result.problems[:N_PROBLEMS]]
+    if len(result.problems) > N_PROBLEMS:
+        lines.append(f"... and {len(result.problems) - N_PROBLEMS} more")
+    lines += [
+        f"{result.n_chats} chats of {result.n_users} users -> {len(result.personas)} personas in {out}",
+        f"removed before any call: {removed or 'nothing'}",
+    ]
+    if result.n_left_out:
+        lines.append(f"{result.n_left_out} chats left out: their users had said enough")
+    lines += [f"no persona of {e.provenance['user_hash'][:12]}: {e.reason}" for e in result.rejected[:N_PROBLEMS]]
+    lines.append("read some of them before use: what is left of a life can still point to somebody")
+    if result.personas:
+        lines.append(f"next: aloe personas RECIPE --out RUN --personas.file {out}")
+    return "\n".join(lines)
+
+
+def _forget(path: Path, user: str | None, user_hash: str | None) -> int:
+    from aloe.personas.forget import forget_user
+    from aloe.rundir import RunDir
+
+    done = forget_user(RunDir(path), user, user_hash)
+    print(format_forgotten(done, path))
+    return 1 if done.leftovers else 0
+
+
+def format_forgotten(done: Forgotten, run: Path) -> str:
+    """What was forgotten, what must be retrained, and whether anything is left, as text."""
+    who = ", ".join(done.user_hashes)
+    if done.is_empty and not done.leftovers:
+        return f"nothing in {run} came from the user with the hash {who}"
+    calls = done.calls
+    lines = [f"user {who}: {done.n_personas} personas, {sum(done.rows.values())} rows, {calls.n_calls} calls"]
+    lines += [f"  {n:6d} rows of {name}" for name, n in done.rows.items()]
+    lines.append(f"  {calls.n_calls:6d} calls, {calls.n_attempts} attempts and {calls.n_texts} texts of the journal")
+    lines += [f"  deleted: {name}" for name in done.deleted]
+    if done.n_shown:
+        lines.append(f"{done.n_shown} other descriptions had referred to it; they stay, the references are cut")
+    for name in done.checkpoints:
+        lines.append(f"must be retrained: checkpoints/{name} (learned from it)")
+    if done.checkpoints:
+        lines.append(f"  'aloe run {run}' trains them anew; copies of them elsewhere have to be deleted by hand")
+    if done.leftovers:
+        lines += ["STILL FOUND:", *(f"  {left}" for left in done.leftovers)]
+    else:
+        lines.append(
+            "looked through every file once more: nothing of it is left "
+            "(the chat log itself and copies elsewhere are yours to delete)"
+        )
+    return "\n".join(lines)
 
 
 def _stats(run: Path) -> int:

@@ -35,6 +35,7 @@ _ITEM = _object(
 RESPONSE_FORMATS: dict[str, dict[str, Any]] = {
     "writer": _format("descriptions", _object(descriptions={"type": "array", "items": _TEXT})),
     "inducer": _format("revealed", _object(revealed={"type": "array", "items": _ITEM})),
+    "from_chats": _format("described", _object(profile=_TEXT, personality=_TEXT)),
     "judge_compare": _format(
         "verdict", _object(reason=_TEXT, verdict={"type": "string", "enum": ["first", "second", "tie"]})
     ),

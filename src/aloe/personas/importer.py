@@ -61,6 +61,7 @@ class Pair:
     line: int
     split: Split = ""
     persona_id: str = ""
+    user_hash: str = ""  # of the person from whose chats it was made
 
 
 @dataclass(slots=True)
@@ -147,7 +148,7 @@ def _read_file(path: Path, source: Source, seen: dict[str, str]) -> None:
         _read_json(path, add)
     else:
         n_empty = 0
-        for number, line in _lines(path, source.problems):
+        for number, line in read_lines(path, source.problems):
             if not line.strip():
                 n_empty += 1
             elif suffix == ".txt" and line.lstrip()[0] not in '"{':
@@ -158,7 +159,7 @@ def _read_file(path: Path, source: Source, seen: dict[str, str]) -> None:
             source.problems.append(Problem(name, 0, f"{n_empty} empty lines", used=True))
 
 
-def _lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
     """Decoded lines; those too long or not UTF-8 are reported and left out."""
     with open(path, "rb") as file:
         number = 0
@@ -213,7 +214,7 @@ def _read_json(path: Path, add: _Adder) -> None:
 
 
 def _read_csv(path: Path, add: _Adder, delimiter: str) -> None:
-    kept: list[tuple[int, str]] = list(_lines(path, add.source.problems))
+    kept: list[tuple[int, str]] = list(read_lines(path, add.source.problems))
     text = "\n".join(line for _, line in kept)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     header: list[str] | None = None
@@ -260,7 +261,10 @@ class _Adder:
         own_split: Split = split if split in ("train", "bench") else self._split
         profile, personality = row.get("profile"), row.get("personality")
         if isinstance(profile, str) and isinstance(personality, str) and profile.strip() and personality.strip():
-            self._pair(line, profile, personality, own_split, str(row.get("persona_id") or row.get("id") or ""))
+            persona_id = str(row.get("persona_id") or row.get("id") or "")
+            user_hash = row.get("user_hash")
+            known = user_hash if isinstance(user_hash, str) else ""
+            self._pair(line, (profile, personality), own_split, persona_id, known)
             return
         kind: Kind | None = row["kind"] if row.get("kind") in ("profile", "personality") else None
         if isinstance(profile, str) and profile.strip():
@@ -305,15 +309,15 @@ class _Adder:
             found = kind or self._default or guess_kind(text)
             self.source.texts.append(Text(text, found, line, self._split if split is None else split))
 
-    def _pair(self, line: int, raw_profile: str, raw_personality: str, split: Split, persona_id: str) -> None:
-        profile = self._usable(line, raw_profile, "profile")
-        personality = self._usable(line, raw_personality, "personality") if profile else ""
+    def _pair(self, line: int, texts: tuple[str, str], split: Split, persona_id: str, user_hash: str) -> None:
+        profile = self._usable(line, texts[0], "profile")
+        personality = self._usable(line, texts[1], "personality") if profile else ""
         if not profile or not personality:
             return
         if persona_id and not self._first_time(line, f"id\x1f{persona_id}", f"persona id '{persona_id[:40]}'"):
             return
         if self._first_time(line, f"{profile}\x1f{personality}".casefold(), "the same persona"):
-            self.source.pairs.append(Pair(profile, personality, line, split, persona_id))
+            self.source.pairs.append(Pair(profile, personality, line, split, persona_id, user_hash))
 
 
 def guess_kind(text: str) -> Kind:

@@ -7,6 +7,7 @@ its reason), ``personas.jsonl`` (training first, then benchmark, each in drawing
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -196,8 +197,11 @@ def read_bench_file(name: str, n: int, seed: int) -> list[Persona]:
     return personas[:n]
 
 
-def to_entry(text: str, kind: Kind, source: str) -> PoolEntry:
-    return PoolEntry(entry_id=make_entry_id(kind, text), kind=kind, text=text, provenance={"source": source})
+def to_entry(text: str, kind: Kind, source: str, users: Iterable[str] = ()) -> PoolEntry:
+    """A member as it is. ``users``: hashed ids of those from whose chats it was made; one text may have several."""
+    hashes = " ".join(sorted(filter(None, users)))
+    provenance = {"source": "chats", "user_hash": hashes} if hashes else {"source": source}
+    return PoolEntry(entry_id=make_entry_id(kind, text), kind=kind, text=text, provenance=provenance)
 
 
 def personas_of(source: Source) -> list[Persona]:
@@ -246,11 +250,11 @@ def import_personas(
         summary["n_left_out"] = len(source.pairs) + len(bench) - len(personas)
         train = [p for p in personas if p.split == "train"][: options.n_personas]
         personas = [*train, *(p for p in personas if p.split == "bench")]
-        texts: dict[tuple[Kind, str], None] = {}
+        texts: dict[tuple[Kind, str], set[str]] = {}  # and the hashed users that they came from
         for persona in source.pairs:
-            texts["profile", persona.profile] = None
-            texts["personality", persona.personality] = None
-        members = [to_entry(text, kind, name) for kind, text in texts]
+            texts.setdefault(("profile", persona.profile), set()).add(persona.user_hash)
+            texts.setdefault(("personality", persona.personality), set()).add(persona.user_hash)
+        members = [to_entry(text, kind, name, users) for (kind, text), users in texts.items()]
         return members, rejected, personas, summary
     members = [to_entry(t.text, t.kind, name) for t in source.texts if t.split != "bench"]
     for kind in _KINDS:

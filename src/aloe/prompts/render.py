@@ -35,6 +35,7 @@ CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "responder": ((), ()),
     "informed": (("persona",), ("<persona>",)),
     "infer": (("conversation",), ("<conversation>",)),
+    "from_chats": (("conversation", "words"), ("<conversation>", '<task kind="describe"')),
     "selfcritic": (("draft",), ('<reply id="draft">',)),
     "reminder": ((), ()),
     "judge_compare": (

@@ -24,6 +24,7 @@ from aloe.world.latent import Item, fill
 from aloe.world.lexicon import Options, narrow
 from aloe.world.reading import read_message
 
+_DESCRIBE = '<task kind="describe"'
 _INFER, _REVISE, _REMEMBER = '<task kind="infer"', '<reply id="draft">', '<task kind="remember"'
 
 
@@ -55,6 +56,8 @@ def notice(said: Sequence[str], *, hints: bool, manner: bool) -> list[tuple[Item
 def play_assistant(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
     """Answer as the prompt asks."""
     last = messages[-1].content if messages else ""
+    if any(_DESCRIBE in m.content for m in messages):
+        return describe("\n".join(m.content for m in messages))
     if any(_INFER in m.content for m in messages):
         return _infer("\n".join(m.content for m in messages))
     said = [m.content for m in messages if m.role == "user"]
@@ -89,6 +92,21 @@ def _infer(prompt: str) -> str:
     return orjson.dumps({"revealed": revealed}).decode()
 
 
+def describe(prompt: str) -> str:
+    """A persona from what the user's own messages tell: ``{"profile": ..., "personality": ...}``, empty if nothing."""
+    said = [m.content for m in read_conversation(prompt) if m.role == "user"]
+    items = [entry[0] for entry in notice(said, hints=True, manner=True)]
+    texts = {kind: " ".join(i.clause for i in items if i.kind == kind) for kind in ("fact", "trait")}
+    return orjson.dumps({"profile": texts["fact"], "personality": texts["trait"]}).decode()
+
+
+def play_inducer(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """The inducer; asked to describe a user whose persona nobody has given, it describes."""
+    if messages and _DESCRIBE in messages[0].content:
+        return describe("\n".join(m.content for m in messages))
+    return actors.play_inducer(messages, seed, options)
+
+
 def _revise(reply: str, draft: str, items: Sequence[Item]) -> str:
     if not items:
         return orjson.dumps({"critique": "Nothing to better yet.", "reply": draft}).decode()
@@ -96,4 +114,4 @@ def _revise(reply: str, draft: str, items: Sequence[Item]) -> str:
     return orjson.dumps({"critique": f"The draft leaves out: {missing or 'nothing'}.", "reply": reply}).decode()
 
 
-ACTORS: dict[str, Actor] = {**actors.ACTORS, "assistant": play_assistant}
+ACTORS: dict[str, Actor] = {**actors.ACTORS, "inducer": play_inducer, "assistant": play_assistant}
