@@ -265,8 +265,7 @@ class Caller:
             def record(failed: FailedAttempt) -> None:
                 self.journal.note_attempt(key, plan.row, place[0], failed)
 
-            answered = await send(route, request, turn, (self._seed, key.hex()), record)
-            completion, tries, ms = answered.completion, answered.tries, answered.ms
+            completion, tries, ms = await send(route, request, turn, (self._seed, key), record)
         cost = cost_of(route.price, completion.usage)
         await self.journal.append(key, plan.row, place, messages, completion, (cost, ms, tries))
         return self._reply(plan, key, completion, cost)

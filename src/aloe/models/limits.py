@@ -15,6 +15,7 @@ import heapq
 import logging
 import math
 import re
+import time
 from collections.abc import Mapping
 
 from aloe.errors import EndpointError
@@ -105,6 +106,13 @@ class Limiter:
 
     # -- entering and leaving
 
+    def try_enter(self, tokens: float = 0.0) -> Ticket | None:
+        """Leave to send at once, without waiting; None if :meth:`enter` has to be asked."""
+        now = time.monotonic()  # the event loop's clock
+        if self._queue or now < self._down_until or self._delay(now, tokens) > 0.0:
+            return None
+        return self._grant(now, tokens)
+
     async def enter(self, turn: int, tokens: float = 0.0) -> Ticket:
         """Wait for leave to send; higher ``turn`` first, then first come. ``tokens``: estimate for tokens/min.
 
@@ -115,8 +123,6 @@ class Limiter:
         now = loop.time()
         if now < self._down_until:
             raise self._down(now)
-        if not self._queue and self._delay(now, tokens) == 0.0:
-            return self._grant(now, tokens)
         future: asyncio.Future[Ticket] = loop.create_future()
         self._n_queued += 1
         heapq.heappush(self._queue, (-turn, self._n_queued, future, tokens))

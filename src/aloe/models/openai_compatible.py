@@ -63,7 +63,7 @@ class OpenAIChatModel:
         self.observe: Callable[[Mapping[str, str]], None] | None = None
         self._wire_name = wire_name
         self._seconds = config.timeout_seconds
-        self._timeout = aiohttp.ClientTimeout(total=self._seconds, connect=min(30.0, self._seconds))
+        self._timeout = aiohttp.ClientTimeout(total=self._seconds, sock_connect=min(30.0, self._seconds))
         self._limit = config.max_concurrency
         self._shared = session
         self._own: aiohttp.ClientSession | None = None

@@ -44,21 +44,17 @@ class Route:
         return self.limiter is None and not self.budget.is_limited
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    completion: Completion
-    tries: int
-    ms: int  # of the attempt that was answered
+Record = Callable[[FailedAttempt], None]
 
 
 async def send(
-    route: Route, request: ChatRequest, turn: int, seed: tuple[int, str], record: Callable[[FailedAttempt], None]
-) -> Answered:
-    """Attempts until an answer.
+    route: Route, request: ChatRequest, turn: int, seed: tuple[int, bytes], record: Record
+) -> tuple[Completion, int, int]:
+    """Attempts until an answer: the completion, the number of attempts, milliseconds of the last one.
 
     Args:
         turn: priority in the limiter's queue.
-        seed: run seed and a name of the call, for the jitter.
+        seed: run seed and the call's key, for the jitter.
         record: told of each failed attempt.
 
     Raises:
@@ -70,7 +66,7 @@ async def send(
         number += 1
         try:
             completion, ms = await _attempt(route, request, turn, number, record)
-            return Answered(completion, number, ms)
+            return completion, number, ms
         except EndpointError as error:
             refused = error.status == 0 and not error.possibly_billed
             n_refused += refused
@@ -88,21 +84,21 @@ def _final(error: EndpointError, number: int) -> EndpointError:
     )  # fmt: skip
 
 
-def _backoff(error: EndpointError, number: int, seed: tuple[int, str]) -> float:
+def _backoff(error: EndpointError, number: int, seed: tuple[int, bytes]) -> float:
     span = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (number - 1))
-    jitter = float(derive_rng(seed[0], "backoff", seed[1], number).uniform(0.0, span))
+    jitter = float(derive_rng(seed[0], "backoff", seed[1].hex(), number).uniform(0.0, span))
     # Where the endpoint named a time the limiter holds everybody; a little jitter keeps them from coming at once.
     return min(jitter, 0.25) if error.retry_after is not None else jitter
 
 
 async def _attempt(
-    route: Route, request: ChatRequest, turn: int, number: int, record: Callable[[FailedAttempt], None]
+    route: Route, request: ChatRequest, turn: int, number: int, record: Record
 ) -> tuple[Completion, int]:
     limiter, budget = route.limiter, route.budget
     guess = _estimate(request) if limiter is not None and limiter.needs_tokens else 0.0
     worst: Reservation | None = None
-    ticket = await limiter.enter(turn, guess) if limiter is not None else None
-    started = time.perf_counter()
+    ticket = (limiter.try_enter(guess) or await limiter.enter(turn, guess)) if limiter is not None else None
+    started = 0.0  # nothing is sent yet
     used: tuple[int, float] = (0, 0.0)
     try:
         if budget.is_limited:
@@ -111,11 +107,12 @@ async def _attempt(
             worst = reserved
         started = time.perf_counter()
         completion = await route.model.complete(request)
-        usage = completion.usage
-        used = (usage.prompt_tokens + usage.completion_tokens, route.price.cost(usage) if route.price else 0.0)
+        ms = _ms(started)
+        if worst is not None or guess:
+            used = (completion.usage.prompt_tokens + completion.usage.completion_tokens, _usd(route, completion))
         if limiter is not None and ticket is not None:
-            limiter.succeeded(ticket, used[0] - guess if limiter.needs_tokens else 0.0)
-        return completion, _ms(started)
+            limiter.succeeded(ticket, used[0] - guess if guess else 0.0)
+        return completion, ms
     except EndpointError as error:
         spent = worst_case(request.messages, request.max_tokens, request.n, route.price)
         billed = error.possibly_billed
@@ -131,7 +128,7 @@ async def _attempt(
             _steer(limiter, ticket, error)
         raise
     except asyncio.CancelledError:
-        if ticket is not None or worst is not None:  # it may be on its way, and billed
+        if started:  # it may be on its way, and billed
             spent = worst_case(request.messages, request.max_tokens, request.n, route.price)
             used = (spent.tokens, spent.usd)
             cost = spent.usd if route.price else None
@@ -157,6 +154,10 @@ def _estimate(request: ChatRequest) -> float:
     """Tokens of prompt and answer, roughly."""
     chars = sum(len(part) for m in request.messages for part in m.parts)
     return chars / 4 + (request.max_tokens or _GUESS)
+
+
+def _usd(route: Route, completion: Completion) -> float:
+    return route.price.cost(completion.usage) if route.price else 0.0
 
 
 def _ms(started: float) -> int:
