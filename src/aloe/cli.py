@@ -38,6 +38,8 @@ TOOL_HELP = {
     "journal": "look into the journal of all model calls",
     "judge": "check a judge, write a blind rating sheet, calibrate the judge against people",
     "plan": "expected calls, tokens and cost of a recipe, before anything is sent",
+    "studio": "look at a run while it grows, chat with its models, compare two blind, in a browser",
+    "chat": "talk with a model in the terminal, with what is believed of the user after each turn",
     "serve": "serve checkpoints and other models as an OpenAI-compatible endpoint",
     "world": "serve the simulated world as an OpenAI-compatible endpoint",
     "config": "print the resolved config of a recipe",

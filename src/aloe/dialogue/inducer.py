@@ -37,7 +37,7 @@ def check_disclosures(
     about = _plain_persona(persona.profile, persona.personality)
     known = {d.item: None for d in state.revealed}
     plain_known = {_plain(item) for item in known}
-    own = [(nid, m.content) for nid, m in zip(state.node_ids, state.messages, strict=True) if m.role == "user"]
+    own = _own_words(state)
     kept: list[Disclosure] = []
     dropped = 0
     for claim in claimed:
@@ -46,8 +46,7 @@ def check_disclosures(
         item = _plain(claim.item)
         if item in plain_known:
             continue
-        words = _plain(claim.evidence)
-        where = next((nid for nid, text in reversed(own) if words and words in _plain(text)), None)
+        where = _find(claim.evidence, own)
         if item not in about or where is None:
             dropped += 1
             continue
@@ -64,6 +63,20 @@ def check_disclosures(
             )
         )
     return tuple(kept), dropped
+
+
+def evidence_node(evidence: str, state: PathState) -> str | None:
+    """The last user message on the path that holds the words of ``evidence``, None where the user never said them."""
+    return _find(evidence, _own_words(state))
+
+
+def _own_words(state: PathState) -> list[tuple[str, str]]:
+    return [(nid, m.content) for nid, m in zip(state.node_ids, state.messages, strict=True) if m.role == "user"]
+
+
+def _find(evidence: str, own: Sequence[tuple[str, str]]) -> str | None:
+    words = _plain(evidence)
+    return next((nid for nid, text in reversed(own) if words and words in _plain(text)), None)
 
 
 async def induce(

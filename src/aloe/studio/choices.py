@@ -1,0 +1,80 @@
+"""The models of a run that one can talk with: its checkpoints, the benchmark's, the two responders of the trees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aloe.bench.controls import control_of
+from aloe.config import Config, ModelConfig
+from aloe.errors import AloeError
+from aloe.models.registry import plain_name
+from aloe.models.wrappers import split_wrapper
+from aloe.report.data import TRAINED
+
+REPLY_TOKENS = 256
+ATTEMPTS = 2  # somebody is waiting: a failure is said soon, and a button tries again
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model under the name by which it is chosen.
+
+    Attributes:
+        told: it is told what the inducer believes, as the trees' tailored responder is.
+        needs_persona: it is a control that reads the persona, so there must be one.
+    """
+
+    name: str
+    model: ModelConfig
+    group: str
+    told: bool = False
+    needs_persona: bool = False
+
+
+def patient(model: ModelConfig) -> ModelConfig:
+    """The model as one asks it while somebody waits."""
+    return model.model_copy(update={"max_attempts": min(model.max_attempts, ATTEMPTS)})
+
+
+def patient_roles(config: Config) -> Config:
+    """The config with every role asked as somebody waits for it."""
+    roles = {name: tuple(map(patient, getattr(config.roles, name))) for name in type(config.roles).model_fields}
+    return config.model_copy(update={"roles": config.roles.model_copy(update=roles)})
+
+
+def list_choices(config: Config, run: Path | None, more: Iterable[ModelConfig] = ()) -> list[Choice]:
+    """Everything there is to talk with, each under a name of its own; ``more`` comes first."""
+    found: dict[str, Choice] = {}
+
+    def add(group: str, model: ModelConfig, name: str = "", told: bool = False) -> None:
+        try:
+            name = base = name or plain_name(model.uri)
+            needs = control_of(model) is not None or split_wrapper(model.uri)[1] == "persona"
+        except AloeError:  # a URI that is none fails when it is asked, with its reason
+            name, base, needs = model.uri, model.uri, False
+        number = 2
+        while name in found:
+            name, number = f"{base}-{number}", number + 1
+        found[name] = Choice(name, patient(model), group, told, needs)
+
+    for model in more:
+        add("given", model)
+    for path in _checkpoints(run):
+        add("checkpoint", ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS))
+    for model in config.bench.models:
+        add("benchmark", model)
+    for model in config.roles.generic:
+        if all(choice.model.uri != model.uri for choice in found.values()):
+            add("role", model, "generic (of the trees)")
+    for model in config.roles.tailored:
+        add("role", model, "tailored (of the trees)", told=True)
+    return list(found.values())
+
+
+def _checkpoints(run: Path | None) -> list[Path]:
+    """Finished checkpoints, in the order in which they are trained."""
+    folders = [p.parent for p in (run / "checkpoints").glob("*/config.json")] if run is not None else []
+    rank = {name: place for place, name in enumerate(TRAINED)}
+    return sorted(folders, key=lambda p: (rank.get(p.name, len(rank)), p.name))

@@ -1,0 +1,64 @@
+"""Blind choices between two replies, one line each in ``RUN/studio/ratings.jsonl``; read by ``aloe judge calibrate``.
+
+A row holds everything that was in front of the rater: the conversation up to the user's message and both replies in
+the order shown. It is appended by a single write, so that two writers never interleave.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from aloe.errors import DataError
+from aloe.records import repair_tail, to_line
+from aloe.types import SCHEMA_VERSION, Message, Record, Verdict
+
+
+class Rating(Record):
+    """One choice. ``first`` is the reply shown as A; pairs are in the order shown."""
+
+    schema_version: int = SCHEMA_VERSION
+    rating_id: str
+    talk_id: str
+    time: float  # seconds since the epoch
+    persona_id: str | None = None  # None: the rater spoke for himself
+    profile: str = ""
+    personality: str = ""
+    turn: int = Field(ge=1)
+    messages: tuple[Message, ...]  # ends with the user's message
+    replies: tuple[str, str]
+    models: tuple[str, str]
+    uris: tuple[str, str]
+    choice: Verdict
+    stars: tuple[int | None, int | None] = (None, None)  # 1 to 5, where given
+    scores: tuple[float | None, float | None] | None = None  # the judge's, None where not judged
+    judge_model: str = ""
+    blind: bool = True  # the names were not shown yet
+    rater: str = ""
+
+
+def ratings_path(run: Path) -> Path:
+    return run / "studio" / "ratings.jsonl"
+
+
+def append_rating(path: Path, rating: Rating) -> None:
+    """Add one rating; a torn last line of a killed writer is cut off first.
+
+    Raises:
+        DataError: the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        repair_tail(path)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, to_line(rating))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}", "free space or allow writing"
+        ) from error
