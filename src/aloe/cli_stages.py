@@ -76,8 +76,9 @@ def stage_command(command: str, argv: list[str]) -> int:
 
     from aloe.pipeline import run_pipeline
 
-    say = (lambda *_: None) if arguments.quiet else print
-    say(f"aloe: {recipe} -> {run.path} (seed {config.seed})")
+    say = None if arguments.quiet else print
+    if say is not None:
+        say(f"aloe: {recipe} -> {run.path} (seed {config.seed})")
     only = None if command == "run" else command
     redo = arguments.redo_from
     if command == "report" and redo is None:

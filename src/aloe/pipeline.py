@@ -87,6 +87,7 @@ def run_pipeline(
     Args:
         only: stop after this stage (stages that it needs run first).
         redo_from: do this stage and all that depend on it again.
+        say: is given a line per stage; None: neither lines nor progress.
 
     Raises:
         ConfigError: the directory belongs to another config, or an option names no stage.
@@ -144,7 +145,7 @@ def _run_stage(
     started = time.monotonic()
     run.log("stage_started", stage=stage.name)
     try:
-        with stage_progress(stage.name) as progress:
+        with stage_progress(stage.name, quiet=say is None) as progress:
             context = Context(config, run, prompts, progress, redo=stage.name in redo)
             summary = stage.run(context)
     except (AloeError, KeyboardInterrupt) as error:
@@ -156,7 +157,8 @@ def _run_stage(
     run.log("stage_finished", stage=stage.name, seconds=round(seconds, 3), summary=summary)
     outcome.summaries[stage.name] = summary
     outcome.seconds[stage.name] = seconds
-    say(f"{stage.name:<9} {seconds:7.1f} s  {brief(stage.name, summary)}")
+    if say is not None:
+        say(f"{stage.name:<9} {seconds:7.1f} s  {brief(stage.name, summary)}")
 
 
 def _left_over(state: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ class StageProgress:
 
     quiet_every = 10.0  # seconds between lines where there is no terminal
 
-    def __init__(self, name: str, stream: TextIO, bar: Progress | None) -> None:
+    def __init__(self, name: str, stream: TextIO | None, bar: Progress | None) -> None:
         self.name = name
         self.started = time.monotonic()
         self._stream = stream
@@ -43,7 +43,7 @@ class StageProgress:
             if key not in self._tasks:
                 self._tasks[key] = self._bar.add_task(self.name, total=total, note="")
             self._bar.update(self._tasks[key], completed=done, total=total, note=text)  # type: ignore[arg-type]
-        elif now - self._last_line >= self.quiet_every:
+        elif self._stream is not None and now - self._last_line >= self.quiet_every:
             self._last_line = now
             of = f" of {total:,.0f}" if total else ""
             left = f", {(total - done) / rate:,.0f} s left" if total and rate > 0 else ""
@@ -51,8 +51,11 @@ class StageProgress:
 
 
 @contextmanager
-def stage_progress(name: str, stream: TextIO | None = None) -> Iterator[StageProgress]:
-    """A progress display for one stage, on stderr."""
+def stage_progress(name: str, stream: TextIO | None = None, quiet: bool = False) -> Iterator[StageProgress]:
+    """A progress display for one stage, on stderr; ``quiet``: it counts and shows nothing."""
+    if quiet:
+        yield StageProgress(name, None, None)
+        return
     out = stream or sys.stderr
     if not out.isatty():
         yield StageProgress(name, out, None)

@@ -57,6 +57,10 @@ class Budget:
     def is_limited(self) -> bool:
         return self._usd is not None or self._tokens is not None
 
+    @property
+    def is_money(self) -> bool:
+        return self._usd is not None
+
     async def reserve(self, worst: Reservation) -> None:
         """Wait until ``worst`` fits beside what is in flight, and hold it.
 
@@ -72,6 +76,21 @@ class Budget:
             await future
         if self._stopped is not None:
             raise BudgetExceeded(self._stopped, "raise the budget and run again: what was answered is kept")
+        self._hold(worst)
+
+    def reserve_now(self, worst: Reservation) -> None:
+        """As :meth:`reserve` for those who can't wait: what does not fit beside what is in flight is refused.
+
+        Raises:
+            BudgetExceeded: it does not fit.
+        """
+        if self._stopped is None and not self._fits(worst):
+            self._stop(worst)
+        if self._stopped is not None:
+            raise BudgetExceeded(self._stopped, "raise the budget and run again: what was answered is kept")
+        self._hold(worst)
+
+    def _hold(self, worst: Reservation) -> None:
         self._held_tokens += worst.tokens
         self._held_usd += worst.usd
         self._n_held += 1

@@ -22,6 +22,7 @@ from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.errors import AloeError, ConfigError, ParseError, nearest
 from aloe.models.attempts import FailedAttempt
 from aloe.models.budget import Budget
+from aloe.models.garbage import RareCollections
 from aloe.models.http import allow_open_files, make_session
 from aloe.models.journal import Journal
 from aloe.models.limits import Limiter
@@ -128,6 +129,7 @@ class Caller:
         self._plans: dict[tuple[str, str, int], _Plan] = {}
         self._made: dict[str, ChatModel] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._collections = RareCollections()
 
     @classmethod
     def open(
@@ -325,8 +327,12 @@ class Caller:
         fixed = {"model": model.name, "revision": model.revision, "role": role, "sampling": sampling}
         prompt_hash = self._prompts.hashes.get(prompt, "")
         row = self.journal.plan_id({**fixed, "prompt": prompt, "prompt_hash": prompt_hash})
-        stats = self.stats.setdefault(role, RoleStats())
+        stats = self.stats_of(role)
         return _Plan(cast(ActorRole, role), prompt, prompt_hash, config, route, sampling, fixed, row, stats, schema)
+
+    def stats_of(self, role: str) -> RoleStats:
+        """The counters of a role, begun where there are none yet."""
+        return self.stats.setdefault(role, RoleStats())
 
     def _model(self, config: ModelConfig) -> ChatModel:
         """One model object per content of config."""
@@ -362,6 +368,7 @@ class Caller:
 
     async def aclose(self) -> None:
         """Commit what is queued; close the journal, the models and their connections."""
+        self._collections.end()
         self.journal.close()
         for model in self._made.values():
             await model.aclose()

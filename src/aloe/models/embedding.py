@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from aloe.config import Config, ModelConfig
 from aloe.errors import ConfigError, nearest
 from aloe.protocols import Embedder
+
+if TYPE_CHECKING:
+    from aloe.models.caller import Caller
 
 Vectors = NDArray[np.float32]
 
@@ -195,15 +198,16 @@ class SentenceEmbedder:
         return np.asarray(found, dtype=np.float32)
 
 
-def create_embedder(name: str, config: Config | None = None) -> Embedder:
+def create_embedder(name: str, config: Config | None = None, caller: Caller | None = None) -> Embedder:
     """The embedder that a recipe names.
 
     Args:
         name: ``lexical``, ``world``, ``st:NAME_OR_PATH`` or ``openai:MODEL``.
         config: where ``openai:`` takes address and key from (the writer's, where that is an ``openai:`` model).
+        caller: its journal keeps what an endpoint answers, so that no text is paid for twice.
 
     Raises:
-        ConfigError: no such embedder.
+        ConfigError: no such embedder, or a money budget and a price that is unknown.
     """
     scheme, _, rest = name.partition(":")
     if name == "lexical":
@@ -213,10 +217,11 @@ def create_embedder(name: str, config: Config | None = None) -> Embedder:
     if scheme == "st" and rest:
         return SentenceEmbedder(rest)
     if scheme == "openai" and rest:
-        from aloe.models.openai_compatible import OpenAIEmbedder
+        from aloe.models.embedding_journal import JournaledEmbedder
+        from aloe.models.openai_embedder import OpenAIEmbedder
 
-        embedder: Embedder = OpenAIEmbedder(_endpoint(name, config))
-        return embedder
+        remote = OpenAIEmbedder(_endpoint(name, config))
+        return JournaledEmbedder(remote, caller) if caller is not None else remote
     known = ("lexical", "world", "st:NAME_OR_PATH", "openai:MODEL")
     raise ConfigError(
         f"no embedder '{name}'{nearest(scheme, ['lexical', 'world', 'st', 'openai'])}",
@@ -227,7 +232,11 @@ def create_embedder(name: str, config: Config | None = None) -> Embedder:
 def _endpoint(name: str, config: Config | None) -> ModelConfig:
     for model in config.roles.writer if config else ():
         if model.uri.startswith("openai:"):
-            kept = model.model_dump(include={"base_url", "api_key_env", "headers_env", "max_attempts"})
+            kept = model.model_dump(
+                include={"base_url", "api_key_env", "headers_env", "max_attempts", "timeout_seconds"}
+            )
+            if model.price_prompt == 0:  # a server of one's own asks nothing for embeddings either
+                kept |= {"price_prompt": 0.0, "price_completion": 0.0}
             return ModelConfig(uri=name, **kept)
     return ModelConfig(uri=name)
 

@@ -217,6 +217,19 @@ class Journal:
             place: path in the run, sample index, sampling seed.
             spent: cost in USD, milliseconds, attempts.
         """
+        self.queue(key, plan, place, messages, completion, spent)
+        return self._schedule()
+
+    def queue(
+        self,
+        key: bytes,
+        plan: int,
+        place: tuple[str, int, int | None],
+        messages: Sequence[PromptMessage],
+        completion: Completion,
+        spent: tuple[float | None, int, int],
+    ) -> None:
+        """As :meth:`append`, for the next commit, whoever asks for it."""
         path, sample, seed = place
         cost, ms, tries = spent
         usage = completion.usage
@@ -231,17 +244,20 @@ class Journal:
                 int(time.time()), ms or None, tries if tries > 1 else None,
             )
         )  # fmt: skip
-        return self._schedule()
 
     def note_attempt(self, key: bytes, plan: int, path: str, failed: FailedAttempt) -> None:
         """Record an attempt that brought no answer; nobody waits for it."""
+        self.queue_attempt(key, plan, path, failed)
+        self._schedule()
+
+    def queue_attempt(self, key: bytes, plan: int, path: str, failed: FailedAttempt) -> None:
+        """As :meth:`note_attempt`, for the next commit, whoever asks for it."""
         self._new_attempts.append(
             (
                 key, plan, path, failed.number, int(time.time()), failed.ms, failed.status, failed.error,
                 int(failed.billed), failed.tokens, failed.cost,
             )
         )  # fmt: skip
-        self._schedule()
 
     def _schedule(self) -> asyncio.Future[None]:
         if self._tick is None:

@@ -1,4 +1,4 @@
-"""Chat and embeddings over HTTP: any server that speaks OpenAI's ``/chat/completions`` and ``/embeddings``.
+"""Chat over HTTP: any server that speaks OpenAI's ``/chat/completions`` (embeddings: ``openai_embedder.py``).
 
 One attempt per :meth:`OpenAIChatModel.complete`; retries and limits are the caller's (``limits.py``). What a server
 does not accept (``max_tokens`` against ``max_completion_tokens``, temperature, system messages, JSON schema) is
@@ -7,17 +7,13 @@ learnt from its error once and remembered.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from aloe.config import ModelConfig
 from aloe.errors import EndpointError
@@ -237,80 +233,3 @@ def read_usage(data: Any, request: ChatRequest, text: str) -> Usage:
         completion_tokens=int(data.get("completion_tokens") or 0),
         cached_tokens=int(details.get("cached_tokens") or 0) if details else 0,
     )
-
-
-class OpenAIEmbedder:
-    """An Embedder behind an address: ``/embeddings`` in batches, a few at a time. ``embed`` blocks.
-
-    Raises:
-        ConfigError: an environment variable that the config names is not set.
-    """
-
-    def __init__(self, config: ModelConfig, batch_size: int = 128) -> None:
-        self.name = config.uri
-        self._config = config
-        self._wire_name = config.uri.partition(":")[2]
-        self._endpoint = Endpoint(config, "embeddings")
-        self._batch_size = batch_size
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors, float32, shape (n_texts, dim).
-
-        Raises:
-            EndpointError: the server refused, or failed too often.
-        """
-        if not texts:
-            return np.zeros((0, 0), np.float32)
-        with ThreadPoolExecutor(1) as pool:  # a thread of its own: the caller may be inside an event loop
-            return pool.submit(asyncio.run, self._embed_all(list(texts))).result()
-
-    async def _embed_all(self, texts: list[str]) -> NDArray[np.float32]:
-        size = self._batch_size
-        gate = asyncio.Semaphore(min(8, self._config.max_concurrency))
-        async with make_session(0, self._config.timeout_seconds) as session:
-            batches = [texts[start : start + size] for start in range(0, len(texts), size)]
-            parts = await asyncio.gather(*(self._embed_batch(session, gate, batch) for batch in batches))
-        vectors = np.concatenate(parts)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
-        return unit
-
-    async def _embed_batch(
-        self, session: aiohttp.ClientSession, gate: asyncio.Semaphore, batch: list[str]
-    ) -> NDArray[np.float32]:
-        body = orjson.dumps({"model": self._wire_name, "input": batch, "encoding_format": "float"})
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                async with gate:
-                    return await self._post(session, body, len(batch))
-            except EndpointError as error:
-                if not error.retryable or attempt >= self._config.max_attempts:
-                    raise
-                await asyncio.sleep(error.retry_after or min(20.0, 0.25 * 2.0**attempt))
-
-    async def _post(self, session: aiohttp.ClientSession, body: bytes, n: int) -> NDArray[np.float32]:
-        endpoint = self._endpoint
-        try:
-            async with session.post(
-                endpoint.url, data=body, headers=endpoint.headers, proxy=endpoint.proxy, allow_redirects=False
-            ) as response:
-                raw = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise endpoint.broken(error, self.name, self._config.timeout_seconds) from None
-        if response.status != 200:
-            raise endpoint.refused(response.status, raw, response.headers, self.name)
-        try:
-            rows = sorted(orjson.loads(raw)["data"], key=lambda row: row["index"])
-            vectors = np.array([row["embedding"] for row in rows], np.float32)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            vectors = np.zeros((0, 0), np.float32)
-        if vectors.ndim != 2 or len(vectors) != n:
-            raise EndpointError(
-                f"the answer of {self.name} at {endpoint.host} does not hold {n} embeddings: "
-                f"{endpoint.clean(raw)!r}",
-                "check base_url and that the model is an embedding model",
-                status=200, retryable=True, possibly_billed=True,
-            )  # fmt: skip
-        return vectors

@@ -33,6 +33,7 @@ _OPENAI: dict[str, tuple[float, float, float]] = {
     "o4-mini": (1.10, 4.40, 0.275),
     "text-embedding-3-small": (0.02, 0.0, 0.02),
     "text-embedding-3-large": (0.13, 0.0, 0.13),
+    "text-embedding-ada-002": (0.10, 0.0, 0.10),
 }
 _DATED = re.compile(r"-20\d\d-\d\d-\d\d$")
 

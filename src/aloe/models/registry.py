@@ -71,7 +71,7 @@ def create_model(config: ModelConfig, session: Callable[[], aiohttp.ClientSessio
     if scheme == "openai" or config.base_url is not None:
         from aloe.models.openai_compatible import OpenAIChatModel
 
-        name, revision = _identity(config)
+        name, revision = identity(config)
         return OpenAIChatModel(config, name, revision, rest if scheme == "openai" else config.uri, session)
     if scheme == "world":
         from aloe.world.model import create_world_model
@@ -99,7 +99,7 @@ def is_in_process(config: ModelConfig) -> bool:
     return config.base_url is None and split_uri(config.uri)[0] in ("world", "hf")
 
 
-def _identity(config: ModelConfig) -> tuple[str, str]:
+def identity(config: ModelConfig) -> tuple[str, str]:
     """Logical name and revision of a model behind an address: the same as of the model in this process.
 
     A path to a checkpoint is digested here, so that a retrained one never replays its predecessor's answers, also

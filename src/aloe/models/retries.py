@@ -47,6 +47,29 @@ class Route:
 Record = Callable[[FailedAttempt], None]
 
 
+class Tries:
+    """How often one call was tried, and whether it may be again. ``number`` is of the attempt under way, from 1."""
+
+    __slots__ = ("_max", "_n_refused", "number")
+
+    def __init__(self, max_attempts: int) -> None:
+        self.number = 1
+        self._n_refused = 0
+        self._max = max_attempts
+
+    def count(self, error: EndpointError) -> None:
+        """The attempt under way failed; go on to the next.
+
+        Raises:
+            EndpointError: it will not change, or it was tried often enough.
+        """
+        refused = error.status == 0 and not error.possibly_billed
+        self._n_refused += refused
+        if not error.retryable or self.number - self._n_refused >= self._max or self._n_refused >= _MAX_REFUSED:
+            raise _final(error, self.number) from None
+        self.number += 1
+
+
 async def send(
     route: Route, request: ChatRequest, turn: int, seed: tuple[int, bytes], record: Record
 ) -> tuple[Completion, int, int]:
@@ -61,18 +84,16 @@ async def send(
         EndpointError: a failure that will not change, or too many of the other kind.
         BudgetExceeded: the next attempt might pass the budget.
     """
-    number = n_refused = 0
+    tries: Tries | None = None
     while True:
-        number += 1
+        number = tries.number if tries is not None else 1
         try:
             completion, ms = await _attempt(route, request, turn, number, record)
             return completion, number, ms
         except EndpointError as error:
-            refused = error.status == 0 and not error.possibly_billed
-            n_refused += refused
-            if not error.retryable or number - n_refused >= route.max_attempts or n_refused >= _MAX_REFUSED:
-                raise _final(error, number) from None
-            await asyncio.sleep(_backoff(error, number, seed))
+            tries = tries or Tries(route.max_attempts)
+            tries.count(error)
+            await asyncio.sleep(backoff(error, number, seed))
 
 
 def _final(error: EndpointError, number: int) -> EndpointError:
@@ -84,7 +105,8 @@ def _final(error: EndpointError, number: int) -> EndpointError:
     )  # fmt: skip
 
 
-def _backoff(error: EndpointError, number: int, seed: tuple[int, bytes]) -> float:
+def backoff(error: EndpointError, number: int, seed: tuple[int, bytes]) -> float:
+    """Seconds to wait after attempt ``number``, drawn from (run seed, the call's key, number)."""
     span = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (number - 1))
     jitter = float(derive_rng(seed[0], "backoff", seed[1].hex(), number).uniform(0.0, span))
     # Where the endpoint named a time the limiter holds everybody; a little jitter keeps them from coming at once.
@@ -125,7 +147,7 @@ async def _attempt(
             )
         )  # fmt: skip
         if limiter is not None and ticket is not None:
-            _steer(limiter, ticket, error)
+            steer(limiter, ticket, error)
         raise
     except asyncio.CancelledError:
         if started:  # it may be on its way, and billed
@@ -141,7 +163,8 @@ async def _attempt(
             limiter.leave(ticket)
 
 
-def _steer(limiter: Limiter, ticket: Ticket, error: EndpointError) -> None:
+def steer(limiter: Limiter, ticket: Ticket, error: EndpointError) -> None:
+    """Tell the limiter what a failure means for everybody else."""
     if error.status == 0 and not error.possibly_billed:
         limiter.unreachable(ticket, error)
     elif error.status in _OVERLOAD:

@@ -55,7 +55,7 @@ async def run_personas(
         DataError: no usable persona at all.
     """
     check_counts(config.personas)
-    embedder = create_embedder(config.personas.embedder, config)
+    embedder = create_embedder(config.personas.embedder, config, caller)
     if config.personas.file:
         members, rejected, personas, summary = import_personas(config, embedder)
     else:

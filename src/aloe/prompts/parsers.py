@@ -20,6 +20,7 @@ _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*•])\s+(.+?)\s*$", re.MULTILINE
 _STAGE = re.compile(r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I)
 _LABEL = re.compile(r"^\s*(?:user|human|assistant|ai|me|you)\s*:\s*", re.IGNORECASE)
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
+_SPACES = re.compile(r"[ \t]{2,}")
 _WORDS = {"zero": 0.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
 _YES = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # where the scale is 0 or 1
 _DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?(?!\d|[.,]\d|e[+-]?\d)"
@@ -183,10 +184,14 @@ def clean_message(raw: str) -> str:
     Raises:
         ParseError: nothing is left.
     """
-    text = _LABEL.sub("", _STAGE.sub("", _THINK.sub("", raw))).strip()
+    text = _THINK.sub("", raw) if "<think>" in raw else raw  # most have none of these, and every call comes by here
+    if "*" in text or "(" in text:
+        text = _STAGE.sub("", text)
+    text = _LABEL.sub("", text).strip()
     if len(text) > 1 and text[0] == text[-1] == '"' and text.count('"') == 2:
         text = text[1:-1].strip()
-    text = re.sub(r"[ \t]{2,}", " ", text)
+    if "  " in text or "\t" in text:
+        text = _SPACES.sub(" ", text)
     if not text:
         raise ParseError("the reply is empty")
     return text

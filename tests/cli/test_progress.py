@@ -1,0 +1,31 @@
+"""What a stage shows while it works: lines where there is no terminal, nothing at all where quiet is asked for."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from aloe.progress import StageProgress, stage_progress
+
+
+@pytest.mark.parametrize(("quiet", "n_lines"), [(False, 2), (True, 0)])
+def test_lines_come_now_and_then_unless_quiet(
+    quiet: bool, n_lines: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(StageProgress, "quiet_every", 0.0)
+    with stage_progress("trees", quiet=quiet) as progress:
+        progress.update(3, 10, "trees", "5k tokens")
+        progress.update(10, 10, "trees")
+    shown = capfd.readouterr()
+    assert not shown.out and len(shown.err.splitlines()) == n_lines
+    if not quiet:
+        assert "trees: 3 of 10 trees 5k tokens" in shown.err
+
+
+def test_lines_go_to_the_stream_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StageProgress, "quiet_every", 0.0)
+    out = io.StringIO()
+    with stage_progress("base", out) as progress:
+        progress.update(0.5, None, "steps", "loss 1.2")
+    assert out.getvalue().startswith("  base: 0 steps loss 1.2")
