@@ -78,17 +78,20 @@ class Budget:
             raise BudgetExceeded(self._stopped, "raise the budget and run again: what was answered is kept")
         self._hold(worst)
 
-    def reserve_now(self, worst: Reservation) -> None:
-        """As :meth:`reserve` for those who can't wait: what does not fit beside what is in flight is refused.
+    def try_reserve(self, worst: Reservation) -> bool:
+        """As :meth:`reserve` for those who wait otherwise: False while it does not fit beside what is in flight.
 
         Raises:
-            BudgetExceeded: it does not fit.
+            BudgetExceeded: it does not fit even with nothing in flight, or an earlier call did not.
         """
         if self._stopped is None and not self._fits(worst):
+            if self._n_held:
+                return False
             self._stop(worst)
         if self._stopped is not None:
             raise BudgetExceeded(self._stopped, "raise the budget and run again: what was answered is kept")
         self._hold(worst)
+        return True
 
     def _hold(self, worst: Reservation) -> None:
         self._held_tokens += worst.tokens

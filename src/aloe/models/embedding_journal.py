@@ -111,7 +111,7 @@ class JournaledEmbedder:
 
     def worst_case(self, texts: Sequence[str]) -> Reservation:
         """The most that a batch can cost, at three bytes a token."""
-        tokens = sum(len(text.encode()) for text in texts) // 3 + 8 * len(texts)
+        tokens = sum(len(text.encode()) for text in texts) // 3 + 2 * len(texts)
         return Reservation(tokens, self._cost(tokens) or 0.0)
 
     def keep(self, texts: Sequence[str], vectors: Vectors, tokens: int, ms: int, tries: int) -> None:
@@ -167,10 +167,11 @@ class _Session:
         loop.call_soon_threadsafe(run)
         return done.result()
 
-    def sending(self, texts: Sequence[str]) -> None:
+    def sending(self, texts: Sequence[str]) -> bool:
         budget = self._embedder._caller.budget
-        if budget.is_limited:
-            self.on_owner(lambda: budget.reserve_now(self._embedder.worst_case(texts)))
+        if not budget.is_limited:
+            return True
+        return self.on_owner(lambda: budget.try_reserve(self._embedder.worst_case(texts)))
 
     def answered(self, texts: Sequence[str], vectors: Vectors, tokens: int, ms: int, tries: int) -> None:
         def work() -> None:

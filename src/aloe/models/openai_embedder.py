@@ -29,13 +29,14 @@ from aloe.models.retries import Tries, backoff, steer
 Vectors = NDArray[np.float32]
 BATCH_SIZE = 128
 MAX_CONCURRENCY = 8
+_BUDGET_WAIT = 0.02  # seconds between looks at whether an attempt fits into the budget by now
 
 
 class Watcher(Protocol):
     """Is told of every attempt, on the thread that works for :meth:`OpenAIEmbedder.embed`."""
 
-    def sending(self, texts: Sequence[str]) -> None:
-        """Before an attempt; raises BudgetExceeded to forbid it."""
+    def sending(self, texts: Sequence[str]) -> bool:
+        """Before an attempt: False to have it wait for others in flight; raises BudgetExceeded to forbid it."""
 
     def answered(self, texts: Sequence[str], vectors: Vectors, tokens: int, ms: int, tries: int) -> None:
         """Unit vectors, shape (n_texts, dim), and the tokens that the server counted."""
@@ -45,7 +46,9 @@ class Watcher(Protocol):
 
 
 class _Nobody:
-    def sending(self, texts: Sequence[str]) -> None: ...
+    def sending(self, texts: Sequence[str]) -> bool:
+        return True
+
     def answered(self, texts: Sequence[str], vectors: Vectors, tokens: int, ms: int, tries: int) -> None: ...
     def failed(self, texts: Sequence[str], error: EndpointError, ms: int, number: int) -> None: ...
 
@@ -110,7 +113,8 @@ class OpenAIEmbedder:
         while True:
             ticket = self._limiter.try_enter() or await self._limiter.enter(0)
             try:
-                watcher.sending(batch)
+                while not watcher.sending(batch):
+                    await asyncio.sleep(_BUDGET_WAIT)
                 started = time.perf_counter()
                 try:
                     vectors, tokens = await self._post(session, body, batch)
@@ -141,13 +145,13 @@ class OpenAIEmbedder:
             data = orjson.loads(raw)
             rows = sorted(data["data"], key=lambda row: row["index"])
             found = [row["index"] for row in rows]
-            vectors = np.array([row["embedding"] for row in rows], np.float32)
+            vectors = np.array([row["embedding"] for row in rows], np.float64)
             tokens = _tokens(data.get("usage"), batch)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
             raise self._odd(f"does not hold embeddings: {endpoint.clean(raw)!r}") from None
         return self._checked(vectors, found, len(batch)), tokens
 
-    def _checked(self, vectors: Vectors, places: list[Any], n: int) -> Vectors:
+    def _checked(self, vectors: NDArray[np.float64], places: list[Any], n: int) -> Vectors:
         """Unit vectors.
 
         Raises:
@@ -155,7 +159,8 @@ class OpenAIEmbedder:
         """
         if places != list(range(n)) or vectors.ndim != 2:
             raise self._odd(f"holds {len(places)} embeddings instead of {n}, or misnumbered ones")
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        with np.errstate(over="ignore"):
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(norms).all() or not norms.all():
             bad = int(np.count_nonzero(~(np.isfinite(norms) & (norms > 0))))
             raise self._odd(f"holds {bad} of {n} embeddings that are not finite or all zero")

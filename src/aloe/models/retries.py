@@ -107,7 +107,8 @@ def _final(error: EndpointError, number: int) -> EndpointError:
 
 def backoff(error: EndpointError, number: int, seed: tuple[int, bytes]) -> float:
     """Seconds to wait after attempt ``number``, drawn from (run seed, the call's key, number)."""
-    span = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (number - 1))
+    refused = error.status == 0 and not error.possibly_billed  # then the circuit breaker sets the pace, for everybody
+    span = FIRST_BACKOFF if refused else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (number - 1))
     jitter = float(derive_rng(seed[0], "backoff", seed[1].hex(), number).uniform(0.0, span))
     # Where the endpoint named a time the limiter holds everybody; a little jitter keeps them from coming at once.
     return min(jitter, 0.25) if error.retry_after is not None else jitter
