@@ -1,6 +1,6 @@
 """A server that this project did not write: ``transformers serve`` on a checkpoint made here, through ``openai:``.
 
-Needs fastapi, uvicorn and openai beside transformers; says so and is left out where they are missing.
+Needs fastapi, uvicorn and openai beside transformers (extra ``test``); says so and is left out where they are missing.
 """
 
 from __future__ import annotations
