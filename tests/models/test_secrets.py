@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from aloe.config import ModelConfig, load_config
+from aloe.config import Config, ModelConfig, load_config
 from aloe.errors import ConfigError, EndpointError
+from aloe.models.embedding import create_embedder
 from aloe.models.registry import create_model
 from aloe.models.server import read_request
 from aloe.protocols import ChatRequest
 from aloe.world.model import create_world_model
-from models.faulty import HELLO, Fault, answer, calling, model_at, refusal, serving
+from models.faulty import HELLO, Fault, FaultyServer, answer, calling, model_at, refusal, serving
 
 KEY = "sk-live-0123456789abcdefSECRET"
 TOKEN = "org-secret-header-value-77"
@@ -47,6 +48,11 @@ FAULTS = [
     Fault(body=answer("x"), cut=0.5),
     Fault(302, b"", {"Location": f"http://127.0.0.1:9/?key={KEY}"}),
     Fault(hang=True),
+    Fault(body=answer("x"), drip=0.1),
+    Fault(body=f'{{"choices": [], "key": "{KEY}"}}'.encode()),
+    Fault(body=f"<html>{TOKEN}</html>".encode(), headers={"Content_Type": "text/html"}),
+    Fault(409, f'{{"detail": "conflict, {KEY}"}}'.encode(), {"X_Echo": KEY}),
+    Fault(500, f'["{KEY}", {{"message": "{TOKEN}"}}]'.encode()),
 ]
 
 
@@ -76,6 +82,47 @@ def test_no_error_log_or_journal_holds_a_secret(
     assert not leaks(caplog.text.encode())
 
 
+def test_no_connection_no_host_and_embeddings_hold_no_secret(
+    tmp_path: Path, secrets: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    names = {"api_key_env": "MY_TEST_KEY", "headers_env": {"X-Org": "MY_TEST_HEADER"}, "timeout_seconds": 0.5}
+    says: list[str] = []
+
+    async def call(base_url: str, folder: str) -> None:
+        async with calling(model_at(base_url, **names), journal=tmp_path / folder / "journal.sqlite") as caller:
+            with pytest.raises(EndpointError, match=r"no connection|is down") as caught:
+                await caller.call("user", "p", "user", HELLO)
+            says.append(f"{caught.value!r} {caught.value}")
+
+    async def embed(server: FaultyServer) -> None:
+        writer = {"uri": "openai:w", "base_url": server.base_url, "max_attempts": 2, **names}
+        config = Config.model_validate({"roles": {"writer": [writer]}})
+        async with calling(model_at(server.base_url), journal=tmp_path / "e" / "journal.sqlite") as caller:
+            embedder = create_embedder("openai:e", config, caller)
+            for i in range(len(FAULTS)):
+                with pytest.raises(EndpointError) as caught:
+                    await asyncio.to_thread(embedder.embed, [str(i)])
+                says.append(f"{caught.value!r} {caught.value}")
+        assert all(h["authorization"] == f"Bearer {KEY}" and h["x-org"] == TOKEN for h in server.headers)
+
+    async def work() -> None:
+        async with serving(lambda b, n: "x") as gone:
+            port = gone.port
+        async with serving(lambda b, n: FAULTS[int(b["input"][0])]) as server:
+            await asyncio.gather(
+                call(f"http://127.0.0.1:{port}/v1", "refused"), call("http://no-such-host.invalid/v1", "dns"),
+                embed(server),
+            )  # fmt: skip
+
+    asyncio.run(work())
+    held = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert len(says) == len(FAULTS) + 2 and sum(p.name == "journal.sqlite" for p in held) == 3
+    assert any(b"no-such-host.invalid" in text for text in held.values())
+    for text in (*held.values(), *(line.encode() for line in says), caplog.text.encode()):
+        assert not leaks(text)
+
+
 def test_a_whole_run_with_faults_leaves_no_secret_behind(tmp_path: Path) -> None:
     """Stages, benchmark and report by subprocess: everything that it prints and writes is searched."""
     import os
@@ -84,12 +131,14 @@ def test_a_whole_run_with_faults_leaves_no_secret_behind(tmp_path: Path) -> None
     actors: dict[str, object] = {}
     ready = threading.Event()
     found: list[str] = []
+    met: list[int] = []
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     def script(body: dict, n: int):
         if n % 7 == 3 and n // 7 < 2 * len(FAULTS):  # each fault twice, spread over the run
-            return FAULTS[n // 7 % len(FAULTS)]
+            met.append(n // 7 % len(FAULTS))
+            return FAULTS[met[-1]]
         request, name, _ = read_request(body)
         return actors.setdefault(name, create_world_model(name)).answer(request).text  # type: ignore[attr-defined]
 
@@ -119,6 +168,7 @@ def test_a_whole_run_with_faults_leaves_no_secret_behind(tmp_path: Path) -> None
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
     assert done.returncode == 0, done.stderr
+    assert sorted(met) == sorted([*range(len(FAULTS))] * 2)
     assert not leaks(done.stdout + done.stderr)
     files = [p for p in (tmp_path / "run").rglob("*") if p.is_file()]
     assert {"journal.sqlite", "log.jsonl", "config.toml", "index.html"} <= {p.name for p in files}
