@@ -136,8 +136,8 @@ def test_a_whole_run_with_faults_leaves_no_secret_behind(tmp_path: Path) -> None
     stop = asyncio.Event()
 
     def script(body: dict, n: int):
-        if n % 7 == 3 and n // 7 < 2 * len(FAULTS):  # each fault twice, spread over the run
-            met.append(n // 7 % len(FAULTS))
+        if n % 6 == 3 and n // 6 < 2 * len(FAULTS):  # each fault twice, spread over the run
+            met.append(n // 6 % len(FAULTS))
             return FAULTS[met[-1]]
         request, name, _ = read_request(body)
         return actors.setdefault(name, create_world_model(name)).answer(request).text  # type: ignore[attr-defined]
