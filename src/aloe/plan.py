@@ -25,6 +25,8 @@ from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.models.caller import Caller
+from aloe.models.embedding import endpoint_of
+from aloe.models.embedding_journal import ROLE
 from aloe.models.pricing import price_of
 from aloe.models.registry import register_scheme, split_uri
 from aloe.models.wrappers import split_wrapper
@@ -34,7 +36,7 @@ from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage
 from aloe.records import read_jsonl
 from aloe.stages import CHECKPOINTS, bench_sample, rollout_plan, tree_plan, with_bench_roles
-from aloe.types import Persona, Usage
+from aloe.types import Persona, PoolEntry, Usage
 from aloe.world.model import create_world_model
 
 SCHEME = "rehearsal"
@@ -221,11 +223,22 @@ class _Rehearsal:
         finally:
             await caller.aclose()
         self._add("personas", caller, 1 / share, self._roles(self.config))
+        self._add_embedder(folder, 1 / share)
         found = list(read_jsonl(folder / "personas.jsonl", Persona))
         bench = [p for p in found if p.split == "bench"]
         if config.bench.personas is not None:
             bench = read_bench_file(config.bench.personas, 10**6, config.seed)
         return [p for p in found if p.split == "train"], bench
+
+    def _add_embedder(self, folder: Path, scale: float) -> None:
+        """The texts that an embeddings endpoint would be asked for, if there is one: each is paid for once."""
+        name = self.config.personas.embedder
+        if not name.startswith("openai:"):
+            return
+        texts = {e.text for f in ("pool", "rejected") for e in read_jsonl(folder / f"{f}.jsonl", PoolEntry)}
+        tokens = round(scale * sum(map(len, texts)) / 4)
+        cost = _cost((endpoint_of(name, self.config),), tokens, 0)
+        self.lines.append(Line("personas", ROLE, (name,), round(scale * len(texts)), tokens, 0, cost))
 
     async def _trees(self, stage: str, plan: TreePlan, personas: list[Persona], n_trees: int) -> None:
         replicates = self.config.trees.replicates if stage == "trees" else 1

@@ -58,6 +58,16 @@ def test_prediction_within_a_tenth_of_the_run(sections, tmp_path):
     assert plan.total("cost") == 0
 
 
+def test_an_embeddings_endpoint_has_a_line_of_its_own():
+    people = {**PEOPLE, "embedder": "openai:text-embedding-3-small"}
+    (line,) = [line for line in make_plan(recipe(personas=people), "personas").lines if line.role == "embedder"]
+    assert line.stage == "personas" and line.models == ("openai:text-embedding-3-small",)
+    assert line.calls >= 30 + 16 and line.completion_tokens == 0  # at least every member, each text once
+    assert 5 < line.prompt_tokens / line.calls < 100
+    assert line.cost == pytest.approx(line.prompt_tokens * 0.02 / 1e6)
+    assert all(line.role != "embedder" for line in make_plan(recipe(), "personas").lines)
+
+
 def test_most_of_a_conversation_can_come_from_a_prefix_cache():
     assert make_plan(recipe()).cacheable >= 0.6
 

@@ -220,7 +220,7 @@ def create_embedder(name: str, config: Config | None = None, caller: Caller | No
         from aloe.models.embedding_journal import JournaledEmbedder
         from aloe.models.openai_embedder import OpenAIEmbedder
 
-        remote = OpenAIEmbedder(_endpoint(name, config))
+        remote = OpenAIEmbedder(endpoint_of(name, config))
         return JournaledEmbedder(remote, caller) if caller is not None else remote
     known = ("lexical", "world", "st:NAME_OR_PATH", "openai:MODEL")
     raise ConfigError(
@@ -229,7 +229,8 @@ def create_embedder(name: str, config: Config | None = None, caller: Caller | No
     )
 
 
-def _endpoint(name: str, config: Config | None) -> ModelConfig:
+def endpoint_of(name: str, config: Config | None) -> ModelConfig:
+    """Where an ``openai:`` embedder is: at the writer's address with its key, else at OpenAI's."""
     for model in config.roles.writer if config else ():
         if model.uri.startswith("openai:"):
             kept = model.model_dump(
