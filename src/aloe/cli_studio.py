@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe.cli import OneLineParser, existing_path
-from aloe.config import Config, ModelConfig, load_config, parse_overrides
-from aloe.errors import AloeError, DataError
+from aloe.config import Config, ModelConfig, load_config, merge, parse_overrides, read_recipe, validate
+from aloe.errors import AloeError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aloe.types import Disclosure, Persona
 
 PATIENCE = 120.0
+SECTIONS = ("seed", "roles", "trees", "bench")  # of a config: all that the studio goes by
 CHAT_HELP = """Type a message. With a persona, an empty line lets the user simulator write it.
 /again   ask again where a call failed        /back    take the last message back
 /beliefs all that is believed of the user     /quit    end (or Ctrl-D)"""
@@ -55,15 +56,28 @@ def studio_command(argv: list[str]) -> int:
 
 
 def _config(run: Path | None, rest: list[str]) -> tuple[Config, list[str]]:
-    """The run's config with overrides and the benchmark's own judge and user; without one the defaults."""
+    """The run's config with overrides and the benchmark's own judge and user; without one the defaults.
+
+    A run of another version opens too: what its config says of stages that the studio never runs is left out
+    where it can't be read, and said.
+
+    Raises:
+        ConfigError: a bad option, or roles or a benchmark that can't be read.
+    """
     from aloe.stages import with_bench_roles
 
+    overrides = parse_overrides(rest)
     path = run / "config.toml" if run is not None else None
-    notes = []
-    if path is not None and not path.is_file():
-        notes.append(f"{run} has no config.toml: user, inducer and judge are the simulated world's")
-        path = None
-    return with_bench_roles(load_config(path, parse_overrides(rest))), notes
+    if path is None or not path.is_file():
+        notes = [] if run is None else [f"{run} has no config.toml: user, inducer and judge are the simulated world's"]
+        return with_bench_roles(load_config(None, overrides)), notes
+    try:
+        return with_bench_roles(load_config(path, overrides)), []
+    except ConfigError as error:
+        table, where = read_recipe(path)
+        known = {name: value for name, value in table.items() if name in SECTIONS}
+        found = validate(merge(known, overrides), where)  # what is wrong in these, or in an option, is told as ever
+        return with_bench_roles(found), [f"of the run's config only {', '.join(SECTIONS)} are read: {error.message}"]
 
 
 async def _serve(arguments: Namespace, rest: list[str]) -> None:
