@@ -20,7 +20,7 @@ from aloe.types import ConversationTree
 from aloe.validate import validate_run
 from aloe.world.model import create_world_model
 from helpers import world_personas
-from models.faulty import HELLO, Fault, answer, attempts, calling, model_at, refusal, serving
+from models.faulty import HELLO, Fault, FaultyServer, answer, attempts, calling, model_at, refusal, serving
 
 
 def test_a_good_answer_is_read_with_its_usage() -> None:
@@ -155,6 +155,29 @@ def test_refusals_for_speed_lower_the_concurrency_and_good_answers_raise_it() ->
                 server.script = lambda b, n: "x"
                 await asyncio.gather(*(caller.call("user", f"q/{i}", "user", HELLO) for i in range(400)))
                 assert limiter.window > 12 and len(attempts(caller)) == n_refused
+
+    asyncio.run(work())
+
+
+def test_the_next_caller_begins_with_the_concurrency_that_the_last_one_found() -> None:
+    """Each stage has a caller of its own, and none of them should feel its way up again."""
+
+    async def first_wave(server: FaultyServer, stage: str, max_concurrency: int) -> int:
+        """How many requests come before the first answer."""
+        server.delay = 1.0
+        async with calling(model_at(server.base_url, max_concurrency=max_concurrency)) as caller:
+            gathered = asyncio.gather(*(caller.call("user", f"{stage}/{i}", "user", HELLO) for i in range(200)))
+            await asyncio.sleep(0.8)
+            n = server.n_open
+            server.delay = 0.02
+            await gathered
+            return n
+
+    async def work() -> None:
+        async with serving(lambda b, n: "x") as server:
+            assert await first_wave(server, "first", 64) == 16
+            assert await first_wave(server, "second", 64) == 64
+            assert await first_wave(server, "third", 8) == 8
 
     asyncio.run(work())
 

@@ -37,6 +37,8 @@ from aloe.seeding import derive_seed
 from aloe.types import ActorRole, Generation, Usage
 
 T = TypeVar("T")
+LimiterName = tuple[str | None, str | None, str]  # address, variable of the key, model
+_windows: dict[LimiterName, float] = {}  # concurrency that each endpoint bore last: the next stage begins with it
 _SORTED = orjson.OPT_SORT_KEYS
 
 
@@ -124,7 +126,7 @@ class Caller:
         self._limits = budget or BudgetConfig()
         spent = journal.spent() if self._limits.usd or self._limits.tokens else (0, 0.0)
         self.budget = Budget(self._limits.usd, self._limits.tokens, spent)
-        self._limiters: dict[tuple[str | None, str | None, str], Limiter] = {}
+        self._limiters: dict[LimiterName, Limiter] = {}
         self._flying: dict[bytes, list[asyncio.Future[Reply | None]]] = {}
         self._plans: dict[tuple[str, str, int], _Plan] = {}
         self._made: dict[str, ChatModel] = {}
@@ -353,8 +355,9 @@ class Caller:
             if limiter is None:
                 where = f"{config.uri} at {config.base_url}" if config.base_url else config.uri
                 limiter = self._limiters[name] = Limiter(
-                    where, config.max_concurrency, config.requests_per_minute, config.tokens_per_minute
-                )
+                    where, config.max_concurrency, config.requests_per_minute, config.tokens_per_minute,
+                    window=_windows.get(name),
+                )  # fmt: skip
             allow_open_files(2 * config.max_concurrency + 256)
             limiter.max_concurrency = max(limiter.max_concurrency, config.max_concurrency)
             if isinstance(model, OpenAIChatModel):
@@ -369,6 +372,7 @@ class Caller:
     async def aclose(self) -> None:
         """Commit what is queued; close the journal, the models and their connections."""
         self._collections.end()
+        _windows.update((name, limiter.window) for name, limiter in self._limiters.items())
         self.journal.close()
         for model in self._made.values():
             await model.aclose()

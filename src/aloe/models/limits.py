@@ -71,6 +71,7 @@ class Limiter:
         max_concurrency: calls in flight at most.
         patience: seconds that an endpoint may be unreachable after it has answered before; one that never
             answered is given up after ``first_patience``.
+        window: calls in flight to begin with, where an earlier limiter of this endpoint has found it out.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Limiter:
         tokens_per_minute: float | None = None,
         patience: float = 300.0,
         first_patience: float = 10.0,
+        window: float | None = None,
     ) -> None:
         self.where = where
         self.max_concurrency = max_concurrency
         self.needs_tokens = tokens_per_minute is not None
         self.n_in_flight = 0
-        self.window = min(START_WINDOW, float(max_concurrency))
+        self.window = min(window or START_WINDOW, float(max_concurrency))
         self._threshold = math.inf
         self._requests = Bucket(requests_per_minute) if requests_per_minute else None
         self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
