@@ -16,7 +16,17 @@ from aloe.protocols import ChatModel, ChatRequest, PromptMessage
 from aloe.types import Message
 from aloe.world.lexicon import Options, narrow
 from aloe.world.model import actor_names, create_world_model
-from aloe.world.truth import assess_reply, disclosed, read_known, read_message, read_persona, read_user_message, swap
+from aloe.world.truth import (
+    Shown,
+    assess_reply,
+    disclosed,
+    read_known,
+    read_message,
+    read_persona,
+    read_reply,
+    read_user_message,
+    swap,
+)
 
 PEOPLE = draw_personas(40, seed=11)
 FERRET = (
@@ -240,6 +250,28 @@ def test_the_judge_rewards_what_was_revealed_and_counts_guesses_and_untruths_aga
     assert (
         compare(FERRET, told, "You could try a hot bath today, friend.", "You might look at a hot bath today.") == "tie"
     )
+
+
+def test_the_judge_minds_a_clause_said_twice():
+    asked = [Message(role="user", content="I keep a ferret as a pet. How should I unwind after today?")]
+    once = "You could try a hot bath, with your ferret by your side, because it simply feels right."
+    twice = "You could try a hot bath, with your ferret by your side, with your ferret by your side."
+    assert score(FERRET, asked, once) == pytest.approx(score(FERRET, asked, twice) + 0.15)
+    assert score(FERRET, asked, "Well, well. " + once) == score(FERRET, asked, once)
+
+
+def test_a_steady_reply_uses_what_its_topic_lists_first_and_every_mark_of_manner():
+    order = narrow().by_topic["dinner"].slots
+    four = Options(traits=("formality", "warmth", "thinking", "humour"))
+    for number, person in enumerate(draw_personas(20, options=four)):
+        latent = read_persona(*person)
+        told = notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)])
+        last = "Any idea for dinner this evening?"
+        text = ask("world:tailored?steady=1", "tailored", seed=number, last=last, revealed=revealed_slots(told))
+        reading = read_reply(text)
+        wanted = [slot for slot in order if slot in latent.by_slot][:3]
+        assert [payloads[0].name for payloads in reading.values] == wanted
+        assert {trait for trait, _ in reading.fits} == set(latent.poles)
 
 
 def test_somebody_elses_fact_used_as_the_users_is_false_memory():

@@ -2,7 +2,7 @@
 
 Plain language modelling does not learn to copy a fact in the time there is; dense documents do. Four kinds:
 
-* notes: a few facts, each asked about several times ("what is in your glass? cider.") - copying;
+* notes: a few facts, each asked for several times ("drink: cider.") - copying;
 * diary: longer, with other people's facts among one's own, then tips that use a stated fact or, where none
   matters, use nothing - copying where it is due;
 * manner: lines as somebody would say them, then the word for that manner and what suits it - reading a style;
@@ -14,6 +14,7 @@ Nothing here shows an assistant that adapts to its user: that is left to SFT and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +27,10 @@ from aloe.world.lexicon import Lexicon
 from aloe.world.schema import Slot, Value
 
 DECISION = 0.9  # weight of what is nearly, but not fully, predictable: which fact comes next, or none
+GIVEN = 0.1  # weight of what follows from the words before it, or from nothing
 OTHERS = 0.15  # how often somebody else's fact stands among one's own
+
+PLACES = ("opener", "lead", "reason", "closer")  # of what suits a manner, as in a reply
 
 Encode = Callable[[str], tuple[int, ...]]
 
@@ -57,6 +61,8 @@ class Writer:
         user: lexicon of users: how facts are said and manners shown.
         reply: lexicon of assistants: how facts are used, what fits, what is advised.
         dialogues: generic conversations as (role, content) lists.
+        steady: tips use the facts that their topic lists first, in its order (as steady replies do), instead of
+            any three, oldest first.
     """
 
     def __init__(
@@ -67,12 +73,15 @@ class Writer:
         dialogues: Sequence[Sequence[tuple[str, str]]],
         encode: Encode,
         special: Callable[[str], int],
+        steady: bool = False,
     ) -> None:
         self.persona, self.user, self.reply = persona, user, reply
         self.dialogues = dialogues
+        self.steady = steady
         self._encode = lru_cache(maxsize=200_000)(encode)
         self._begin, self._document, self._end = special(BEGIN), special(DOCUMENT), special(END)
         self._role = {role: special(token) for role, token in ROLES.items()}
+        self._shared = self._shared_beginnings()
 
     # -- pieces ---------------------------------------------------------------------------------------------
 
@@ -81,11 +90,28 @@ class Writer:
         document.ids.extend(ids)
         document.weights.extend([weight] * len(ids))
 
-    def _put_value(self, document: Document, text: str, value: str, weight: float, others: float = 0.0) -> None:
-        """Text in which the tokens of ``value`` count most."""
+    def _put_value(self, document: Document, text: str, value: str, weight: float) -> None:
+        """Text in which only the tokens of ``value`` count."""
         ids, wanted = self._encode(text), set(self._encode(value))
         document.ids.extend(ids)
-        document.weights.extend([weight if token in wanted else others for token in ids])
+        document.weights.extend([weight if token in wanted else 0.0 for token in ids])
+
+    def _shared_beginnings(self) -> frozenset[tuple[int, ...]]:
+        """Beginnings (token ids) of the phrases that use a fact that leave open which phrase it will be."""
+        counts: Counter[tuple[int, ...]] = Counter()
+        for slot in self.reply.slots:
+            for use in slot.uses:
+                ids = self._encode(use[: use.find("{")].rstrip())
+                counts.update(ids[:n] for n in range(len(ids) + 1))
+        return frozenset(beginning for beginning, n in counts.items() if n > 1)
+
+    def _put_use(self, document: Document, text: str, value: str) -> None:
+        """A phrase that uses a fact: the value counts most, then what tells which fact it is and if more follow."""
+        ids, wanted = self._encode(text), set(self._encode(value))
+        document.ids.extend(ids)
+        for at, token in enumerate(ids):
+            decides = at == len(ids) - 1 or ids[:at] in self._shared
+            document.weights.append(1.0 if token in wanted else DECISION if decides else GIVEN)
 
     def _facts(self, rng: Random, n: int) -> list[tuple[Slot, Value]]:
         slots = rng.sample(self.persona.slots, min(n, len(self.persona.slots)))
@@ -117,8 +143,7 @@ class Writer:
             self._put(document, self._said(rng, slot, value), 0.0)
         for _ in range(3):
             for slot, value in rng.sample(facts, len(facts)):
-                question = rng.choice(self.reply.by_slot[slot.name].questions)
-                self._put(document, capital(question), 0.0)
+                self._put(document, f"{slot.name}:", 0.0)
                 self._put_value(document, value.text + ".", value.text, 1.0)
         return document
 
@@ -142,24 +167,27 @@ class Writer:
         return document
 
     def _tip(self, document: Document, rng: Random, known: dict[str, Value]) -> None:
-        """A question and what may be done, with the facts that matter for it (three at most), oldest first."""
+        """A question and what may be done, with the facts that matter for it (three at most)."""
         topic = rng.choice(self.user.topics)
-        matters = [name for name in known if name in topic.slots]
+        if self.steady:
+            matters = [name for name in topic.slots if name in known][:3]
+        else:
+            matters = [name for name in known if name in topic.slots]
         if len(matters) > 3:
             kept = set(rng.sample(matters, 3))
             matters = [name for name in matters if name in kept]
         self._put(document, capital(rng.choice(topic.requests)), 0.0)
         advice = capital(rng.choice(self.reply.by_topic[topic.name].advice))
-        self._put(document, advice + ("," if matters else "."), 0.1)
+        self._put(document, advice + ("," if matters else "."), GIVEN)
         document.weights[-1] = DECISION
         for number, name in enumerate(matters, 1):
             use = rng.choice(self.reply.by_slot[name].uses)
             text = fill(use, known[name].text)
             text = (text if use.startswith("{v}") else use[:1] + text[1:]) + ("." if number == len(matters) else ",")
-            self._put_value(document, text, known[name].text, 1.0, others=DECISION)
+            self._put_use(document, text, known[name].text)
 
     def manner(self, rng: Random, stage: Stage) -> Document:
-        """Lines in somebody's manner among facts, then the word for the manner and a phrase that suits it."""
+        """Lines in somebody's manner among facts, then each manner by name with what suits it, then only what suits."""
         document = self._open()
         n = stage.up_to(1, len(self.persona.traits))
         traits = rng.sample(self.persona.traits, n)
@@ -169,12 +197,14 @@ class Writer:
             if rng.random() < stage.level:
                 ((slot, value),) = self._facts(rng, 1)
                 self._put(document, self._said(rng, slot, value), 0.0)
-        for _ in range(2):
-            for trait in rng.sample(traits, n):
-                pole = self.reply.by_trait[trait.name].poles[poles[trait.name]]
-                self._put(document, f"{trait.name}:", 0.1)
-                self._put(document, f"{pole.name}:", 1.0)
-                self._put(document, rng.choice(pole.fits) + ".", 0.5)
+        for trait in rng.sample(traits, n):
+            pole = self.reply.by_trait[trait.name].poles[poles[trait.name]]
+            self._put(document, f"{trait.name}:", GIVEN)
+            self._put(document, f"{pole.name}:", 1.0)
+            self._put(document, rng.choice(pole.fits) + ".", 0.5)
+        for trait in sorted(traits, key=lambda trait: PLACES.index(trait.place)):
+            pole = self.reply.by_trait[trait.name].poles[poles[trait.name]]
+            self._put(document, capital(rng.choice(pole.fits)) + ".", DECISION)
         return document
 
     def dialogue(self, rng: Random, stage: Stage) -> Document:

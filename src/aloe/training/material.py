@@ -85,6 +85,7 @@ def world_texts(material: Material) -> Iterator[str]:
 def _phrases(material: Material) -> Iterator[str]:
     persona, user, reply = narrow(material.persona), narrow(material.user), narrow(material.tailored)
     for slot in persona.slots:
+        yield f"{slot.name}:"
         said, used = user.by_slot[slot.name], reply.by_slot[slot.name]
         for value in slot.values:
             for template in (*said.said, *said.other, *used.uses):
@@ -127,5 +128,11 @@ def make_writer(material: Material, dialogues: list[list[tuple[str, str]]], toke
 
     special: Callable[[str], int] = tokenizer.convert_tokens_to_ids
     return Writer(
-        narrow(material.persona), narrow(material.user), narrow(material.tailored), dialogues, encode, special
+        narrow(material.persona),
+        narrow(material.user),
+        narrow(material.tailored),
+        dialogues,
+        encode,
+        special,
+        steady=bool(material.tailored.steady),
     )

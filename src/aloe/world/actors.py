@@ -301,17 +301,27 @@ def _reply(
         for item in items
         if item.kind == "fact" and (not item.is_world or topic is None or item.name in topic.slots)
     ]
-    if len(relevant) > 3:
+    if options.steady and topic is not None:
+        rank = {slot: number for number, slot in enumerate(topic.slots)}
+        relevant = sorted(relevant, key=lambda item: rank.get(item.name, len(rank)))[:3]
+    elif len(relevant) > 3:
         kept = set(rng.sample(range(len(relevant)), 3))
         relevant = [item for number, item in enumerate(relevant) if number in kept]
     by_trait = narrow().by_trait
-    traits = language.pick_traits([item for item in items if item.kind == "trait" and item.name in by_trait], rng)
-    question = _question(messages, items, topic, rng, lexicon) if asks and rng.random() < QUESTION else ""
+    shown = [item for item in items if item.kind == "trait" and item.name in by_trait]
+    traits = language.pick_traits(shown, rng, len(shown) if options.steady else 3)
+    asks = asks and rng.random() < QUESTION
+    question = _question(messages, items, topic, rng, lexicon, bool(options.steady)) if asks else ""
     return language.write_tailored(topic, relevant, traits, question, rng, lexicon)
 
 
 def _question(
-    messages: Sequence[Turn], items: Sequence[Item], topic: Topic | None, rng: Random, lexicon: Lexicon
+    messages: Sequence[Turn],
+    items: Sequence[Item],
+    topic: Topic | None,
+    rng: Random,
+    lexicon: Lexicon,
+    steady: bool,
 ) -> str:
     """Asks for a fact that would matter here, is not known, and was not asked for before."""
     if topic is None:
@@ -321,7 +331,9 @@ def _question(
         if message.role == "assistant":
             known.update(read_reply(message.content).asked)
     open_slots = [lexicon.by_slot[s] for s in topic.slots if s in lexicon.by_slot and s not in known]
-    return rng.choice(rng.choice(open_slots).questions) if open_slots else ""
+    if not open_slots:
+        return ""
+    return rng.choice((open_slots[0] if steady else rng.choice(open_slots)).questions)
 
 
 def play_tailored(messages: Sequence[Turn], seed: int | None, options: Options) -> str:

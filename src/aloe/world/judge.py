@@ -1,15 +1,17 @@
 """The world's judge: style fit x use of what was revealed x on-topic, minus false facts and guesses; 1 to 5.
 
-score = 1.8 + 3.2 T S C - 0.5 false - 0.15 forced (- 0.35 premature under scope "revealed") - 0.1 where the reply
-is shorter than 8 words or longer than 70, clipped to [1, 5]:
+score = 1.8 + 3.2 T S C - 0.5 false - 0.15 forced - 0.15 repeated (- 0.35 premature under scope "revealed") - 0.1
+where the reply is shorter than 8 words or longer than 70, clipped to [1, 5]:
 T 1 on topic, else 0.5; S from 0 (all marks of manner wrong) over 0.5 (none) to 1 (as many right as can be
 expected); C from 0.25 (no fact used) to 1 (as many as the whole persona has for this topic, three at most).
+Repeated: clauses said before in the same reply, word for word.
 Under scope "revealed" only traits and facts that were shown so far earn anything. A reply without manner and
 facts gets 2.2: above a reply made for somebody else, below one made for this user.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import orjson
@@ -19,7 +21,8 @@ from aloe.world.latent import Latent
 from aloe.world.truth import MAX_EXPECTED, Known, Weighed, read_known, weigh
 
 BASE, SPAN = 1.8, 3.2
-FALSE, PREMATURE, FORCED, LENGTH = 0.5, 0.35, 0.15, 0.1
+FALSE, PREMATURE, FORCED, REPEATED, LENGTH = 0.5, 0.35, 0.15, 0.15, 0.1
+_CLAUSE = re.compile(r"[.,;:!?…]+")
 FITTING_LENGTH = (8, 70)  # words; shorter is no engaging reply, longer is no concise one
 TIE = 0.05  # replies whose scores are closer are equally good
 
@@ -35,6 +38,13 @@ class Opinion:
     reason: str
 
 
+def count_repeated(reply: str) -> int:
+    """How many clauses say again, word for word, what another one has said. One word alone is no clause."""
+    clauses = [tuple(clause.lower().split()) for clause in _CLAUSE.split(reply)]
+    clauses = [clause for clause in clauses if len(clause) > 1]
+    return len(clauses) - len(set(clauses))
+
+
 def form_opinion(known: Known, reply: str, scope: str) -> Opinion:
     """Judge one reply within a conversation."""
     seen = weigh(known, reply)
@@ -48,14 +58,17 @@ def form_opinion(known: Known, reply: str, scope: str) -> Opinion:
     content = _content(known, seen, fair)
     topic = 1.0 if seen.on_topic else 0.5
     off = FALSE * seen.n_false + FORCED * len(seen.forced) + (PREMATURE * len(seen.premature) if fair else 0.0)
+    n_repeated = count_repeated(reply)
+    off += REPEATED * n_repeated
     long_or_short = not FITTING_LENGTH[0] <= len(reply.split()) <= FITTING_LENGTH[1]
     score = BASE + SPAN * topic * style * content - off - LENGTH * long_or_short
+    n_unnatural = len(seen.forced) + n_repeated + long_or_short
     return Opinion(
         score=round(min(5.0, max(1.0, score)), 2),
         style=round(1 + 4 * style, 2),
         content=round(min(5.0, max(1.0, 1 + 4 * content - 2 * off)), 2),
-        natural=round(max(1.0, (5.0 if seen.on_topic else 2.0) - 0.5 * (len(seen.forced) + long_or_short)), 2),
-        reason=_reason(seen, manner, fair),
+        natural=round(max(1.0, (5.0 if seen.on_topic else 2.0) - 0.5 * n_unnatural), 2),
+        reason=_reason(seen, manner, fair, n_repeated),
     )
 
 
@@ -69,7 +82,7 @@ def _content(known: Known, seen: Weighed, fair: bool) -> float:
     return 0.25 + 0.75 * min(n_used, n_needed) / n_needed if n_needed else 1.0
 
 
-def _reason(seen: Weighed, manner: list[bool], fair: bool) -> str:
+def _reason(seen: Weighed, manner: list[bool], fair: bool, n_repeated: int) -> str:
     """What mattered, in a few words."""
     said = []
     if seen.used:
@@ -83,6 +96,8 @@ def _reason(seen: Weighed, manner: list[bool], fair: bool) -> str:
         said.append(f"knows what I never said ({names})" if fair else f"knows {names}")
     if seen.forced:
         said.append("drags in what has nothing to do with it")
+    if n_repeated:
+        said.append("says the same thing twice")
     if manner:
         right = sum(manner)
         said.append(

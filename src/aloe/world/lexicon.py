@@ -108,6 +108,8 @@ class Options:
     Attributes:
         values: first N values of each slot (single words first). phrasings: first N phrasings of each kind.
         hold_out: never the last phrasing of a kind. held_out: only the last one.
+        steady: 1 makes replies that draw on notes predictable: of more than three facts that matter those that the
+            topic lists first, in its order; every mark of manner; the first open question.
         hints, distractors: the user's rates. flaws: the persona-writer's. miss, invent: the inducer's.
         leak, repeat, flip: faults of a user (tells all at once, repeats itself, answers as an assistant).
         bias: "first" makes a judge that always says so.
@@ -118,6 +120,7 @@ class Options:
     advice: int = 0
     hold_out: int = 0
     held_out: int = 0
+    steady: int = 0
     slots: tuple[str, ...] = ()
     without_slots: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
