@@ -282,7 +282,8 @@ class Throughput:
 
 
 async def _throughput(kind: type[Side], base_url: str, concurrency: int, rounds: int) -> Throughput:
-    side = kind(base_url.replace("/v1", "/slow/v1"), 4, concurrency)
+    # An address of its own, so that no side knows from an earlier part what the endpoint bears.
+    side = kind(base_url.replace("/v1", f"/slow/{concurrency}/v1"), 4, concurrency)
     call = await side.start()
     done: list[float] = []
     started = time.perf_counter()
