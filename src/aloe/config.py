@@ -184,20 +184,46 @@ class BaseConfig(Section):
     checkpoint_seconds: float = Field(10.0, gt=0, description="seconds between resumable checkpoints")
 
 
-class SFTConfig(Section):
+class TrainingSection(Section):
+    """What SFT and DPO share: the optimiser, packing, adapters, evaluation, records."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(0, ge=0, description="0 = by epochs")
+    warmup_steps: int = Field(10, ge=0)
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    packing: Literal["auto", "segments", "flex", "dense", "rows"] = Field(
+        "auto", description="how trees go through the model; rows = each reply with its history on its own"
+    )
+    token_budget: int = Field(8192, ge=1, description="tokens of a forward pass; a larger conversation goes alone")
+    max_length: int = Field(0, ge=0, description="tokens of a history with its reply; 0 = the model's context")
+    too_long: Literal["cut", "drop"] = Field("cut", description="longer ones lose their oldest turns, or are dropped")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the weights; auto: bfloat16 for frozen weights on a GPU, else float32"
+    )
+    gradient_checkpointing: bool = False
+    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
+    lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
+    eval_share: float = Field(0.0, ge=0, lt=1, description="share of the profiles kept for evaluation; 0 = none")
+    eval_steps: int = Field(50, ge=1, description="steps between evaluations")
+    patience: int = Field(0, ge=0, description="evaluations without improvement after which to stop; 0 = never stop")
+    checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
+    report_to: Names = Field((), description="wandb, trackio, tensorboard; metrics.jsonl is written always")
+
+
+class SFTConfig(TrainingSection):
     """Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL."""
 
     model: str | None = Field(None, description="path or id of the model to start from; None: the base stage's")
-    learning_rate: float = Field(1e-5, gt=0)
-    epochs: float = Field(1.0, gt=0)
-    batch_size: int = Field(48, ge=1, description="sequences per optimiser step")
-    micro_batch_size: int = Field(0, ge=0, description="sequences per forward pass; 0 = batch_size")
-    warmup_steps: int = Field(10, ge=0)
-    schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    trunk_only: bool = Field(False, description="leave out preferred replies from which nothing continued")
-    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
-    gradient_checkpointing: bool = False
-    checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
+    batch_size: int = Field(48, ge=1, description="replies per optimiser step, about (conversations stay whole)")
+    history: Literal["answered", "preferred"] = Field(
+        "answered", description="replies under the history that the user answered, or the all-preferred one alone"
+    )
+    mix: str | None = Field(None, description="file of general chats ('messages') to mix in against forgetting")
+    mix_share: float = Field(0.5, gt=0, lt=1, description="share of the replies that comes from 'mix'")
 
 
 class RolloutConfig(Section):
@@ -211,20 +237,17 @@ class RolloutConfig(Section):
     select: Literal["closest", "extreme"] = Field("closest", description="best against nearest, or against worst")
 
 
-class DPOConfig(Section):
+class DPOConfig(TrainingSection):
     """Stage ``dpo``: preference optimisation from the SFT checkpoint (section 3.3), by TRL."""
 
-    learning_rate: float = Field(1e-5, gt=0)
+    batch_size: int = Field(48, ge=1, description="pairs per optimiser step, about (conversations stay whole)")
     beta: float = Field(0.1, gt=0)
+    loss: Names = Field(("sigmoid",), description="TRL's loss types: sigmoid, ipo, hinge, robust, apo_zero, ...")
     sft_weight: float = Field(1.0, ge=0, description="weight of the likelihood term on the chosen reply")
-    epochs: float = Field(1.0, gt=0)
-    max_steps: int = Field(0, ge=0, description="0 = by epochs")
-    batch_size: int = Field(48, ge=1, description="pairs per optimiser step")
-    micro_batch_size: int = Field(0, ge=0, description="pairs per forward pass; 0 = batch_size")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of labels held wrong; loss robust, exo_pair")
     warmup_steps: int = Field(5, ge=0)
-    schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
-    gradient_checkpointing: bool = False
+    siblings: Literal["all", "widest"] = Field("all", description="all rejected replies of a node, or the worst")
+    labeler: str | None = Field(None, description="pairs of this labeler only")
     checkpoint_steps: int = Field(20, ge=1, description="steps between resumable checkpoints")
     control: bool = Field(True, description="also train 'sft-control': the same steps, preference term off")
 

@@ -248,7 +248,13 @@ def run_sft(context: Context) -> dict[str, Any]:
         run.stage_dir("checkpoints") / "sft",
         seed=config.seed,
         progress=_train_progress(context),
+        profiles=_profiles(run) if config.sft.eval_share else None,
     )
+
+
+def _profiles(run: RunDir) -> dict[str, str]:
+    """The profile of each training persona, for evaluation splits that share none."""
+    return {persona.persona_id: persona.profile_id for persona in read_personas(run, "train")}
 
 
 def rollout_personas(run: RunDir, seed: int) -> list[Persona]:
@@ -323,6 +329,7 @@ def run_dpo(context: Context) -> dict[str, Any]:
                 seed=config.seed,
                 progress=_train_progress(context),
                 preference=preference,
+                profiles=_profiles(run) if config.dpo.eval_share else None,
             )
     return {**summary["dpo"], "control": summary.get("sft-control")}
 

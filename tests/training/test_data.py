@@ -1,4 +1,4 @@
-"""Folding SFT rows keeps every target once; closest contrast picks the nearest worse reply."""
+"""Rows, packs and splits of training data; closest contrast picks the nearest worse reply."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from aloe.errors import DataError
 from aloe.preference_select import closest_contrast, token_difference
-from aloe.training.data import IGNORED, fold_examples, pair_ids, read_rows, sft_sequences
+from aloe.training.data import (
+    Lengths,
+    chat_conversations,
+    check_tokenizer,
+    dpo_conversations,
+    read_rows,
+    sft_conversations,
+)
+from aloe.training.fitting import split_rows
+from aloe.training.packs import make_packs, pad_packs
 from aloe.training.tokenizer import build_tokenizer
+from aloe.training.trie import build_trie
 
 
 @pytest.fixture(scope="module")
@@ -25,40 +35,125 @@ def chat(*texts: str) -> list[dict[str, str]]:
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def test_rows_of_a_conversation_fold_into_one_sequence(tokenizer: Any) -> None:
+def free(limit: int | None = None, policy: str = "cut") -> Lengths:
+    return Lengths(limit, policy)
+
+
+def test_replies_of_a_conversation_become_rows(tokenizer: Any) -> None:
     rows = [
         {"tree_id": "t", "messages": chat("one", "good")},
         {"tree_id": "t", "messages": chat("one", "good", "two", "good three")},
         {"tree_id": "t", "messages": chat("one", "good", "two", "bad", "three", "good")},
         {"tree_id": "u", "messages": chat("one", "good")},
     ]
-    sequences = sft_sequences(rows, tokenizer)
-    targets = [tokenizer.decode([t for t in s.labels if t != IGNORED]).split() for s in sequences]
-    assert targets == [["good<|end|>", "good<|end|>"], ["good", "three<|end|>"], ["good<|end|>"]]
-    trunks = sft_sequences(rows, tokenizer, trunk_only=True)
-    assert [len(s.ids) for s in trunks] == [len(sequences[0].ids), len(sequences[2].ids)]
-
-
-@given(st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=7), min_size=1, max_size=8))
-def test_folding_keeps_each_distinct_target_once(rows: list[list[int]]) -> None:
-    examples = [(ids, len(ids) - 1) for ids in rows]
-    folded = fold_examples(examples)
-    wanted = {tuple(ids) for ids in rows}
-    kept = [tuple(s.ids[: i + 1]) for s in folded for i, on in enumerate(s.target) if on]
-    assert sorted(kept) == sorted(wanted)
+    found = sft_conversations(rows, tokenizer, free())
+    replies = [[tokenizer.decode(r[s:]) for r, s in zip(c.rows, c.starts, strict=True)] for c in found]
+    assert replies == [["good<|end|>", "good three<|end|>", "good<|end|>"], ["good<|end|>"]]
+    trunks = sft_conversations(rows, tokenizer, free(), history="preferred")
+    assert [len(c.rows) for c in trunks] == [2, 1]  # the middle one is on another path
+    assert [len(build_trie(c.rows)) for c in found] < [c.n_expanded for c in found]
 
 
 def test_pairs_share_their_prompt(tokenizer: Any) -> None:
     row = {"prompt": chat("one"), "chosen": chat("", "good two")[1:], "rejected": chat("", "good three")[1:]}
-    pair = pair_ids(row, tokenizer)
-    decoded = {key: tokenizer.decode(pair[key]) for key in ("prompt_ids", "chosen_ids", "rejected_ids")}
-    assert decoded["prompt_ids"].endswith("<|assistant|>")
-    assert decoded["chosen_ids"] == "good two<|end|>" and decoded["rejected_ids"] == "good three<|end|>"
+    (c,) = dpo_conversations([row], tokenizer, free())
+    (one, two), start = c.rows, c.starts[0]
+    assert c.pairs == [(0, 1)] and c.starts == [start, start] and one[:start] == two[:start]
+    assert tokenizer.decode(one[:start]).endswith("<|assistant|>")
+    assert tokenizer.decode(one[start:]) == "good two<|end|>" and tokenizer.decode(two[start:]) == "good three<|end|>"
 
 
-def test_a_conversation_must_end_with_a_reply(tokenizer: Any) -> None:
+def test_general_chats_train_every_reply(tokenizer: Any) -> None:
+    (c,) = chat_conversations([{"messages": chat("one", "good", "two", "bad")}], tokenizer, free())
+    assert [tokenizer.decode(r[s:]) for r, s in zip(c.rows, c.starts, strict=True)] == ["good<|end|>", "bad<|end|>"]
+
+
+def test_long_histories_are_cut_or_dropped_and_counted(tokenizer: Any) -> None:
+    long = {"messages": chat(*["one two three", "good"] * 9)}
+    short = {"messages": chat("one", "good")}
+    limit = 40
+    lengths = free(limit)
+    found = sft_conversations([long, short], tokenizer, lengths)
+    assert len(found) == 2 and len(found[0].rows[0]) <= limit and lengths.n_cut == 1 and not lengths.n_dropped
+    assert tokenizer.decode(found[0].rows[0][found[0].starts[0] :]) == "good<|end|>"
+    assert tokenizer.decode(found[0].rows[0]).count("one two three") >= 2  # the latest turns stay
+    lengths = free(limit, "drop")
+    assert len(sft_conversations([long, short], tokenizer, lengths)) == 1
+    assert lengths.n_dropped == 1 and "1 were dropped" in lengths.say()
+    lengths = free(4)
+    assert sft_conversations([short], tokenizer, lengths) == [] and lengths.n_dropped == 1
+
+
+REWRITING = (
+    "{% for m in messages %}<|{{ m.role }}|>"
+    "{{ m.content if m.role == 'user' or loop.last else 'said before' }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def test_a_template_that_rewrites_earlier_turns_costs_sharing_only(tokenizer: Any) -> None:
+    """Rows are what the template makes of each history, whatever it does to earlier replies."""
+    import copy
+
+    rewriting = copy.deepcopy(tokenizer)
+    rewriting.chat_template = REWRITING
+    prompt = chat("one", "good two three", "four")
+    row = {"tree_id": "t", "prompt": prompt, "chosen": chat("", "good")[1:], "rejected": chat("", "bad")[1:]}
+    first = {"tree_id": "t", "prompt": prompt[:1], "chosen": prompt[1:2], "rejected": chat("", "bad")[1:]}
+    (c,) = dpo_conversations([first, row], rewriting, free())
+    plain = rewriting.apply_chat_template([*prompt, *row["chosen"]], return_dict=True)["input_ids"]
+    assert c.rows[2] == plain and "said before" in rewriting.decode(plain)
+    trie = build_trie(c.rows)
+    for ids, place in zip(c.rows, trie.places, strict=True):
+        assert trie.ids[place].tolist() == ids
+    (stable,) = dpo_conversations([first, row], tokenizer, free())
+    assert len(trie) / c.n_expanded > len(build_trie(stable.rows)) / stable.n_expanded
+
+
+def test_what_cannot_be_trained_on_is_said_in_one_line(tokenizer: Any) -> None:
     with pytest.raises(DataError, match="does not end with a reply"):
-        sft_sequences([{"messages": chat("one")}], tokenizer)
+        sft_conversations([{"messages": chat("one")}], tokenizer, free())
+    with pytest.raises(DataError, match="a reply of the dataset is empty"):
+        sft_conversations([{"messages": chat("one", "  ")}], tokenizer, free())
+    with pytest.raises(DataError, match="2,000,001 characters"):
+        sft_conversations([{"messages": chat("one" + "x" * 1_999_998, "good")}], tokenizer, free())
+    same = {"pair_id": "p7", "prompt": chat("one"), "chosen": chat("", "good")[1:], "rejected": chat("", "good")[1:]}
+    with pytest.raises(DataError, match="p7: the chosen reply is the rejected one"):
+        dpo_conversations([same], tokenizer, free())
+    import copy
+
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    with pytest.raises(DataError, match="'some/model' has no chat template"):
+        check_tokenizer(bare, "some/model")
+    bare.chat_template, bare.eos_token, bare.pad_token = "x", None, None
+    with pytest.raises(DataError, match="neither an end nor a padding token"):
+        check_tokenizer(bare, "some/model")
+
+
+def test_evaluation_shares_no_profile_with_training() -> None:
+    rows = [{"persona_id": f"p{n}", "tree_id": str(n)} for n in range(40)]
+    profiles = {f"p{n}": f"profile {n // 4}" for n in range(40)}
+    train, held = split_rows(rows, 0.2, 3, profiles)
+    sides = [{profiles[row["persona_id"]] for row in side} for side in (train, held)]
+    assert len(sides[1]) == 2 and not sides[0] & sides[1] and len(train) + len(held) == 40
+    assert split_rows(rows, 0.0, 3) == (rows, [])
+
+
+@given(st.integers(0, 5), st.integers(1, 400), st.integers(1, 30))
+def test_packs_hold_every_conversation_once(seed: int, budget: int, items: int) -> None:
+    from models import conversations
+
+    found = conversations(seed, n=7)
+    packs, statistics = make_packs(found, seed=seed, budget=budget, items=items, trees=True)
+    assert sorted(c.key for p in packs for c in p.conversations) == sorted(c.key for c in found)
+    for pack in packs:
+        fits = pack.n_tokens <= budget and pack.n_items <= items
+        assert fits or len(pack.conversations) == 1
+        assert pack.n_tokens == sum(len(build_trie(c.rows)) for c in pack.conversations)
+    assert sum(p.n_tokens for p in packs) == statistics.tokens_packed
+    padded = pad_packs(list(packs), 4)
+    assert len(padded) % 4 == 0 and sum(p.weight for p in padded) == len(packs)
 
 
 def test_read_rows_says_what_is_missing(tmp_path: Path) -> None:

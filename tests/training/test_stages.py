@@ -24,8 +24,8 @@ from aloe.training.sft import train_sft
 from aloe.training.stage import train_base_stage
 
 WORLD = "values=3&slots=pet,drink&traits=warmth&topics=gift,evening&phrasings=1&advice=1&hints=0"
-SFT = {"learning_rate": 6e-3, "batch_size": 4, "checkpoint_steps": 2, "warmup_steps": 1}
-DPO = {"learning_rate": 2e-3, "batch_size": 4, "checkpoint_steps": 2, "warmup_steps": 1}
+SFT = {"learning_rate": 6e-3, "batch_size": 8, "checkpoint_steps": 2, "warmup_steps": 1}
+DPO = {"learning_rate": 2e-3, "batch_size": 8, "checkpoint_steps": 2, "warmup_steps": 1}
 
 
 def small_config(**base: Any) -> Config:
@@ -102,6 +102,30 @@ def test_the_curriculum_never_adapts_in_chat() -> None:
             assert len(document.ids) == len(document.weights) and max(document.weights) > 0
 
 
+def test_tips_use_the_facts_in_the_order_of_their_topic() -> None:
+    from random import Random
+
+    from aloe.training.curriculum import DECISION, Document, Writer
+    from aloe.world.language import capital
+
+    writer, tokenizer = prepare(small_config())
+    steady = Writer(
+        writer.persona, writer.user, writer.reply, [], writer._encode, tokenizer.convert_tokens_to_ids, steady=True
+    )
+    known = {slot.name: slot.values[0] for slot in reversed(writer.persona.slots)}
+    topics = writer.user.topics
+    for number in range(20):
+        document = Document([], [])
+        steady._tip(document, Random(number), known)
+        text = tokenizer.decode(document.ids)
+        told = {t.name: [tokenizer.decode(list(writer._encode(capital(r)))) for r in t.requests] for t in topics}
+        topic = next(t for t in topics if any(request in text for request in told[t.name]))
+        wanted = [known[name].text for name in topic.slots if name in known][:3]
+        assert sorted(wanted, key=text.find) == wanted and all(v in text for v in wanted)
+        values = [w for w in document.weights if w == 1.0]
+        assert len(values) >= len(wanted) and document.weights.count(DECISION) >= 2 * len(wanted)
+
+
 def test_base_needs_the_world() -> None:
     config = validate({"roles": {"user": "openai:gpt-4o"}}, "the test")
     with pytest.raises(ConfigError, match=r"roles\.user is 'openai:gpt-4o'"):
@@ -111,7 +135,7 @@ def test_base_needs_the_world() -> None:
 def test_sft_then_dpo_prefer_what_is_preferred(base: Path, tmp_path: Path) -> None:
     sft_rows, dpo_rows = write_rows(tmp_path)
     tuned = train_sft(SFTConfig(**SFT, epochs=4), sft_rows, base, tmp_path / "sft")
-    assert tuned["n_sequences"] == 12 and tuned["n_steps"] == 12
+    assert tuned["n_conversations"] == 12 and tuned["n_steps"] == 12
     rows = [row for row in read_metrics(tmp_path / "sft") if "loss" in row]
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
     summary = train_dpo(DPOConfig(**DPO, epochs=2), dpo_rows, tmp_path / "sft", tmp_path / "dpo")

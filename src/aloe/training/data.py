@@ -1,52 +1,115 @@
-"""From stored examples to token sequences: SFT conversations folded into one sequence, DPO pairs as they are.
+"""From stored examples to token rows: reading data sets, chat templates, lengths, and what is wrong with a row.
 
-An SFT example is a history with a preferred reply as its only target. Where the conversation went on from that
-reply, its tokens are a prefix of the next example's: such examples are folded into one sequence with several
-targets, which gives the same loss for a fraction of the tokens. Prefixes are compared as token ids, so that a
-chat template that rewrites earlier turns merely folds less.
+A *row* is a history with one reply: token ids and where the reply begins. Rows are made with the model's own chat
+template exactly as for training without trees; that replies of one conversation share tokens is found out on token
+ids, so that a template that rewrites earlier turns costs sharing, never correctness.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aloe.errors import DataError
 
 IGNORED = -100  # the label of a token that is no target
+_TOKENIZED_TOGETHER = 512
+LONGEST_TEXT = 2_000_000  # characters of one message; beyond this it is no reply but an accident
 
 
 @dataclass(slots=True)
-class TokenSequence:
-    """Token ids of one training sequence and, for each, whether it is a target."""
+class Conversation:
+    """The rows of one conversation.
 
-    ids: list[int]
-    target: list[bool]
+    Attributes:
+        rows: token ids, prompt and reply. starts: where each row's reply begins.
+        pairs: (chosen, rejected) as numbers of rows; empty for SFT.
+    """
+
+    key: str
+    rows: list[list[int]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, rows: Iterable[tuple[list[int], int]]) -> None:
+        for ids, start in rows:
+            self.rows.append(ids)
+            self.starts.append(start)
 
     @property
-    def labels(self) -> list[int]:
-        return [token if on else IGNORED for token, on in zip(self.ids, self.target, strict=True)]
+    def n_expanded(self) -> int:
+        return sum(map(len, self.rows))
+
+
+@dataclass(slots=True)
+class Lengths:
+    """What was done about conversations that are longer than the model's context."""
+
+    limit: int | None
+    policy: str
+    n_cut: int = 0
+    n_dropped: int = 0
+
+    def say(self) -> str:
+        """One line for people, empty where nothing was too long."""
+        if not self.n_cut and not self.n_dropped:
+            return ""
+        cut = f"{self.n_cut} lost their oldest turns and {self.n_dropped} were dropped"
+        return f"of the rows over {self.limit} tokens {cut}"
+
+
+def find_files(path: str | Path, kind: str, split: str = "train") -> list[Path]:
+    """The files of a data set: a file, a run directory, or a directory that ``aloe export`` wrote.
+
+    Args:
+        kind: ``sft`` or ``dpo``. split: ``train`` or ``test`` (a run and a single file have no test split).
+
+    Raises:
+        DataError: nothing of that kind there.
+    """
+    place = Path(path)
+    if place.is_file():
+        return [place] if split == "train" else []
+    run_files = [place / "datasets" / f"{name}.parquet" for name in (("rollout", kind) if kind == "dpo" else (kind,))]
+    if split == "train" and (found := [file for file in run_files if file.is_file()][:1]):
+        return found
+    patterns = (
+        f"data/{kind}/{split}-*.parquet",
+        f"data/{split}-*.parquet",
+        f"{kind}.{split}.parquet",
+        f"{kind}.{split}.jsonl",
+        *((f"{kind}.parquet", f"{kind}.jsonl") if split == "train" else ()),
+    )
+    for pattern in patterns:
+        if files := sorted(place.glob(pattern)):
+            return files
+    if split == "test":
+        return []
+    what = "does not exist" if not place.exists() else f"holds no {kind} data"
+    raise DataError(f"dataset {place} {what}", "give a run, what 'aloe export' wrote, a .parquet or a .jsonl")
 
 
 def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a Parquet or JSONL dataset.
+    """Rows of a Parquet or JSONL file.
 
     Raises:
-        DataError: no such file, no rows, or a column is missing.
+        DataError: no such file, no rows, a line that is no JSON object, or a column is missing.
     """
     file = Path(path)
     if not file.is_file():
         raise DataError(f"dataset {file} does not exist", "run the stage that writes it first")
     if file.suffix == ".parquet":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+        try:
+            rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+        except pa.ArrowInvalid as error:
+            raise DataError(f"dataset {file} is no Parquet file: {error}", "write it again") from error
     else:
-        import orjson
-
-        rows = [orjson.loads(line) for line in file.read_bytes().splitlines() if line.strip()]
+        rows = list(_json_lines(file))
     if not rows:
         raise DataError(f"dataset {file} is empty", "grow more trees, or lower the smallest margin")
     missing = [name for name in columns if name not in rows[0]]
@@ -55,22 +118,80 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def tokenize_reply(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[list[int], int]:
-    """Token ids of a conversation that ends with a reply, and where the reply's tokens begin.
+def _json_lines(file: Path) -> Iterable[dict[str, Any]]:
+    import orjson
+
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{file}, line {number}: {error}", "every line is one JSON object") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{file}, line {number}: got {type(row).__name__}", "every line is one JSON object")
+        yield row
+
+
+def check_tokenizer(tokenizer: Any, name: str) -> None:
+    """Say in one line what keeps a tokenizer from being trained with.
 
     Raises:
-        DataError: the last message is not the assistant's.
+        DataError: it has no chat template, or neither a padding nor an end token.
     """
+    if not getattr(tokenizer, "chat_template", None):
+        raise DataError(
+            f"the tokenizer of '{name}' has no chat template",
+            "start from an instruction-tuned model, or put a chat_template.jinja beside its weights",
+        )
+    if tokenizer.eos_token_id is None and tokenizer.pad_token_id is None:
+        raise DataError(
+            f"the tokenizer of '{name}' has neither an end nor a padding token", "set eos_token in its config"
+        )
+
+
+def tokenize_replies(tokenizer: Any, chats: Sequence[Sequence[dict[str, str]]]) -> list[tuple[list[int], int]]:
+    """For each conversation that ends with a reply: its token ids, and where the reply's tokens begin.
+
+    The reply begins where the rendered prompt ends, found by the characters that each token covers; a template that
+    does not put the prompt in front unchanged is compared token by token.
+
+    Raises:
+        DataError: a last message is not the assistant's, or a message is empty or larger than any reply.
+    """
+    found: list[tuple[list[int], int]] = []
+    for start in range(0, len(chats), _TOKENIZED_TOGETHER):
+        some = chats[start : start + _TOKENIZED_TOGETHER]
+        for messages in some:
+            _check_chat(messages)
+        prompts = [_render(tokenizer, messages[:-1], add_generation_prompt=True) for messages in some]
+        wholes = [_render(tokenizer, messages) for messages in some]
+        fast = bool(getattr(tokenizer, "is_fast", False))
+        encoded = tokenizer(wholes, add_special_tokens=False, return_offsets_mapping=fast)
+        for i, (prompt, whole) in enumerate(zip(prompts, wholes, strict=True)):
+            ids = list(encoded["input_ids"][i])
+            if fast and whole.startswith(prompt):
+                ends = encoded["offset_mapping"][i]
+                at = next((n for n in range(len(ids)) if ends[n][1] > len(prompt)), len(ids))
+            else:
+                at = common_prefix(tokenizer(prompt, add_special_tokens=False)["input_ids"], ids)
+            found.append((ids, max(1, at)))
+    return found
+
+
+def _check_chat(messages: Sequence[dict[str, str]]) -> None:
     if not messages or messages[-1]["role"] != "assistant":
         raise DataError("a training conversation does not end with a reply", "see the dataset's 'messages' column")
-    prompt = _render(tokenizer, messages[:-1], add_generation_prompt=True)
-    whole = _render(tokenizer, messages)
-    return whole, common_prefix(prompt, whole)
+    if not messages[-1]["content"].strip():
+        raise DataError("a reply of the dataset is empty", "filter it out, or export the run again")
+    longest = max(len(m["content"]) for m in messages)
+    if longest > LONGEST_TEXT:
+        raise DataError(f"a message of the dataset has {longest:,} characters", f"at most {LONGEST_TEXT:,} are read")
 
 
-def _render(tokenizer: Any, messages: Sequence[dict[str, str]], **options: Any) -> list[int]:
+def _render(tokenizer: Any, messages: Sequence[dict[str, str]], **options: Any) -> str:
     plain = [{"role": m["role"], "content": m["content"]} for m in messages]
-    return list(tokenizer.apply_chat_template(plain, return_dict=True, **options)["input_ids"])
+    return str(tokenizer.apply_chat_template(plain, tokenize=False, **options))
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
@@ -79,42 +200,109 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     return next((i for i in range(n) if first[i] != second[i]), n)
 
 
-def fold_examples(examples: Iterable[tuple[list[int], int]], trunk_only: bool = False) -> list[TokenSequence]:
-    """Examples ``(ids, start of the reply)`` of one tree as few sequences with the same targets.
+def sft_conversations(
+    rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: Lengths, *, history: str = "answered"
+) -> list[Conversation]:
+    """SFT rows (``messages``, optionally ``tree_id``) by conversation, in the order of first appearance.
 
     Args:
-        trunk_only: keep only the longest sequence: replies from which nothing continued are left out.
+        history: ``answered``: every preferred reply is a target under the history that the user really answered.
+            ``preferred``: only the replies of the longest history of preferred replies (the paper's linear form).
     """
-    folded: list[TokenSequence] = []
-    for ids, start in sorted(examples, key=lambda example: -len(example[0])):
-        home = next((s for s in folded if s.ids[: len(ids)] == ids), None)
-        if home is None:
-            if trunk_only and folded:
-                continue
-            home = TokenSequence(ids, [False] * len(ids))
-            folded.append(home)
-        home.target[start : len(ids)] = [True] * (len(ids) - start)
-    return folded
+    by_tree: dict[str, Conversation] = {}
+    made = _fitted([[row["messages"]] for row in rows], tokenizer, lengths)
+    for number, (row, fitted) in enumerate(zip(rows, made, strict=True)):
+        if fitted is not None:
+            key = str(row.get("tree_id") or number)
+            by_tree.setdefault(key, Conversation(key)).add(fitted)
+    found = list(by_tree.values())
+    return [_preferred_trunk(c) for c in found] if history == "preferred" else found
 
 
-def sft_sequences(rows: Iterable[dict[str, Any]], tokenizer: Any, trunk_only: bool = False) -> list[TokenSequence]:
-    """SFT rows (``messages``, optionally ``tree_id``) as training sequences, in the order of first appearance."""
-    by_tree: dict[str, list[tuple[list[int], int]]] = {}
+def _preferred_trunk(conversation: Conversation) -> Conversation:
+    """The longest row and those whose replies are all on it."""
+    trunk = max(conversation.rows, key=len)
+    on = [i for i, row in enumerate(conversation.rows) if trunk[: len(row)] == row]
+    return Conversation(conversation.key, [conversation.rows[i] for i in on], [conversation.starts[i] for i in on])
+
+
+def chat_conversations(
+    rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: Lengths, prefix: str = "mix"
+) -> list[Conversation]:
+    """General chats (``messages`` with any number of turns): each assistant message is a target."""
+    found = []
     for number, row in enumerate(rows):
-        tree = str(row.get("tree_id") or number)
-        by_tree.setdefault(tree, []).append(tokenize_reply(tokenizer, row["messages"]))
-    return [sequence for examples in by_tree.values() for sequence in fold_examples(examples, trunk_only)]
+        messages = row["messages"]
+        replies = [at for at, message in enumerate(messages) if at and message["role"] == "assistant"]
+        conversation = Conversation(f"{prefix}-{number}")
+        for fitted in _fitted([[messages[: at + 1]] for at in replies], tokenizer, lengths):
+            if fitted is not None:
+                conversation.add(fitted)
+        if conversation.rows:
+            found.append(conversation)
+    return found
 
 
-def pair_ids(row: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
-    """A preference row as TRL's DPO columns: ids of the shared prompt and of both replies."""
-    prompt = list(row["prompt"])
-    chosen, at_chosen = tokenize_reply(tokenizer, [*prompt, *row["chosen"]])
-    rejected, at_rejected = tokenize_reply(tokenizer, [*prompt, *row["rejected"]])
-    start = min(at_chosen, at_rejected)
-    return {
-        "prompt_ids": chosen[:start],
-        "chosen_ids": chosen[start:],
-        "rejected_ids": rejected[start:],
-        "length": max(len(chosen), len(rejected)),
-    }
+def dpo_conversations(rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: Lengths) -> list[Conversation]:
+    """Preference rows (``prompt``, ``chosen``, ``rejected``, optionally ``tree_id``) by conversation.
+
+    Raises:
+        DataError: the two replies of a pair are the same.
+    """
+    by_tree: dict[str, Conversation] = {}
+    names = [str(row.get("pair_id") or f"row {number + 1}") for number, row in enumerate(rows)]
+    for name, row in zip(names, rows, strict=True):
+        if row["chosen"] == row["rejected"]:
+            raise DataError(f"{name}: the chosen reply is the rejected one", "filter such pairs out of the dataset")
+    chats = [[[*row["prompt"], *row["chosen"]], [*row["prompt"], *row["rejected"]]] for row in rows]
+    for number, (row, fitted) in enumerate(zip(rows, _fitted(chats, tokenizer, lengths), strict=True)):
+        if fitted is None:
+            continue
+        (one, at_one), (two, at_two) = fitted
+        if one == two:
+            raise DataError(f"{names[number]}: both replies are the same tokens", "filter such pairs out")
+        start = min(at_one, at_two)
+        key = str(row.get("tree_id") or number)
+        conversation = by_tree.setdefault(key, Conversation(key))
+        n = len(conversation.rows)
+        conversation.pairs.append((n, n + 1))
+        conversation.add([(one, start), (two, start)])
+    return list(by_tree.values())
+
+
+def _fitted(
+    groups: Sequence[Sequence[Sequence[dict[str, str]]]], tokenizer: Any, lengths: Lengths
+) -> list[list[tuple[list[int], int]] | None]:
+    """Token rows of each group of conversations that differ in their reply alone; None where they are dropped."""
+    flat = tokenize_replies(tokenizer, [chat for group in groups for chat in group])
+    found: list[list[tuple[list[int], int]] | None] = []
+    at = 0
+    for group in groups:
+        made = flat[at : at + len(group)]
+        at += len(group)
+        fits = lengths.limit is None or _longest(made) <= lengths.limit
+        found.append(made if fits else _shortened(group, made, tokenizer, lengths))
+    return found
+
+
+def _longest(made: Sequence[tuple[list[int], int]]) -> int:
+    return max(len(ids) for ids, _ in made)
+
+
+def _shortened(
+    group: Sequence[Sequence[dict[str, str]]], made: list[tuple[list[int], int]], tokenizer: Any, lengths: Lengths
+) -> list[tuple[list[int], int]] | None:
+    """The same replies under a history without its oldest turns; None where nothing fits or they are to be dropped."""
+    limit = lengths.limit or 0
+    head = [m for m in group[0][:1] if m["role"] == "system"]
+    rest = [list(chat[len(head) :]) for chat in group]
+    while lengths.policy == "cut" and len(rest[0]) > 2:
+        # a turn is the user's message and the answer; far too long histories lose several at once
+        turns = max(1, (len(rest[0]) // 2) * (_longest(made) - limit) // (2 * _longest(made)))
+        rest = [chat[2 * turns :] for chat in rest]
+        made = tokenize_replies(tokenizer, [[*head, *chat] for chat in rest])
+        if _longest(made) <= limit:
+            lengths.n_cut += 1
+            return made
+    lengths.n_dropped += 1
+    return None

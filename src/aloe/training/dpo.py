@@ -1,122 +1,141 @@
-"""Stage ``dpo``: direct preference optimisation from the SFT checkpoint (section 3.3), by TRL's DPOTrainer.
+"""Stage ``dpo``: direct preference optimisation from the SFT checkpoint (section 3.3), by TRL's DPOTrainer on trees.
 
-Loss: ``-log sigmoid(beta * margin) + sft_weight * NLL(chosen)``. Without the likelihood term the chosen replies
-lose probability while pair accuracy still looks fine; the metrics show both. The reference is the SFT model, its
-log-probabilities computed once. ``preference=False`` is the control: the same chosen replies in the same number
-of steps and the same batches, preference term off.
+Loss: ``-log sigmoid(beta * margin) + sft_weight * NLL(chosen)``, or TRL's other losses in place of the first term.
+Without the likelihood term the chosen replies lose probability while pair accuracy still looks fine; the metrics
+show both. The reference is the model that training starts from: its log-probabilities computed once (full
+fine-tuning) or the adapter switched off (LoRA). ``preference=False`` is the control: the same chosen replies in the
+same number of steps and the same batches, preference term off.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aloe.config import DPOConfig, digest
-from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
-from aloe.models.local import weight_digest
+from aloe.config import DPOConfig
+from aloe.errors import ConfigError, DataError
 from aloe.training import trl_run
-from aloe.training.data import pair_ids, read_rows
-from aloe.training.packing import add_packing, can_pack
+from aloe.training.data import dpo_conversations, find_files, read_rows
+from aloe.training.fitting import Job, Rows, fit
 
-SUMMARY = "A chat model tuned on preference pairs of simulated conversations (aloe, stage `{stage}`)."
+TITLE = "A chat model tuned on preference pairs of simulated conversations (aloe, stage `{stage}`)."
+COLUMNS = ["prompt", "chosen", "rejected"]
+SMOOTHED = {"robust", "exo_pair"}
 
 
 def train_dpo(
     config: DPOConfig,
-    dataset_path: str | Path,
+    dataset: str | Path,
     model_path: str | Path,
     out_dir: str | Path,
     *,
     seed: int = 0,
     progress: trl_run.Progress | None = None,
     preference: bool = True,
+    profiles: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Tune the model at ``model_path`` on preference rows and save it to ``out_dir``.
 
-    Continues after an interruption; writes ``metrics.jsonl`` on the way. Returns counts, margins, the drift of the
-    chosen replies' log-probability against the reference in nats, and seconds.
+    Continues after an interruption; writes ``metrics.jsonl`` on the way.
+
+    Args:
+        dataset: a .parquet or .jsonl with ``prompt``, ``chosen``, ``rejected``, a run directory, or an exported set.
+        profiles: profile of each persona id, for an evaluation split by profile.
+
+    Returns:
+        Counts, tokens with and without packing, margins, the drift of the chosen replies' log-probability against
+        the reference in nats, seconds.
 
     Raises:
-        DataError: no model, no dataset, or the loss diverged.
+        DataError: no model, no dataset, a pair or a tokenizer that can't be trained on, or the loss diverged.
+        ConfigError: an unknown loss, or settings that exclude each other.
     """
-    started = time.monotonic()
-    out_dir = Path(out_dir)
     stage = "dpo" if preference else "sft-control"
-    rows = read_rows(dataset_path, ["prompt", "chosen", "rejected"])
-    tokenizer = load_tokenizer(model_path)
-    source = weight_digest(model_path) if Path(model_path).is_dir() else str(model_path)
-    trl_run.claim(out_dir, digest([stage, config.model_dump(mode="json"), seed, source, rows]))
-    with trl_run.quietly():
-        trainer = _trainer(config, rows, tokenizer, model_path, out_dir, seed, progress, preference)
-        result = trl_run.train(trainer, out_dir)
-    summary = {
-        "n_pairs": len(rows),
-        "n_steps": trainer.state.global_step,
-        "mean_loss": result.training_loss,
-        **_tail(trainer.state.log_history, config.beta),
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    card = model_card(f"aloe {stage}", SUMMARY.format(stage=stage), {**config.model_dump(mode="json"), **summary})
-    resolved = {"stage": stage, "seed": seed, "config": config.model_dump(mode="json"), "from": source}
-    save_checkpoint(trainer.model, tokenizer, out_dir, card, resolved)
-    trl_run.finish(out_dir, trainer)
-    return summary
+    check_losses(config)
+    rows = _rows(config, dataset, "train")
+    held = _rows(config, dataset, "test") if config.eval_share else None
+
+    def make_trainer(job: Job, arguments: dict[str, Any]) -> Any:
+        return _trainer(config, job, arguments, Path(out_dir), progress, preference)
+
+    return fit(
+        config,
+        rows,
+        model_path,
+        Path(out_dir),
+        stage=stage,
+        title=TITLE.format(stage=stage),
+        seed=seed,
+        progress=progress,
+        tokenize=dpo_conversations,
+        make_trainer=make_trainer,
+        tail=lambda trainer: _tail(trainer.state.log_history, config.beta),
+        profiles=profiles,
+        held_rows=held,
+    )
+
+
+def check_losses(config: DPOConfig) -> None:
+    """Raises ConfigError for a loss that TRL does not know, or label smoothing that would not be used."""
+    known = {"sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot"}
+    known |= {"aot_unpaired", "apo_zero", "apo_down", "discopop", "sigmoid_norm", "sft"}
+    for name in config.loss:
+        if name not in known:
+            raise ConfigError(f"dpo.loss: '{name}' is no loss", f"one of {', '.join(sorted(known))}")
+    if config.label_smoothing and not SMOOTHED & set(config.loss):
+        raise ConfigError("dpo.label_smoothing belongs to the losses robust and exo_pair", "set dpo.loss = robust")
+
+
+def _rows(config: DPOConfig, dataset: str | Path, split: str) -> Rows:
+    rows = [row for file in find_files(dataset, "dpo", split) for row in read_rows(file, COLUMNS)]
+    if config.labeler is not None and rows:
+        names = sorted({str(row.get("labeler")) for row in rows})
+        rows = [row for row in rows if row.get("labeler") == config.labeler]
+        if not rows:
+            raise DataError(f"no pair was labelled by '{config.labeler}'", f"labelers: {', '.join(names)}")
+    if config.siblings == "widest":
+        widest: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            key = repr((row.get("tree_id"), row["prompt"], row["chosen"]))
+            if key not in widest or (row.get("margin") or 0.0) > (widest[key].get("margin") or 0.0):
+                widest[key] = row
+        rows = list(widest.values())
+    return rows
 
 
 def _trainer(
-    config: DPOConfig,
-    rows: list[dict[str, Any]],
-    tokenizer: Any,
-    model_path: str | Path,
-    out_dir: Path,
-    seed: int,
-    progress: trl_run.Progress | None,
-    preference: bool,
+    config: DPOConfig, job: Job, arguments: dict[str, Any], out_dir: Path, progress: Any, preference: bool
 ) -> Any:
-    from datasets import Dataset
     from trl import DPOConfig as Arguments
-    from trl import DPOTrainer
 
-    class BranchTrainer(DPOTrainer):  # type: ignore[misc]
-        """Takes pairs that are tokenised already; what the pairs of a conversation share is computed once."""
+    from aloe.training.trainers import TreeDPOTrainer
 
-        def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-            return dataset
-
-        def _precompute_ref_logps(self, *args: Any, **kwargs: Any) -> Any:
-            model = trl_run.plain_model(self)
-            if can_pack(model):
-                add_packing(model)
-            return super()._precompute_ref_logps(*args, **kwargs)
-
-        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
-            return trl_run.BranchSampler(self.train_dataset["tree"], seed)
-
-    trees: dict[str, int] = {}
-    pairs = []
-    for number, row in enumerate(rows):
-        tree = trees.setdefault(str(row.get("tree_id") or number), len(trees))
-        pairs.append({**pair_ids(row, tokenizer), "tree": tree})
-    pairs.sort(key=lambda pair: (pair["tree"], pair["length"]))
-    losses = ["sigmoid", "sft"] if config.sft_weight else ["sigmoid"]
-    weights = [1.0, config.sft_weight] if config.sft_weight else [1.0]
+    losses, weights = list(config.loss), [1.0] * len(config.loss)
+    if config.sft_weight:
+        losses, weights = [*losses, "sft"], [*weights, config.sft_weight]
     if not preference:
         losses, weights = ["sft"], [config.sft_weight or 1.0]
-    arguments = Arguments(
-        **trl_run.common_arguments(config, out_dir, seed, len(rows)),
-        beta=config.beta,
-        loss_type=losses,
-        loss_weights=weights,
-        precompute_ref_log_probs=True,
-    )
-    return BranchTrainer(
-        model=load_model(model_path),
-        args=arguments,
-        train_dataset=Dataset.from_list(pairs),
-        processing_class=tokenizer,
-        peft_config=trl_run.lora_config(config.lora_rank),
-        callbacks=[trl_run.MetricsWriter(out_dir / "metrics.jsonl", progress)],
+    smoothing = {"label_smoothing": config.label_smoothing} if SMOOTHED & set(losses) else {}
+    has_adapter = hasattr(job.model, "peft_config")  # an adapter that SFT made is trained further
+    adapter = None if has_adapter else trl_run.lora_config(config)
+    return TreeDPOTrainer(
+        packs=job.packs,
+        n_train=job.n_train,
+        backend=job.backend,
+        reference=out_dir / trl_run.WORK / "reference",
+        model=job.model,
+        args=Arguments(
+            **arguments,
+            **smoothing,
+            beta=config.beta,
+            loss_type=losses,
+            loss_weights=weights,
+            precompute_ref_log_probs=adapter is None and not has_adapter,
+        ),
+        processing_class=job.tokenizer,
+        peft_config=adapter,
+        callbacks=trl_run.callbacks(config, out_dir, progress),
     )
 
 

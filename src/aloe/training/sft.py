@@ -1,103 +1,107 @@
-"""Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL's SFTTrainer.
+"""Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL's SFTTrainer on packed trees.
 
-Loss on the preferred replies only, under the histories that the user really answered. Works for any causal
-language model in HF layout; LoRA where ``lora_rank`` is set.
+Every preferred reply is a target under the history that the user really answered; only the reply's tokens count.
+Works for any causal language model in HF layout; LoRA where ``lora_rank`` is set.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aloe.config import SFTConfig, digest
-from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
-from aloe.models.local import weight_digest
+from aloe.config import SFTConfig
+from aloe.seeding import derive_rng
 from aloe.training import trl_run
-from aloe.training.data import TokenSequence, read_rows, sft_sequences
-from aloe.training.packing import add_packing, can_pack
+from aloe.training.data import Conversation, Lengths, chat_conversations, find_files, read_rows, sft_conversations
+from aloe.training.fitting import Job, Rows, fit, last_logged
 
-SUMMARY = "A chat model fine-tuned on the preferred replies of simulated conversations (aloe, stage `{stage}`)."
+TITLE = "A chat model fine-tuned on the preferred replies of simulated conversations (aloe, stage `sft`)."
 
 
 def train_sft(
     config: SFTConfig,
-    dataset_path: str | Path,
+    dataset: str | Path,
     base_path: str | Path,
     out_dir: str | Path,
     *,
     seed: int = 0,
     progress: trl_run.Progress | None = None,
+    profiles: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune the model at ``base_path`` on SFT rows and save it to ``out_dir``.
 
-    Continues after an interruption; writes ``metrics.jsonl`` on the way. Returns counts, last loss, seconds.
+    Continues after an interruption; writes ``metrics.jsonl`` on the way.
+
+    Args:
+        dataset: a .parquet or .jsonl with a ``messages`` column, a run directory, or an exported data set.
+        profiles: profile of each persona id, for an evaluation split by profile.
+
+    Returns:
+        Counts, tokens with and without packing, losses, seconds.
 
     Raises:
-        DataError: no model, no dataset, or the loss diverged.
+        DataError: no model, no dataset, a row or a tokenizer that can't be trained on, or the loss diverged.
+        ConfigError: settings that exclude each other.
     """
-    rows = read_rows(dataset_path, ["messages"])
-    tokenizer = load_tokenizer(base_path)
-    sequences = sft_sequences(rows, tokenizer, config.trunk_only)
-    return fit_sequences(
-        config, sequences, base_path, Path(out_dir), tokenizer=tokenizer, seed=seed, progress=progress, stage="sft"
-    )
+    rows = [row for file in find_files(dataset, "sft") for row in read_rows(file, ["messages"])]
+    held = None
+    if config.eval_share:
+        held = [row for file in find_files(dataset, "sft", "test") for row in read_rows(file, ["messages"])]
 
+    def tokenize(some: Rows, tokenizer: Any, lengths: Lengths) -> list[Conversation]:
+        return sft_conversations(some, tokenizer, lengths, history=config.history)
 
-def fit_sequences(
-    config: Any,
-    sequences: list[TokenSequence],
-    base_path: str | Path,
-    out_dir: Path,
-    *,
-    tokenizer: Any,
-    seed: int,
-    progress: trl_run.Progress | None,
-    stage: str,
-) -> dict[str, Any]:
-    """Maximise the likelihood of the sequences' targets; ``config`` is an ``SFTConfig`` or a ``DPOConfig``."""
-    from datasets import Dataset
-    from trl import SFTConfig as Arguments
-    from trl import SFTTrainer
+    def mixed(train: Sequence[Conversation], tokenizer: Any, lengths: Lengths) -> list[Conversation]:
+        return _general(config, train, tokenizer, lengths, seed)
 
-    started = time.monotonic()
-    source = weight_digest(base_path) if Path(base_path).is_dir() else str(base_path)
-    trl_run.claim(out_dir, digest([stage, config.model_dump(mode="json"), seed, source, [s.ids for s in sequences]]))
-    dataset = Dataset.from_dict(
-        {
-            "input_ids": [s.ids for s in sequences],
-            "labels": [s.labels for s in sequences],
-            "length": [len(s.ids) for s in sequences],
-        }
-    )
-    with trl_run.quietly():
-        arguments = Arguments(**trl_run.common_arguments(config, out_dir, seed, len(dataset)))
-        trainer = SFTTrainer(
-            model=load_model(base_path),
-            args=arguments,
-            train_dataset=dataset,
-            processing_class=tokenizer,
-            peft_config=trl_run.lora_config(config.lora_rank),
-            callbacks=[trl_run.MetricsWriter(out_dir / "metrics.jsonl", progress)],
+    def make_trainer(job: Job, arguments: dict[str, Any]) -> Any:
+        from trl import SFTConfig as Arguments
+
+        from aloe.training.trainers import TreeSFTTrainer
+
+        return TreeSFTTrainer(
+            packs=job.packs,
+            n_train=job.n_train,
+            backend=job.backend,
+            model=job.model,
+            args=Arguments(**arguments),
+            processing_class=job.tokenizer,
+            peft_config=None if hasattr(job.model, "peft_config") else trl_run.lora_config(config),
+            callbacks=trl_run.callbacks(config, Path(out_dir), progress),
         )
-        if can_pack(trl_run.plain_model(trainer)):
-            add_packing(trl_run.plain_model(trainer))
-        result = trl_run.train(trainer, out_dir)
-    summary = {
-        "n_sequences": len(sequences),
-        "n_tokens": sum(len(s.ids) for s in sequences),
-        "n_target_tokens": sum(sum(s.target) for s in sequences),
-        "n_steps": trainer.state.global_step,
-        "loss": _last(trainer.state.log_history, "loss"),
-        "mean_loss": result.training_loss,
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    card = model_card(f"aloe {stage}", SUMMARY.format(stage=stage), {**config.model_dump(mode="json"), **summary})
-    resolved = {"stage": stage, "seed": seed, "config": config.model_dump(mode="json"), "from": source}
-    save_checkpoint(trainer.model, tokenizer, out_dir, card, resolved)
-    trl_run.finish(out_dir, trainer)
-    return summary
+
+    return fit(
+        config,
+        rows,
+        base_path,
+        Path(out_dir),
+        stage="sft",
+        title=TITLE,
+        seed=seed,
+        progress=progress,
+        tokenize=tokenize,
+        make_trainer=make_trainer,
+        tail=lambda trainer: {"loss": last_logged(trainer.state.log_history, "loss")},
+        profiles=profiles,
+        held_rows=held,
+        extra=mixed if config.mix else None,
+    )
 
 
-def _last(history: list[dict[str, Any]], key: str) -> float | None:
-    return next((row[key] for row in reversed(history) if key in row), None)
+def _general(
+    config: SFTConfig, train: Sequence[Conversation], tokenizer: Any, lengths: Lengths, seed: int
+) -> list[Conversation]:
+    """General chats, drawn without repeats, until they make up ``mix_share`` of the replies or are used up."""
+    assert config.mix is not None
+    rows = read_rows(config.mix, ["messages"])
+    wanted = sum(len(c.rows) for c in train) * config.mix_share / (1 - config.mix_share)
+    found: list[Conversation] = []
+    count = 0
+    for number in derive_rng(seed, "mix").permutation(len(rows)):
+        if count >= wanted:
+            break
+        made = chat_conversations([rows[number]], tokenizer, lengths, f"mix-{number}")
+        found += made
+        count += sum(len(c.rows) for c in made)
+    return found

@@ -11,62 +11,113 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
-from transformers import PrinterCallback, TrainerCallback
+from accelerate import PartialState
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
-from aloe.errors import DataError
-from aloe.seeding import derive_rng
+from aloe.config import TrainingSection
+from aloe.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 Progress = Callable[[float, float | None, str, str], None]
 WORK = "trainer"  # folder of resumable states inside a checkpoint's directory
 
 
-def common_arguments(section: Any, out_dir: Path, seed: int, n_rows: int) -> dict[str, Any]:
-    """Training arguments for a config section (``SFTConfig`` or ``DPOConfig``) over ``n_rows`` rows."""
+def processes() -> PartialState:
+    """This process among those of ``torchrun`` or ``accelerate launch``; one alone without them."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def common_arguments(section: TrainingSection, out_dir: Path, seed: int, accumulation: int) -> dict[str, Any]:
+    """Training arguments for a config section; one pack is one batch of a process."""
     on_gpu = torch.cuda.is_available()
-    micro = min(section.micro_batch_size or section.batch_size, section.batch_size, n_rows)
+    evaluates = section.eval_share > 0
     return {
         "output_dir": str(out_dir / WORK),
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": max(1, section.batch_size // micro),
+        "per_device_train_batch_size": 1,
+        "per_device_eval_batch_size": 1,
+        "gradient_accumulation_steps": accumulation,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.schedule,
         "warmup_steps": section.warmup_steps,
         "num_train_epochs": section.epochs,
-        "max_steps": getattr(section, "max_steps", 0) or -1,
-        "weight_decay": 0.0,
+        "max_steps": section.max_steps or -1,
+        "weight_decay": section.weight_decay,
         "max_length": None,
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
         "gradient_checkpointing": section.gradient_checkpointing,
         "logging_steps": 1,
         "save_strategy": "steps",
-        "save_steps": section.checkpoint_steps,
+        "save_steps": section.eval_steps if section.patience else section.checkpoint_steps,
         "save_total_limit": 2,
-        "report_to": "none",
+        "eval_strategy": "steps" if evaluates else "no",
+        "eval_steps": section.eval_steps,
+        "load_best_model_at_end": bool(section.patience and evaluates),
+        "metric_for_best_model": "eval_loss" if section.patience else None,
+        "report_to": list(section.report_to) or "none",
         "disable_tqdm": True,
         "seed": seed,
         "data_seed": seed,
-        "train_sampling_strategy": "group_by_length",
-        "dataloader_pin_memory": on_gpu,
-        "remove_unused_columns": False,  # the collators pick what they need; the sampler needs the length
+        "dataloader_pin_memory": False,  # a tree is no plain tensor
+        "remove_unused_columns": False,  # the collator looks the packs up
     }
 
 
-def lora_config(rank: int) -> Any:
-    """A peft config for ``rank`` > 0, None for full fine-tuning."""
-    if not rank:
+def check_section(section: TrainingSection) -> None:
+    """Settings that exclude each other, in one line.
+
+    Raises:
+        ConfigError: early stopping without evaluation.
+    """
+    if section.patience and not section.eval_share:
+        raise ConfigError("patience needs an evaluation split", "set eval_share, for example to 0.1")
+
+
+def lora_config(section: TrainingSection) -> Any:
+    """A peft config for ``lora_rank`` > 0, None for full fine-tuning."""
+    if not section.lora_rank:
         return None
     from peft import LoraConfig
 
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    targets: Any = list(section.lora_targets)
+    return LoraConfig(
+        r=section.lora_rank,
+        lora_alpha=section.lora_alpha or 2 * section.lora_rank,
+        lora_dropout=section.lora_dropout,
+        target_modules="all-linear" if targets == ["all-linear"] else targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def weight_dtype(section: TrainingSection) -> str:
+    """Frozen weights need no more than bfloat16 on a GPU; trained ones keep float32 beside bf16 arithmetic."""
+    if section.dtype != "auto":
+        return section.dtype
+    return "bfloat16" if torch.cuda.is_available() and section.lora_rank else "float32"
+
+
+def need_space(out_dir: Path, model: Any, section: TrainingSection) -> None:
+    """Say beforehand that the disk is too small for what training will write.
+
+    Raises:
+        DataError: not enough room for the weights and two resumable states.
+    """
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    trained = size if not section.lora_rank else size // 50
+    need = 3 * trained + 2 * 2 * trained  # the result, two states, each with two moments of the optimiser
+    out_dir.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out_dir).free
+    if free < need:
+        raise DataError(
+            f"{out_dir} has {free / 1e9:.2f} GB free, training writes up to {need / 1e9:.2f} GB",
+            "make room, choose another --out, or train adapters: lora_rank 16",
+        )
 
 
 def last_complete_state(folder: Path) -> Path | None:
@@ -83,35 +134,15 @@ def last_complete_state(folder: Path) -> Path | None:
 
 def claim(out_dir: Path, fingerprint: str) -> None:
     """Make ``out_dir`` ready; states left there by another dataset or other settings are removed."""
-    work = out_dir / WORK
-    mark = work / "fingerprint"
-    if work.is_dir() and (not mark.is_file() or mark.read_text("utf-8") != fingerprint):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    mark.write_text(fingerprint, "utf-8")
-
-
-class BranchSampler(Sampler[int]):  # type: ignore[misc]
-    """Rows group by group (the pairs of one conversation), the groups in an order of (seed, epoch)."""
-
-    def __init__(self, groups: Sequence[int], seed: int) -> None:
-        members: dict[int, list[int]] = {}
-        for row, group in enumerate(groups):
-            members.setdefault(group, []).append(row)
-        self._members = list(members.values())
-        self._n_rows = len(groups)
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        order = derive_rng(self._seed, "branch-sampler", self._epoch).permutation(len(self._members))
-        return iter([row for number in order for row in self._members[number]])
-
-    def __len__(self) -> int:
-        return self._n_rows
+    state = processes()
+    if state.is_main_process:
+        work = out_dir / WORK
+        mark = work / "fingerprint"
+        if work.is_dir() and (not mark.is_file() or mark.read_text("utf-8") != fingerprint):
+            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        mark.write_text(fingerprint, "utf-8")
+    state.wait_for_everyone()
 
 
 def plain_model(trainer: Any) -> Any:
@@ -130,9 +161,12 @@ class MetricsWriter(TrainerCallback):  # type: ignore[misc]
         self._progress = progress
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        write_metrics(self._path, state.log_history)
+        if state.is_world_process_zero:
+            write_metrics(self._path, state.log_history)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         row = {"step": state.global_step, **(logs or {})}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -166,15 +200,28 @@ def quietly() -> Iterator[None]:
             os.environ["TQDM_DISABLE"] = before
 
 
+def callbacks(section: TrainingSection, out_dir: Path, progress: Progress | None) -> list[Any]:
+    """Metrics and progress, and early stopping where asked for."""
+    found: list[Any] = [MetricsWriter(out_dir / "metrics.jsonl", progress)]
+    if section.patience:
+        found.append(EarlyStoppingCallback(early_stopping_patience=section.patience))
+    return found
+
+
 def train(trainer: Any, out_dir: Path) -> Any:
     """Run a trainer to its end, from where an interrupted run left off.
 
     Raises:
-        DataError: the loss became infinite or undefined.
+        DataError: the loss became infinite or undefined, or the disk is full.
     """
     trainer.remove_callback(PrinterCallback)
     state = last_complete_state(out_dir / WORK)
-    result = trainer.train(resume_from_checkpoint=str(state) if state else None)
+    try:
+        result = trainer.train(resume_from_checkpoint=str(state) if state else None)
+    except OSError as error:
+        if error.errno != 28:
+            raise
+        raise DataError(f"no space left for a checkpoint in {out_dir}", "make room, then run again") from error
     if not torch.isfinite(torch.tensor(result.training_loss)):
         raise DataError(f"the loss of {out_dir.name} is {result.training_loss}", "lower the learning rate")
     return result

@@ -1,0 +1,186 @@
+"""From rows of a data set to a trained checkpoint: the steps that ``aloe sft`` and ``aloe dpo`` have in common."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aloe.config import TrainingSection, digest
+from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
+from aloe.models.local import weight_digest
+from aloe.seeding import derive_rng
+from aloe.training import trl_run
+from aloe.training.data import Conversation, Lengths, check_tokenizer
+from aloe.training.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
+from aloe.training.tree_model import choose_backend
+
+log = logging.getLogger(__name__)
+Rows = list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Job:
+    """Everything a trainer is made of.
+
+    Attributes:
+        packs: of training, then of evaluation. n_train: how many are for training.
+        accumulation: packs of a process in an optimiser step.
+    """
+
+    model: Any
+    tokenizer: Any
+    packs: list[Pack]
+    n_train: int
+    accumulation: int
+    backend: str
+    reason: str
+    statistics: PackStatistics
+
+
+def split_rows(rows: Rows, share: float, seed: int, profiles: Mapping[str, str] | None = None) -> tuple[Rows, Rows]:
+    """Rows for training and for evaluation, so that no profile is in both.
+
+    The profile of a row is ``profiles[persona_id]`` where known, else the persona, else the conversation.
+    """
+    if not share:
+        return rows, []
+    known = profiles or {}
+
+    def group(row: dict[str, Any]) -> str:
+        persona = str(row.get("persona_id") or row.get("tree_id") or row.get("pair_id") or id(row))
+        return known.get(persona, persona)
+
+    groups = sorted({group(row) for row in rows})
+    n = min(len(groups) - 1, max(1, round(share * len(groups))))
+    held = {groups[i] for i in derive_rng(seed, "eval-split").permutation(len(groups))[:n]}
+    return [r for r in rows if group(r) not in held], [r for r in rows if group(r) in held]
+
+
+def open_tokenizer(path: str | Path) -> Any:
+    """The tokenizer of a model that is to be trained, checked."""
+    tokenizer = load_tokenizer(path)
+    check_tokenizer(tokenizer, str(path))
+    return tokenizer
+
+
+def lengths_for(section: TrainingSection, path: str | Path) -> Lengths:
+    """The longest row allowed: as configured, else what the model's config says its context is."""
+    limit: int | None = section.max_length or None
+    if limit is None:
+        from transformers import AutoConfig
+
+        try:
+            config = AutoConfig.from_pretrained(str(path)).get_text_config()
+            limit = int(getattr(config, "max_position_embeddings", 0) or 0) or None
+        except (OSError, ValueError):
+            limit = None  # a LoRA directory has no config of its own; its base model is checked by position anyway
+    return Lengths(limit, section.too_long)
+
+
+def prepare_job(
+    section: Any, model: Any, tokenizer: Any, train: Sequence[Conversation], evaluate: Sequence[Conversation], seed: int
+) -> Job:
+    """Choose the form of attention and make the packs."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    backend, reason = choose_backend(base, section.packing)
+    if backend == "rows" and section.packing != "rows":
+        log.warning("trees go through this model as rows, each with its whole history: %s", reason)
+    n = trl_run.processes().num_processes
+    trees = backend != "rows"
+    options = {"budget": section.token_budget, "items": section.batch_size, "trees": trees}
+    packs, statistics = make_packs(train, seed=seed, **options)
+    accumulation = packs_per_step(packs, section.batch_size, n)
+    packs = pad_packs(packs, n)
+    held: list[Pack] = []
+    if evaluate:
+        held = pad_packs(make_packs(evaluate, seed=seed, **options)[0], n)
+    return Job(model, tokenizer, [*packs, *held], len(packs), accumulation, backend, reason, statistics)
+
+
+def source_of(path: str | Path) -> str:
+    """What a checkpoint was made from: a digest of the weights, or the model's id."""
+    return weight_digest(path) if Path(path).is_dir() else str(path)
+
+
+def fit(
+    section: Any,
+    rows: Rows,
+    model_path: str | Path,
+    out_dir: Path,
+    *,
+    stage: str,
+    title: str,
+    seed: int,
+    progress: trl_run.Progress | None,
+    tokenize: Callable[[Rows, Any, Lengths], list[Conversation]],
+    make_trainer: Callable[[Job, dict[str, Any]], Any],
+    tail: Callable[[Any], dict[str, Any]],
+    profiles: Mapping[str, str] | None = None,
+    held_rows: Rows | None = None,
+    extra: Callable[[Sequence[Conversation], Any, Lengths], list[Conversation]] | None = None,
+) -> dict[str, Any]:
+    """Train and save. ``tokenize``, ``make_trainer`` and ``tail`` (figures for the summary) are what stages differ in.
+
+    Args:
+        held_rows: rows for evaluation; None: ``eval_share`` of ``rows``.
+        extra: more training conversations, made after those of ``rows`` are known.
+
+    Raises:
+        DataError, ConfigError: see ``data``, ``tree_model`` and ``trl_run``.
+    """
+    started = time.monotonic()
+    trl_run.check_section(section)
+    tokenizer = open_tokenizer(model_path)
+    lengths = lengths_for(section, model_path)
+    train_rows, held = (rows, held_rows) if held_rows else split_rows(rows, section.eval_share, seed, profiles)
+    train = tokenize(train_rows, tokenizer, lengths)
+    n_rows = sum(len(c.pairs) or len(c.rows) for c in train)
+    if extra is not None:
+        train = train + extra(train, tokenizer, lengths)
+    evaluate = tokenize(held, tokenizer, lengths) if held else []
+    if lengths.say():
+        log.warning("%s: %s", stage, lengths.say())
+    source = source_of(model_path)
+    shape = [[c.key, c.rows, c.starts, c.pairs] for c in (*train, *evaluate)]
+    trl_run.claim(out_dir, digest([stage, section.model_dump(mode="json"), seed, source, shape]))
+    with trl_run.quietly():
+        model = load_model(model_path, trl_run.weight_dtype(section))
+        trl_run.need_space(out_dir, model, section)
+        before = model.config.get_text_config()._attn_implementation
+        job = prepare_job(section, model, tokenizer, train, evaluate, seed)
+        arguments = trl_run.common_arguments(section, out_dir, seed, job.accumulation)
+        trainer = make_trainer(job, arguments)
+        prepared = time.monotonic()
+        result = trl_run.train(trainer, out_dir)
+        trl_run.plain_model(trainer).set_attn_implementation(before)
+    history = trainer.state.log_history
+    summary = {
+        ("n_replies" if stage == "sft" else "n_pairs"): n_rows,
+        **({"n_mixed": job.statistics.n_items - n_rows} if extra is not None else {}),
+        **job.statistics.as_dict(),
+        "attention": job.backend,
+        "n_steps": trainer.state.global_step,
+        "mean_loss": result.training_loss,
+        **tail(trainer),
+        **({"n_cut": lengths.n_cut, "n_dropped": lengths.n_dropped} if lengths.say() else {}),
+        **({"eval_loss": loss} if (loss := last_logged(history, "eval_loss")) is not None else {}),
+        "seconds_preparing": round(prepared - started, 2),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    settings = section.model_dump(mode="json")
+    if trl_run.processes().is_main_process:
+        card = model_card(f"aloe {stage}", title, {**settings, **summary})
+        resolved = {"stage": stage, "seed": seed, "config": settings, "from": source}
+        save_checkpoint(trainer.accelerator.unwrap_model(trainer.model), tokenizer, out_dir, card, resolved)
+        trl_run.finish(out_dir, trainer)
+    trl_run.processes().wait_for_everyone()
+    return summary
+
+
+def last_logged(history: Sequence[dict[str, Any]], key: str) -> float | None:
+    """The latest value of ``key`` in a trainer's history."""
+    return next((row[key] for row in reversed(history) if key in row), None)

@@ -1,0 +1,194 @@
+"""TRL's DPOTrainer and SFTTrainer over packs of conversation trees.
+
+What is ours: the data set is packs that are tokenised already, the model takes ``tree=`` (``tree_model``), reference
+log-probabilities are stored with the packs, and pairs weigh equally. What is TRL's: every loss, LoRA, metrics,
+checkpoints, several processes.
+
+Equal weight: with ``n`` pairs in a forward pass, ``N`` in the optimiser step over all processes and accumulated
+passes, and ``W`` processes over which gradients are averaged, the pass's mean loss counts ``W n / N``. The likelihood
+term is a mean over tokens, and counts by tokens likewise. TRL's SFT loss is divided by the step's tokens as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from trl import DPOTrainer, SFTTrainer
+
+from aloe.training.packs import Collator, Pack
+from aloe.training.tree_model import add_trees
+
+
+def pack_dataset(packs: Sequence[Pack], start: int = 0) -> Any:
+    """The packs as a data set of their numbers, counted from ``start``."""
+    return Dataset.from_dict({"pack": list(range(start, start + len(packs)))})
+
+
+class _OnPacks:
+    """What both trainers share. ``packs``: those of training, then those of evaluation."""
+
+    model: Any
+    accelerator: Any
+    args: Any
+    ref_model: Any
+
+    def _take(self, packs: Sequence[Pack], backend: str, reference: Path | None) -> None:
+        self.packs = list(packs)
+        self.backend = backend
+        self._reference_file = reference
+        self._has_trees = False
+        self._step_items = self._step_tokens = 0.0
+
+    def collator(self, tokenizer: Any) -> Collator:
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        return Collator(self.packs, pad, self.backend != "rows")
+
+    def add_trees(self) -> None:
+        """After TRL has added its fused head, before the first forward pass."""
+        if self._has_trees or self.backend == "rows":
+            return
+        for model in (self.model, getattr(self, "ref_model", None)):
+            if model is not None:
+                add_trees(model.get_base_model() if hasattr(model, "get_base_model") else model, self.backend)
+        self._has_trees = True
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["pack"]
+
+    def _count(self, batch: dict[str, Any]) -> tuple[float, float]:
+        """Pairs and chosen tokens of a batch, or rows and target tokens; nothing where the weight is 0."""
+        if not float(batch["weight"].sum()):
+            return 0.0, 0.0
+        if "labels" in batch:
+            return float(len(batch["labels"])), float((batch["labels"][:, 1:] != -100).sum())
+        n = len(batch["completion_mask"]) // 2
+        return float(n), float(batch["completion_mask"][:n, 1:].sum())
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> Any:
+        samples, n_items = super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
+        counts = torch.tensor([self._count(batch) for batch in samples], dtype=torch.float64).sum(0)
+        total = self.accelerator.gather(counts.to(device)[None]).sum(0)
+        self._step_items, self._step_tokens = total.tolist()
+        return samples, n_items
+
+    def _shares(self, batch: dict[str, Any]) -> tuple[float, float]:
+        """What part of the step (in evaluation: of the average pack) this batch is, by pairs and by tokens."""
+        items, tokens = self._count(batch)
+        if self.model.training:
+            n = self.accelerator.num_processes
+            return n * items / max(1.0, self._step_items), n * tokens / max(1.0, self._step_tokens)
+        evaluated = [pack for pack in self.packs[self._n_train :] if pack.weight]
+        mean_items = sum(pack.n_items for pack in evaluated) / max(1, len(evaluated))
+        share = items / mean_items if mean_items else 1.0
+        return share, share
+
+    @property
+    def _n_train(self) -> int:
+        return len(self.train_dataset)  # type: ignore[attr-defined]
+
+
+class TreeDPOTrainer(_OnPacks, DPOTrainer):  # type: ignore[misc]
+    """DPO on packs.
+
+    Args:
+        packs: training packs, then evaluation packs. n_train: how many are for training.
+        backend: form of attention, see ``tree_model.choose_backend``.
+        reference: file in which reference log-probabilities are kept for a resumed run; None: nowhere.
+    """
+
+    def __init__(
+        self, *, packs: Sequence[Pack], n_train: int, backend: str, reference: Path | None = None, **options: Any
+    ) -> None:
+        self._take(packs, backend, reference)
+        tokenizer = options["processing_class"]
+        if n_train < len(packs):
+            options["eval_dataset"] = pack_dataset(packs[n_train:], n_train)
+        super().__init__(train_dataset=pack_dataset(packs[:n_train]), data_collator=self.collator(tokenizer), **options)
+        self.add_trees()
+        self.loss_is_scaled_for_ga = True
+
+    loss_weights: list[float]
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        share, token_share = self._shares(inputs)
+        del inputs["weight"]
+        weights: list[float] = self.loss_weights
+        if share and "sft" in self.loss_types:
+            ratio = token_share / share
+            self.loss_weights = [
+                weight * (ratio if kind == "sft" else 1.0)
+                for kind, weight in zip(self.loss_types, weights, strict=True)
+            ]
+        try:
+            result = super().compute_loss(model, inputs, return_outputs)
+        finally:
+            self.loss_weights = weights
+        return (result[0] * share, result[1]) if return_outputs else result * share
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        """Reference log-probabilities, stored with the packs; each process computes its share of them."""
+        self.add_trees()
+        numbers = dataset["pack"]
+        file = self._reference_file and self._reference_file.with_suffix(f".{name}.npz")
+        if file is not None and file.is_file():
+            with np.load(file) as kept:
+                for number in numbers:
+                    self.packs[number].reference = kept[str(number)]
+            return dataset
+        rank, n = self.accelerator.process_index, self.accelerator.num_processes
+        mine = {}
+        model = self.ref_model or self.model
+        was_training = model.training
+        model.eval()
+        for at in range(0, len(numbers), n):  # all processes go the same number of rounds, as sharded models need
+            number = numbers[min(at + rank, len(numbers) - 1)]
+            batch = self.data_collator([{"pack": number}])
+            del batch["weight"]
+            batch = {key: value.to(self.accelerator.device) for key, value in batch.items()}
+            chosen, rejected = self.compute_ref_log_probs(model, batch)
+            mine[number] = torch.stack([chosen, rejected]).float().cpu().numpy()
+            if chosen.dtype == torch.float64:
+                mine[number] = torch.stack([chosen, rejected]).cpu().numpy()
+        model.train(was_training)
+        found = mine
+        if n > 1:
+            from accelerate.utils import gather_object
+
+            found = {number: array for part in gather_object([mine]) for number, array in part.items()}
+        for number in numbers:
+            self.packs[number].reference = found[number]
+        if file is not None and self.accelerator.is_main_process:
+            temporary = file.with_suffix(".tmp.npz")
+            np.savez(temporary, **{str(number): found[number] for number in numbers})
+            temporary.replace(file)
+        return dataset
+
+
+class TreeSFTTrainer(_OnPacks, SFTTrainer):  # type: ignore[misc]
+    """SFT on packs: every row's reply is a target. Arguments as for ``TreeDPOTrainer``."""
+
+    def __init__(self, *, packs: Sequence[Pack], n_train: int, backend: str, **options: Any) -> None:
+        self._take(packs, backend, None)
+        tokenizer = options["processing_class"]
+        if n_train < len(packs):
+            options["eval_dataset"] = pack_dataset(packs[n_train:], n_train)
+        super().__init__(train_dataset=pack_dataset(packs[:n_train]), data_collator=self.collator(tokenizer), **options)
+        self.add_trees()
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        share = 1.0 if self.model.training else self._shares(inputs)[0]
+        del inputs["weight"]
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return (result[0] * share, result[1]) if return_outputs else result * share

@@ -1,0 +1,333 @@
+"""Packed trees give the losses, gradients and weights of expanded rows through stock TRL; broken packings do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from aloe.training.data import Conversation
+from aloe.training.packs import Collator, Pack, make_packs, packs_per_step
+from aloe.training.trainers import TreeDPOTrainer, TreeSFTTrainer
+from aloe.training.tree_attention import Branches, SegmentAttention
+from aloe.training.tree_head import KEPT_LOGITS, TargetLogProbs
+from aloe.training.tree_model import add_trees, choose_backend, tree_inputs
+from aloe.training.trie import build_trie
+from models import conversations, flat_pairs, make_model, make_tokenizer
+
+PLAIN: dict[str, Any] = {
+    "optim": "sgd", "learning_rate": 0.05, "lr_scheduler_type": "constant", "max_grad_norm": 1e9, "bf16": False,
+    "use_cpu": True, "gradient_checkpointing": False, "report_to": "none", "save_strategy": "no", "max_length": None,
+    "disable_tqdm": True, "logging_steps": 1, "dataloader_pin_memory": False, "seed": 0,
+}  # fmt: skip
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=12))
+def test_a_trie_holds_each_prefix_once_and_sees_what_rows_see(rows: list[list[int]]) -> None:
+    trie = build_trie(rows)
+    assert len(trie) == len({tuple(row[:n]) for row in rows for n in range(1, len(row) + 1)})
+    for row, place in zip(rows, trie.places, strict=True):
+        assert trie.ids[place].tolist() == row
+        assert trie.depths[place].tolist() == list(range(len(row)))
+        assert trie.parents[place].tolist() == [-1, *place[:-1]]
+        last = int(place[-1])
+        assert [k for k in range(len(trie)) if k <= last < trie.end[k]] == sorted(place.tolist())
+    covered = []
+    for chain in trie.chains:
+        for node in range(chain.start, chain.stop):
+            above = [k for a, b in chain.spans for k in range(a, b)]
+            assert above + list(range(chain.start, node + 1)) == [
+                k for k in range(len(trie)) if k <= node < trie.end[k]
+            ]
+            covered.append(node)
+    assert sorted(covered) == list(range(len(trie)))
+
+
+@pytest.mark.parametrize("rows", [[], [[1], []]])
+def test_a_trie_needs_rows(rows: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="needs rows"):
+        build_trie(rows)
+
+
+def branches_of(found: list[Conversation]) -> Branches:
+    return tree_inputs([build_trie(c.rows) for c in found], [c.starts for c in found]).branches
+
+
+@pytest.mark.parametrize("window", [0, 1, 4, 11])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_segment_attention_is_masked_attention(dtype: torch.dtype, window: int) -> None:
+    branches = branches_of(conversations(3))
+    n = len(branches.end)
+    torch.manual_seed(0)
+    query = torch.randn(1, 4, n, 8, dtype=dtype, requires_grad=True)
+    key, value = (torch.randn(1, 2, n, 8, dtype=dtype, requires_grad=True) for _ in range(2))
+    slope = torch.randn(1, 4, n, 8, dtype=dtype)
+    out = SegmentAttention.apply(query, key, value, branches, 0.3, window)
+    got = (out, *torch.autograd.grad(out, (query, key, value), slope))
+    out = torch.nn.functional.scaled_dot_product_attention(
+        query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), branches.dense_mask(window), scale=0.3
+    )
+    wanted = (out, *torch.autograd.grad(out, (query, key, value), slope))
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    for one, two in zip(got, wanted, strict=True):
+        assert torch.allclose(one, two, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_the_block_mask_of_flex_attention_is_the_dense_mask(window: int | None) -> None:
+    branches = branches_of(conversations(5))
+    mask = branches.block_mask(window)
+    n = len(branches.end)
+    at = torch.arange(n)
+    seen = mask.mask_mod(torch.tensor(0), torch.tensor(0), at[:, None], at[None])
+    assert torch.equal(seen, branches.dense_mask(window)[0, 0])
+    from torch.nn.attention.flex_attention import flex_attention
+
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, 2, n, 16) for _ in range(3))
+    wanted = torch.nn.functional.scaled_dot_product_attention(query, key, value, branches.dense_mask(window))
+    assert torch.allclose(flex_attention(query, key, value, block_mask=mask), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [3, KEPT_LOGITS // 50 + 7])
+def test_head_gives_log_softmax_and_its_gradient(n: int) -> None:
+    torch.manual_seed(0)
+    states, weight = torch.randn(n, 6, dtype=torch.float64), torch.randn(50, 6, dtype=torch.float64)
+    bias, labels = torch.randn(50, dtype=torch.float64), torch.randint(0, 50, (n,))
+    leaves = [x.requires_grad_() for x in (states, weight, bias)]
+    slope = torch.randn(n, dtype=torch.float64)
+    log_probs, entropy, mean_logits, is_top1 = TargetLogProbs.apply(*leaves, labels)
+    got = torch.autograd.grad(log_probs, leaves, slope)
+    logits = torch.nn.functional.linear(*leaves)
+    logs = torch.log_softmax(logits, 1)
+    picked = logs.gather(1, labels[:, None])[:, 0]
+    assert torch.allclose(log_probs, picked, atol=1e-12)
+    assert torch.allclose(entropy, -(logs.exp() * logs).sum(1), atol=1e-10)
+    assert torch.allclose(mean_logits, logits.mean(1), atol=1e-12)
+    assert torch.equal(is_top1, logits.argmax(1) == labels)
+    for one, two in zip(got, torch.autograd.grad(picked, leaves, slope), strict=True):
+        assert torch.allclose(one, two, atol=1e-9)
+
+
+def row_logps(model: Any, c: Conversation, number: int) -> torch.Tensor:
+    ids, start = torch.tensor(c.rows[number])[None], c.starts[number]
+    logs = torch.log_softmax(model(input_ids=ids).logits[0, start - 1 : -1], -1)
+    return logs.gather(1, ids[0, start:, None])[:, 0]
+
+
+def packed_output(model: Any, found: list[Conversation], backend: str) -> Any:
+    """The fused forward as a trainer calls it, and the numbers of its rows' conversations."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+    add_trees(model, backend)
+    batch = Collator([Pack(found, 0)], 0, True)([{"pack": 0}])
+    return model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        labels=batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100),
+        tree=batch["tree"],
+        fused_lm_head=True,
+    )
+
+
+@pytest.mark.parametrize("backend", ["segments", "dense"])
+@pytest.mark.parametrize("name", ["gpt2", "phi"])
+def test_exact_in_float64(name: str, backend: str) -> None:
+    found = conversations(1)
+    model = make_model(name, torch.float64)
+    order = [(c, one) for c in found for one, _ in c.pairs] + [(c, two) for c in found for _, two in c.pairs]
+    wanted = [row_logps(model, c, number) for c, number in order]
+    torch.cat(wanted).sum().backward()
+    gradients = {key: p.grad.clone() for key, p in model.named_parameters()}
+    model.zero_grad()
+    got = packed_output(model, found, backend).log_probs
+    for line, row in zip(got, wanted, strict=True):
+        assert torch.allclose(line[: len(row)], row, atol=1e-10, rtol=0)
+        assert not line[len(row) :].any()
+    got.sum().backward()
+    for key, parameter in model.named_parameters():
+        assert torch.allclose(parameter.grad, gradients[key], atol=1e-9, rtol=1e-10), key
+
+
+class StockDPO(DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer, given token ids instead of text."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset
+
+
+def stock_dpo(name: str, found: list[Conversation], out: Path, peft: Any = None, **options: Any) -> Any:
+    rows = flat_pairs(found)
+    arguments = {**PLAIN, "per_device_train_batch_size": len(rows), "precompute_ref_log_probs": peft is None}
+    return StockDPO(
+        model=make_model(name),
+        args=DPOConfig(output_dir=str(out), **{**arguments, **options}),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=make_tokenizer(),
+        peft_config=peft,
+    )
+
+
+def tree_dpo(name: str, found: list[Conversation], out: Path, backend: str, budget: int = 10**6, peft: Any = None,
+             **options: Any) -> Any:  # fmt: skip
+    model = make_model(name)
+    if backend == "auto":
+        backend = choose_backend(model)[0]
+    n = sum(len(c.pairs) for c in found)
+    packs, _ = make_packs(found, seed=0, budget=budget, items=n, trees=backend != "rows")
+    arguments = {
+        **PLAIN, "per_device_train_batch_size": 1, "precompute_ref_log_probs": peft is None,
+        "gradient_accumulation_steps": len(packs), "remove_unused_columns": False,
+    }  # fmt: skip
+    assert packs_per_step(packs, n) == len(packs)
+    return TreeDPOTrainer(
+        packs=packs,
+        n_train=len(packs),
+        backend=backend,
+        model=model,
+        args=DPOConfig(output_dir=str(out), **{**arguments, **options}),
+        processing_class=make_tokenizer(),
+        peft_config=peft,
+    )
+
+
+def weights(trainer: Any) -> dict[str, torch.Tensor]:
+    return {key: p.detach().clone() for key, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+def assert_same_step(start: dict[str, Any], one: dict[str, Any], two: dict[str, Any], tolerance: float) -> None:
+    """What training did to the weights is the same, in relative L2 norm over all of them."""
+    assert one.keys() == two.keys()
+    moved = torch.cat([(one[k] - start[k]).flatten() for k in one])
+    other = torch.cat([(two[k] - start[k]).flatten() for k in one])
+    assert moved.norm() > 1e-3
+    assert (moved - other).norm() <= tolerance * moved.norm()
+
+
+MODELS = ["llama", "qwen2", "mistral, window 7", "qwen2, window 9 in some layers"]
+
+
+@pytest.mark.parametrize("backend", ["segments", "dense", "rows"])
+@pytest.mark.parametrize("name", MODELS)
+def test_dpo_steps_equal_stock_trl(name: str, backend: str, tmp_path: Path) -> None:
+    """One SGD step is the gradient; three are what comes of it. Several packs are accumulated into each."""
+    found = conversations(2)
+    options = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.7], "beta": 0.3}
+    for steps, tolerance in ((1, 1e-5), (3, 1e-4)):
+        stock = stock_dpo(name, found, tmp_path / "stock", max_steps=steps, **options)
+        ours = tree_dpo(name, found, tmp_path / "ours", backend, budget=1, max_steps=steps, **options)
+        assert len(ours.packs) == len(found)
+        start = weights(stock)
+        reference = stock.train_dataset[:]
+        kept = [torch.as_tensor(pack.reference) for pack in ours.packs]
+        for key, row in (("ref_chosen_logps", 0), ("ref_rejected_logps", 1)):
+            got = torch.cat([part[row] for part in kept]).sort().values
+            assert torch.allclose(got, torch.tensor(reference[key]).sort().values, atol=1e-5)
+        stock.train()
+        ours.train()
+        assert_same_step(start, weights(stock), weights(ours), tolerance)
+        one, two = stock.state.log_history[0], ours.state.log_history[0]
+        assert one["loss"] == pytest.approx(two["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["ipo", "hinge", "robust", "apo_zero"])
+def test_other_losses_equal_stock_trl(loss: str, tmp_path: Path) -> None:
+    found = conversations(4)
+    options: dict[str, Any] = {"loss_type": [loss], "beta": 0.2, "max_steps": 2}
+    if loss == "robust":
+        options["label_smoothing"] = 0.1
+    stock = stock_dpo("llama", found, tmp_path / "stock", **options)
+    ours = tree_dpo("llama", found, tmp_path / "ours", "auto", **options)
+    start = weights(stock)
+    stock.train()
+    ours.train()
+    assert_same_step(start, weights(stock), weights(ours), 1e-4)
+
+
+def test_lora_steps_equal_stock_trl(tmp_path: Path) -> None:
+    """The reference is the model with its adapter switched off, in both."""
+    from peft import LoraConfig
+
+    found = conversations(6)
+    peft = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+    trainers = []
+    for make in (stock_dpo, tree_dpo):
+        torch.manual_seed(11)
+        backend = () if make is stock_dpo else ("segments",)
+        trainers.append(make("llama", found, tmp_path / make.__name__, *backend, peft=peft, max_steps=3))
+    stock, ours = trainers
+    start = weights(stock)
+    own = weights(ours)
+    for key in start:  # the same random adapter
+        assert torch.equal(start[key], own[key])
+    stock.train()
+    ours.train()
+    assert_same_step(start, weights(stock), weights(ours), 1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_sft_steps_equal_stock_trl(checkpointing: bool, tmp_path: Path) -> None:
+    found = conversations(8)
+    for c in found:
+        c.pairs = []
+    rows = [(row, start) for c in found for row, start in zip(c.rows, c.starts, strict=True)]
+    data = [{"input_ids": row, "labels": [-100] * start + row[start:]} for row, start in rows]
+    options = {**PLAIN, "max_steps": 3, "gradient_checkpointing": checkpointing}
+    stock = SFTTrainer(
+        model=make_model("qwen2"),
+        args=SFTConfig(output_dir=str(tmp_path / "stock"), per_device_train_batch_size=len(data), **options),
+        train_dataset=Dataset.from_list(data),
+        processing_class=make_tokenizer(),
+    )
+    packs, statistics = make_packs(found, seed=0, budget=1, items=1, trees=True)
+    assert statistics.tokens_expanded == sum(len(row) for row, _ in rows) > statistics.tokens_packed
+    ours = TreeSFTTrainer(
+        packs=packs,
+        n_train=len(packs),
+        backend="segments",
+        model=make_model("qwen2"),
+        args=SFTConfig(
+            output_dir=str(tmp_path / "ours"), per_device_train_batch_size=1, gradient_accumulation_steps=len(packs),
+            remove_unused_columns=False, **options,
+        ),
+        processing_class=make_tokenizer(),
+    )  # fmt: skip
+    start = weights(stock)
+    stock.train()
+    ours.train()
+    assert_same_step(start, weights(stock), weights(ours), 1e-4)
+
+
+@pytest.mark.parametrize("fault", ["causal mask", "running positions", "fork token hidden"])
+def test_broken_packings_differ(fault: str) -> None:
+    """Each trap of packing, sprung on purpose, moves log-probabilities by far more than rounding."""
+    found = conversations(1, n=1)
+    model = make_model("llama")
+    wanted = torch.cat([row_logps(model, found[0], i) for i in range(len(found[0].rows))])
+    trie = build_trie(found[0].rows)
+    tree = tree_inputs([trie], [found[0].starts])
+    positions, mask = tree.branches.positions, tree.branches.dense_mask(None)
+    predictors = tree.predictors
+    if fault == "causal mask":
+        mask = torch.ones(1, 1, len(trie), len(trie), dtype=torch.bool).tril()
+    elif fault == "running positions":
+        positions = torch.arange(len(trie))
+    else:  # a token after a fork is read off its neighbour in the pack, not off the token before the fork
+        predictors = target_nodes(trie, tree) - 1
+    logits = model(input_ids=tree.ids[None], position_ids=positions[None], attention_mask=mask).logits[0]
+    logs = torch.log_softmax(logits[predictors], -1).gather(1, tree.labels[:, None])[:, 0]
+    got = torch.cat([logs[line[line >= 0]] for line in tree.scatter])
+    assert (got - wanted).abs().max() > 1e-2
+
+
+def target_nodes(trie: Any, tree: Any) -> torch.Tensor:
+    """The node of each target: the one under its predictor that holds its token."""
+    children = {(int(p), int(t)): n for n, (p, t) in enumerate(zip(trie.parents, trie.ids, strict=True))}
+    return torch.tensor([children[int(p), int(t)] for p, t in zip(tree.predictors, tree.labels, strict=True)])
