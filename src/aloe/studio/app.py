@@ -35,7 +35,7 @@ from aloe.types import Persona
 
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-MAX_BODY = 256 * 1024
+MAX_BODY = 8 * 1024 * 1024  # far above any message: one that is too long is told so in words
 MAX_TALKS = 200  # kept in memory; the oldest go
 MAX_PAGE = 200
 CHOICES = {"A": "first", "tie": "tie", "B": "second"}
@@ -302,11 +302,11 @@ def _check(request: web.Request, hosts: Callable[[str], bool]) -> None:
     name = urlsplit(f"//{request.host}").hostname or ""
     if not hosts(name.lower()):
         raise Refused(f"this studio is not called {name[:80]!r}", "open it by the address that it printed")
-    if request.method in ("GET", "HEAD"):
-        return
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"{request.scheme}://{request.host}":
         raise Refused("this request came from another page", "use the studio's own page")
+    if request.method in ("GET", "HEAD"):
+        return
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise Refused("this request came from another site", "use the studio's own page")
     if request.content_type != "application/json":
