@@ -37,15 +37,16 @@ from aloe.world.reading import read_reply
 from aloe.world.truth import read_known
 
 SLOT = "sport"
+PHRASINGS = 4  # of each kind of sentence: all but the last are said in training, so that none of them is the key
 MODELS = ("base", "sft", "dpo", "generic", "oracle")
 
 
 def training_config(recipe: str, seed: int) -> Config:
-    """The recipe with the slot left out of personas and the third phrasing left out of what is said."""
+    """The recipe with the slot left out of personas and the last phrasing left out of what is said."""
     config = load_config(recipe, {"seed": seed})
     roles = config.roles
-    writer = f"{roles.writer[0].uri.replace('phrasings=2', 'phrasings=3')}&hold_out=1&without_slots={SLOT}"
-    user = f"{roles.user[0].uri.replace('phrasings=2', 'phrasings=3')}&hold_out=1&without_slots={SLOT}"
+    writer = f"{roles.writer[0].uri.replace('phrasings=2', f'phrasings={PHRASINGS}')}&hold_out=1&without_slots={SLOT}"
+    user = f"{roles.user[0].uri.replace('phrasings=2', f'phrasings={PHRASINGS}')}&hold_out=1&without_slots={SLOT}"
     return load_config(recipe, {"seed": seed, "roles": {"writer": writer, "user": user}, "skip": ["bench"]})
 
 
