@@ -62,6 +62,11 @@ def stage_command(command: str, argv: list[str]) -> int:
         if is_offline(argv):
             return offline_command(argv)
         argv = friendly_options(argv)
+    if command in ("sft", "dpo"):
+        from aloe.cli_train import is_direct, train_command
+
+        if is_direct(argv):
+            return train_command(command, argv)
     if "--dry" in argv:
         from aloe.cli_plan import plan_command
 

@@ -206,7 +206,7 @@ def _train_progress(context: Context) -> Callable[[float, float | None, str, str
     return context.progress.update
 
 
-def _need_training(stage: str) -> None:
+def need_training(stage: str) -> None:
     """Training needs the extra; say so before anything else does.
 
     Raises:
@@ -226,7 +226,7 @@ def run_base(context: Context) -> dict[str, Any]:
     """The tiny model from scratch; nothing to do where SFT starts from a given model."""
     if context.config.sft.model is not None:
         return {"skipped": f"sft.model is {context.config.sft.model}"}
-    _need_training("base")
+    need_training("base")
     from aloe.training.stage import train_base_stage
 
     out = context.run.stage_dir("checkpoints") / "base"
@@ -236,7 +236,7 @@ def run_base(context: Context) -> dict[str, Any]:
 
 def run_sft(context: Context) -> dict[str, Any]:
     """Supervised fine-tuning on preferred replies."""
-    _need_training("sft")
+    need_training("sft")
     from aloe.training.sft import train_sft
 
     config, run = context.config, context.run
@@ -289,7 +289,7 @@ def run_rollout(context: Context) -> dict[str, Any]:
     out = run.stage_dir("rollout")
     if options.n_trees == 0:
         return {"skipped": "rollout.n_trees is 0: DPO uses the pairs of stage trees"}
-    _need_training("rollout")
+    need_training("rollout")
     model = ModelConfig(
         uri=f"hf:{run.stage_dir('checkpoints') / 'sft'}",
         temperature=options.temperature,
@@ -312,7 +312,7 @@ def run_rollout(context: Context) -> dict[str, Any]:
 
 def run_dpo(context: Context) -> dict[str, Any]:
     """DPO from the SFT checkpoint, and its control: the same steps with the preference term off."""
-    _need_training("dpo")
+    need_training("dpo")
     from aloe.training.dpo import train_dpo
 
     config, run = context.config, context.run

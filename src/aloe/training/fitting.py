@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import TrainingSection, digest
+from aloe.errors import DataError
 from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local import weight_digest
 from aloe.seeding import derive_rng
@@ -138,6 +139,8 @@ def fit(
     lengths = lengths_for(section, model_path)
     train_rows, held = (rows, held_rows) if held_rows else split_rows(rows, section.eval_share, seed, profiles)
     train = tokenize(train_rows, tokenizer, lengths)
+    if not train:
+        raise DataError(f"no row fits into {lengths.limit} tokens", "raise max_length or take a longer context")
     n_rows = sum(len(c.pairs) or len(c.rows) for c in train)
     if extra is not None:
         train = train + extra(train, tokenizer, lengths)

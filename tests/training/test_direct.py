@@ -1,0 +1,186 @@
+"""``aloe sft`` and ``aloe dpo`` on an export and a model that no run made: kill, resume, processes, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models import make_model, make_tokenizer
+
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def chat(*texts: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in HF layout, as somebody else's model would be."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = make_tokenizer()
+    made = make_model("llama")
+    made.resize_token_embeddings(len(tokenizer))
+    made.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``aloe export --format hub`` writes, with 24 conversations of three turns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("data")
+    pairs = []
+    for number in range(24):
+        history: list[dict[str, str]] = []
+        for turn in range(3):
+            history = [*history, chat(f"wa{'abcdefgh'[(number + turn) % 8]} wbb wcc")[0]]
+            good, bad = chat("", f"wd{'abcdefgh'[number % 8]} wee")[1:], chat("", "wff wgg whh")[1:]
+            row = {"pair_id": f"{number}-{turn}", "tree_id": str(number), "persona_id": f"p{number // 2}"}
+            pairs.append({**row, "prompt": history, "chosen": good, "rejected": bad, "labeler": "judge"})
+            history = [*history, *(good if turn % 2 else bad)]
+    (folder / "data" / "dpo").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(pairs), folder / "data" / "dpo" / "train-1.parquet")
+    (folder / "sft.train.jsonl").write_text(
+        "".join(json.dumps({**r, "messages": [*r["prompt"], *r["chosen"]]}) + "\n" for r in pairs), "utf-8"
+    )
+    return folder
+
+
+def command(stage: str, data: Path, model: Path, out: Path, *options: str) -> list[str]:
+    sizes = [f"--{stage}.batch_size", "12", f"--{stage}.learning_rate", "1e-3", f"--{stage}.checkpoint_steps", "2"]
+    places = ["--data", str(data), "--model", str(model), "--out", str(out)]
+    return [sys.executable, "-m", "aloe", stage, *places, *sizes, *options]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, env=ENV, timeout=120, check=False)
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [row for row in map(json.loads, (out / "metrics.jsonl").read_text("utf-8").splitlines()) if "loss" in row]
+
+
+def test_sft_then_dpo_from_an_export(data: Path, model: Path, tmp_path: Path) -> None:
+    done = run(*command("sft", data, model, tmp_path / "sft", "--sft.epochs", "2", "--sft.eval_share", "0.2"))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout[: done.stdout.rindex("}") + 1])
+    assert summary["attention"] == "segments" and summary["packing_ratio"] > 1.3 and summary["eval_loss"] > 0
+    done = run(*command("dpo", data, tmp_path / "sft", tmp_path / "dpo", "--dpo.epochs", "3"))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout[: done.stdout.rindex("}") + 1])
+    assert summary["n_pairs"] == 72 and summary["pair_accuracy"] > 0.9 and summary["n_steps"] == 18
+    assert {"model.safetensors", "aloe.json", "README.md"} <= {p.name for p in (tmp_path / "dpo").iterdir()}
+    assert "attn_implementation" not in (tmp_path / "dpo" / "config.json").read_text("utf-8")
+
+
+def test_a_killed_training_goes_on_to_the_same_end(data: Path, model: Path, tmp_path: Path) -> None:
+    options = ("--dpo.epochs", "6")
+    assert run(*command("dpo", data, model, tmp_path / "whole", *options)).returncode == 0
+    broken = command("dpo", data, model, tmp_path / "broken", *options)
+    process = subprocess.Popen(broken, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    states = tmp_path / "broken" / "trainer"
+    until = time.monotonic() + 120
+    while not list(states.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "broken" / "config.json").exists(), "it was killed in mid-epoch"
+    assert run(*broken).returncode == 0
+    one, two = metrics(tmp_path / "whole"), metrics(tmp_path / "broken")
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    assert one[-1]["loss"] == pytest.approx(two[-1]["loss"], rel=1e-4)
+    kept = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken")]
+    for key, value in kept[0].items():
+        assert torch.allclose(value, kept[1][key], atol=1e-5), key
+
+
+def test_two_processes_equal_one(data: Path, model: Path, tmp_path: Path) -> None:
+    """The same packs in each step, whoever computes them; the last step is shorter and padded."""
+    options = (
+        "--dpo.token_budget",
+        "60",
+        "--dpo.max_steps",
+        "4",
+        "--dpo.schedule",
+        "constant",
+        "--dpo.warmup_steps",
+        "0",
+    )
+    alone = command("dpo", data, model, tmp_path / "one", *options)
+    assert run(*alone).returncode == 0
+    both = command("dpo", data, model, tmp_path / "two", *options)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
+    done = run(*launch, *both[2:])
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert [row["step"] for row in two] == [1, 2, 3, 4]
+    for first, second in zip(one, two, strict=True):
+        assert first["loss"] == pytest.approx(second["loss"], abs=2e-5)
+    kept = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
+    for key, value in kept[0].items():
+        assert torch.allclose(value, kept[1][key], atol=1e-5), key
+
+
+def test_general_chats_are_mixed_in_at_their_share(data: Path, model: Path, tmp_path: Path) -> None:
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text(
+        "".join(json.dumps({"messages": chat("waa", f"wb{c} wcc")}) + "\n" for c in "abcdefgh" * 12), "utf-8"
+    )
+    done = run(*command("sft", data, model, tmp_path / "out", "--sft.mix", str(chats), "--sft.mix_share", "0.25"))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout[: done.stdout.rindex("}") + 1])
+    assert summary["n_replies"] == 72 and summary["n_mixed"] == 24
+
+
+def faulty(model: Path, folder: Path, **changes: Any) -> Path:
+    """A copy of the model whose tokenizer lacks something."""
+    import shutil
+
+    copy = folder / "faulty"
+    shutil.copytree(model, copy)
+    file = copy / "tokenizer_config.json"
+    table = {**json.loads(file.read_text("utf-8")), **changes}
+    file.write_text(json.dumps(table), "utf-8")
+    (copy / "chat_template.jinja").unlink(missing_ok=True)
+    return copy
+
+
+def test_bad_input_is_one_line(data: Path, model: Path, tmp_path: Path) -> None:
+    long = tmp_path / "long.jsonl"
+    pair = {"chosen": chat("", "waa")[1:], "rejected": chat("", "wbb")[1:]}
+    long.write_text(json.dumps({"prompt": chat("waa " * 100_000), **pair}) + "\n", "utf-8")
+    same = tmp_path / "same.jsonl"
+    same.write_text(
+        json.dumps({"prompt": chat("waa"), "chosen": chat("", "w")[1:], "rejected": chat("", "w")[1:]}), "utf-8"
+    )
+    out = tmp_path / "out"
+    cases = [
+        (command("dpo", data, model, out, "--dpo.beta", "0"), "dpo.beta"),
+        (command("dpo", data, model, out, "--dpo.loss", "sigmoyd"), "'sigmoyd' is no loss"),
+        (command("dpo", data, model, out, "--dpo.patience", "2"), "patience needs an evaluation split"),
+        (command("dpo", data, model, out, "--dpo.labeler", "nobody"), "no pair was labelled by 'nobody'"),
+        (command("dpo", same, model, out), "row 1: the chosen reply is the rejected one"),
+        (command("dpo", long, model, out), "no row fits into 512 tokens"),
+        (command("dpo", tmp_path / "none", model, out), "does not exist"),
+        (command("dpo", data, tmp_path / "none", out), "no tokenizer at"),
+        (command("dpo", data, faulty(model, tmp_path, chat_template=None), out), "has no chat template"),
+    ]
+    for arguments, expected in cases:
+        done = run(*arguments)
+        line = done.stderr.strip().splitlines()[-1]
+        assert done.returncode != 0 and expected in line and "Traceback" not in done.stderr, done.stderr
+    assert not (out / "config.json").exists()
