@@ -184,3 +184,15 @@ def test_bad_input_is_one_line(data: Path, model: Path, tmp_path: Path) -> None:
         line = done.stderr.strip().splitlines()[-1]
         assert done.returncode != 0 and expected in line and "Traceback" not in done.stderr, done.stderr
     assert not (out / "config.json").exists()
+
+
+def test_a_disk_that_is_too_small_is_said_beforehand(tmp_path: Path) -> None:
+    from aloe.config import DPOConfig
+    from aloe.errors import DataError
+    from aloe.training.trl_run import need_space
+
+    with torch.device("meta"):
+        huge = torch.nn.Linear(1_000_000, 1_000_000, bias=False)  # 4 TB that nobody allocates
+    with pytest.raises(DataError, match=r"GB free, training writes up to 28000\.00 GB"):
+        need_space(tmp_path, huge, DPOConfig())
+    need_space(tmp_path, torch.nn.Linear(2, 2), DPOConfig())

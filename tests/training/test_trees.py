@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from aloe.errors import ConfigError
 from aloe.training.data import Conversation
 from aloe.training.packs import Collator, Pack, make_packs, packs_per_step
 from aloe.training.trainers import TreeDPOTrainer, TreeSFTTrainer
@@ -19,7 +20,7 @@ from aloe.training.tree_attention import Branches, SegmentAttention
 from aloe.training.tree_head import KEPT_LOGITS, TargetLogProbs
 from aloe.training.tree_model import add_trees, choose_backend, tree_inputs
 from aloe.training.trie import build_trie
-from models import conversations, flat_pairs, make_model, make_tokenizer
+from models import COMMON, conversations, flat_pairs, make_model, make_tokenizer
 
 PLAIN: dict[str, Any] = {
     "optim": "sgd", "learning_rate": 0.05, "lr_scheduler_type": "constant", "max_grad_norm": 1e9, "bf16": False,
@@ -331,3 +332,49 @@ def target_nodes(trie: Any, tree: Any) -> torch.Tensor:
     """The node of each target: the one under its predictor that holds its token."""
     children = {(int(p), int(t)): n for n, (p, t) in enumerate(zip(trie.parents, trie.ids, strict=True))}
     return torch.tensor([children[int(p), int(t)] for p, t in zip(tree.predictors, tree.labels, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("llama", "segments"), ("gpt2", "segments"), ("gemma2", "dense"), ("mamba", "rows"), ("bloom", "rows")],
+)
+def test_the_form_of_attention_is_found_by_trying(name: str, expected: str) -> None:
+    """Soft-capped attention needs the model's own; states along the sequence and distances can't be packed."""
+    from transformers import (
+        BloomConfig,
+        BloomForCausalLM,
+        Gemma2Config,
+        Gemma2ForCausalLM,
+        MambaConfig,
+        MambaForCausalLM,
+    )
+
+    odd: dict[str, Any] = {
+        "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**{**COMMON, "head_dim": 8, "sliding_window": 6})),
+        "mamba": lambda: MambaForCausalLM(MambaConfig(vocab_size=328, hidden_size=32, num_hidden_layers=2)),
+        "bloom": lambda: BloomForCausalLM(BloomConfig(vocab_size=328, hidden_size=32, n_layer=2, n_head=4)),
+    }
+    model = odd[name]() if name in odd else make_model(name)
+    before = model.config._attn_implementation
+    backend, reason = choose_backend(model)
+    assert backend == expected and reason
+    assert model.config._attn_implementation == before
+    assert choose_backend(model, "rows")[0] == "rows"
+    if expected == "rows":
+        with pytest.raises(ConfigError, match="does not fit this model"):
+            choose_backend(model, "segments")
+
+
+def test_soft_capped_logits_go_through_trls_own_head(tmp_path: Path) -> None:
+    """A head that is more than a linear map (Gemma 2) is left to TRL, on the packed sequence."""
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    found = conversations(2, n=2)
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(Gemma2Config(**{**COMMON, "head_dim": 8, "sliding_window": 6})).eval()
+    order = [(c, one) for c in found for one, _ in c.pairs] + [(c, two) for c in found for _, two in c.pairs]
+    with torch.no_grad():
+        wanted = [row_logps(model, c, number) for c, number in order]
+        got = packed_output(model, found, "dense").log_probs
+    for line, row in zip(got, wanted, strict=True):
+        assert torch.allclose(line[: len(row)], row, atol=1e-4)
