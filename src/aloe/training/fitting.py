@@ -17,7 +17,7 @@ from aloe.seeding import derive_rng
 from aloe.training import trl_run
 from aloe.training.data import Conversation, Lengths, check_tokenizer
 from aloe.training.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
-from aloe.training.tree_model import choose_backend
+from aloe.training.tree_model import choose_backend, guess_backend
 
 log = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
@@ -87,7 +87,11 @@ def prepare_job(
 ) -> Job:
     """Choose the form of attention and make the packs."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    backend, reason = choose_backend(base, section.packing)
+    if trl_run.is_sharded():
+        backend, reason = guess_backend(base, section.packing)
+    else:
+        base.to(trl_run.device())  # the trainer would do it later; the trial must see the kernels of training
+        backend, reason = choose_backend(base, section.packing)
     if backend == "rows" and section.packing != "rows":
         log.warning("trees go through this model as rows, each with its whole history: %s", reason)
     n = trl_run.processes().num_processes

@@ -198,7 +198,7 @@ def has_special_head(model: Any) -> bool:
     return any(getattr(config, name, None) not in (None, 1.0) for name in _SPECIAL_HEAD)
 
 
-def candidates(model: Any) -> tuple[list[str], str]:
+def candidates(model: Any, device_type: str) -> tuple[list[str], str]:
     """Forms of attention worth trying for ``model``, best first, and why there is none if there is none."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
@@ -207,7 +207,7 @@ def candidates(model: Any) -> tuple[list[str], str]:
         return [], f"its layers ({odd}) carry a state along the sequence, which no mask can keep apart"
     if getattr(config, "router_aux_loss_coef", None) and getattr(config, "output_router_logits", False):
         return [], "its routers' balance loss counts tokens, and shared ones would count once"
-    if model.device.type == "cuda":
+    if device_type == "cuda":
         return ["flex", "dense"], ""
     capped = getattr(config, "attn_logit_softcapping", None)
     return (["dense"] if capped else ["segments", "dense"]), ""
@@ -224,7 +224,7 @@ def choose_backend(model: Any, wish: str = "auto") -> tuple[str, str]:
     """
     if wish == "rows":
         return "rows", "asked for"
-    tried, reason = candidates(model)
+    tried, reason = candidates(model, model.device.type)
     if wish != "auto":
         tried = [wish]
     for backend in tried:
@@ -235,6 +235,14 @@ def choose_backend(model: Any, wish: str = "auto") -> tuple[str, str]:
         if wish != "auto":
             raise ConfigError(f"attention '{wish}' does not fit this model: {reason}", "leave packing at 'auto'")
     return "rows", reason
+
+
+def guess_backend(model: Any, wish: str = "auto") -> tuple[str, str]:
+    """``choose_backend`` without a trial, for weights that are about to be spread over several devices."""
+    tried, reason = candidates(model, "cuda" if torch.cuda.is_available() else "cpu")
+    if wish != "auto":
+        return wish, "asked for"
+    return (tried[0], "not tried: the weights are sharded") if tried else ("rows", reason)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

@@ -33,6 +33,19 @@ def processes() -> PartialState:
     return PartialState(cpu=not torch.cuda.is_available())
 
 
+def device() -> torch.device:
+    """Where this process trains."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", processes().local_process_index)
+
+
+def is_sharded() -> bool:
+    """Whether ``accelerate launch`` was told to spread the weights over processes (FSDP, DeepSpeed)."""
+    names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    return any(os.environ.get(name, "").lower() in ("1", "true", "yes") for name in names)
+
+
 def common_arguments(section: TrainingSection, out_dir: Path, seed: int, accumulation: int) -> dict[str, Any]:
     """Training arguments for a config section; one pack is one batch of a process."""
     on_gpu = torch.cuda.is_available()
