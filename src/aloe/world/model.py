@@ -16,7 +16,7 @@ from aloe.world.actors import Turn
 from aloe.world.assistant import ACTORS
 from aloe.world.lexicon import narrow, parse_options
 
-WORLD_VERSION = "1"  # raise it when an actor would answer differently
+WORLD_VERSION = "2"  # raise it when an actor would answer differently
 SCHEME = "world:"
 
 
