@@ -290,8 +290,13 @@ def recipe_names() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
-def read_recipe(recipe: str | Path) -> tuple[dict[str, Any], str]:
+def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:
     """The recipe's raw table and where it came from: a packaged name, or a path.
+
+    A top-level ``extends = "paper"`` (or a file beside it) is read first, and the recipe's own keys go on top.
+
+    Args:
+        seen: recipes that extend this one, to find circles.
 
     Raises:
         ConfigError: no such recipe, or not TOML.
@@ -312,9 +317,24 @@ def read_recipe(recipe: str | Path) -> tuple[dict[str, Any], str]:
             f"give a path to a .toml file or one of: {', '.join(recipe_names())}",
         )
     try:
-        return tomllib.loads(text), where
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}", "correct that line") from error
+    return _extended(table, where, path.parent if path.is_file() else None, seen), where
+
+
+def _extended(table: dict[str, Any], where: str, folder: Path | None, seen: tuple[str, ...]) -> dict[str, Any]:
+    """The table on top of the recipe that ``extends`` names: a packaged name, or a path from the recipe's folder."""
+    below = table.pop("extends", None)
+    if below is None:
+        return table
+    if not isinstance(below, str):
+        raise ConfigError(f"{where}: extends = {below!r}", "name one recipe, as text")
+    if folder is not None and below.endswith(".toml"):
+        below = str(folder / below)
+    if below in seen:
+        raise ConfigError(f"{where}: extends '{below}', which extends it", "take one of the two lines out")
+    return merge(read_recipe(below, (*seen, below))[0], table)
 
 
 def parse_overrides(arguments: list[str]) -> dict[str, Any]:
