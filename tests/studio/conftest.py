@@ -14,10 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from helpers import world_personas
 
 from aloe.__main__ import main
 from aloe.config import BaseConfig
+from helpers import world_personas
 
 SIZES = (
     "--personas.n_profiles=16", "--personas.n_personalities=16", "--personas.n_personas=12",
@@ -30,10 +30,11 @@ def save_tiny(folder: Path) -> None:
     """A Llama of random weights that speaks some words of the world, without meaning anything by them."""
     from aloe.models.checkpoint import model_card, save_checkpoint
     from aloe.training.tiny import create_model
-    from aloe.training.tokenizer import build_tokenizer
+    from aloe.training.tokenizer import SPECIAL, build_tokenizer
 
     tokenizer = build_tokenizer([f"{p.profile} {p.personality}" for p in world_personas(8)])
     model = create_model(BaseConfig(d_model=16, n_layers=1, n_heads=2, d_ffn=16), tokenizer, 0)
+    model.get_input_embeddings().weight.data[: len(SPECIAL) + 256] = 0.0  # only words: never an empty reply
     save_checkpoint(model, tokenizer, folder, model_card("tiny", "a test", {}), {"seed": 0})
 
 

@@ -214,7 +214,7 @@ class TalkView {
       const place = belief.turn === index + 1 ? locate(turn.user, belief.evidence) : null;
       if (place) spans.push([...place, belief.kind === "trait" ? "trait" : belief.status, `${belief.kind} ${belief.status}: ${belief.item}`]);
     }
-    const box = make("div", { className: "turn" }, make("h4", { textContent: `Turn ${index + 1}${turn.simulated ? ", written by the simulator" : ""}` }),
+    const box = make("div", { className: "turn" }, make("h2", { className: "turn-no", textContent: `Turn ${index + 1}${turn.simulated ? ", written by the simulator" : ""}` }),
       make("div", { className: "user-says" }, marked(turn.user, spans)));
     box.append(make("div", { className: "replies" }, ...turn.replies.map((reply, i) => this.replyBox(turn, reply, i, names[i]))));
     if (isLast && turn.replies.some((r) => r.text === null)) {
