@@ -196,3 +196,16 @@ def test_a_disk_that_is_too_small_is_said_beforehand(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"GB free, training writes up to 28000\.00 GB"):
         need_space(tmp_path, huge, DPOConfig())
     need_space(tmp_path, torch.nn.Linear(2, 2), DPOConfig())
+
+
+def test_dpo_trains_the_adapter_that_sft_made(data: Path, model: Path, tmp_path: Path) -> None:
+    """The reference is the adapter as it was loaded, so the first step has no margin; later ones do."""
+    from aloe.config import DPOConfig, SFTConfig
+    from aloe.training import train_dpo, train_sft
+
+    shared: dict[str, Any] = {"lora_rank": 4, "gradient_checkpointing": True, "learning_rate": 5e-3, "batch_size": 12}
+    train_sft(SFTConfig(**shared), data, model, tmp_path / "sft")
+    summary = train_dpo(DPOConfig(**shared, epochs=3, warmup_steps=1), data, tmp_path / "sft", tmp_path / "dpo")
+    margins = [row["rewards/margins"] for row in metrics(tmp_path / "dpo")]
+    assert margins[0] == pytest.approx(0.0, abs=1e-5) and summary["margin"] > 0.1
+    assert (tmp_path / "dpo" / "adapter_model.safetensors").is_file()

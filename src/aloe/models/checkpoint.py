@@ -38,8 +38,11 @@ def load_tokenizer(path: str | Path) -> Any:
     return tokenizer
 
 
-def load_model(path: str | Path, dtype: str = "float32") -> Any:
+def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = False) -> Any:
     """``AutoModelForCausalLM`` from a directory or an id; LoRA adapters load on top of their base model.
+
+    Args:
+        trainable: an adapter's weights are to be trained further; else they are frozen.
 
     Raises:
         DataError: there is no model at ``path``.
@@ -52,7 +55,9 @@ def load_model(path: str | Path, dtype: str = "float32") -> Any:
         if (Path(path) / "adapter_config.json").is_file():
             from peft import AutoPeftModelForCausalLM
 
-            return AutoPeftModelForCausalLM.from_pretrained(str(path), dtype=getattr(torch, dtype))
+            return AutoPeftModelForCausalLM.from_pretrained(
+                str(path), dtype=getattr(torch, dtype), is_trainable=trainable
+            )
         return AutoModelForCausalLM.from_pretrained(str(path), dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -155,7 +155,7 @@ def fit(
     shape = [[c.key, c.rows, c.starts, c.pairs] for c in (*train, *evaluate)]
     trl_run.claim(out_dir, digest([stage, section.model_dump(mode="json"), seed, source, shape]))
     with trl_run.quietly():
-        model = load_model(model_path, trl_run.weight_dtype(section))
+        model = load_model(model_path, trl_run.weight_dtype(section), trainable=True)
         trl_run.need_space(out_dir, model, section)
         before = model.config.get_text_config()._attn_implementation
         job = prepare_job(section, model, tokenizer, train, evaluate, seed)
