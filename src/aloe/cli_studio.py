@@ -135,6 +135,7 @@ def chat_command(argv: list[str]) -> int:
 async def _chat(arguments: Namespace, rest: list[str]) -> int:
     from rich.console import Console
 
+    from aloe.models.registry import plain_name
     from aloe.studio.choices import list_choices
     from aloe.studio.start import open_desk, open_people
     from aloe.studio.talk import Talk
@@ -145,6 +146,7 @@ async def _chat(arguments: Namespace, rest: list[str]) -> int:
     named = {c.name: c for c in list_choices(config, arguments.run)}
     choice = named.get(arguments.model) if arguments.run is not None else None
     if choice is None:
+        plain_name(arguments.model)  # what is no URI is told before anybody types
         choice = list_choices(config, None, [ModelConfig(uri=arguments.model)])[0]
     desk, more_notes = open_desk(config, arguments.run, people, arguments.patience)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())

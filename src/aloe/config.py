@@ -192,7 +192,7 @@ class TrainingSection(Section):
     max_steps: int = Field(0, ge=0, description="0 = by epochs")
     warmup_steps: int = Field(10, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's, on matrices only")
     packing: Literal["auto", "segments", "flex", "dense", "rows"] = Field(
         "auto", description="how trees go through the model; rows = each reply with its history on its own"
     )
@@ -205,7 +205,7 @@ class TrainingSection(Section):
     gradient_checkpointing: bool = False
     lora_rank: int = Field(0, ge=0, description="0 = train all weights")
     lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters; 0 keeps packs equal to rows")
     lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
     eval_share: float = Field(0.0, ge=0, lt=1, description="share of the profiles kept for evaluation; 0 = none")
     eval_steps: int = Field(50, ge=1, description="steps between evaluations")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from aloe.__main__ import main
 
 if TYPE_CHECKING:
     from conftest import Endpoint
@@ -109,6 +112,50 @@ def say(view: sync_api.Locator, text: str) -> None:
 def ratings(run: Path) -> list[dict[str, Any]]:
     path = run / "studio" / "ratings.jsonl"
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def test_a_session_beliefs_curve_and_a_blind_rating(
+    browser: sync_api.Browser, run: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+    with serve(run) as address:
+        opened = Opened(browser, address)
+        view = opened.begin("chat", ["dpo"])
+        said = [simulate(view) for _ in range(3)]
+        sync_api.expect(view.locator(".curve-box g.s0")).to_have_attribute("data-points", "3")
+        sync_api.expect(view.locator(".curve-box .mark")).to_have_count(3)
+        believed = view.locator(".beliefs li")
+        assert believed.count() >= 3
+        for i in range(believed.count()):
+            evidence = re.search(r"turn (\d): “(.*)”", believed.nth(i).inner_text(), re.DOTALL)
+            assert evidence and evidence[2] in said[int(evidence[1]) - 1]
+        assert view.locator(".user-says mark").count() >= 3
+        assert view.locator("meter").count() == 3
+
+        view = opened.begin("compare", ["dpo", "oracle"], persona=1)
+        for choice in ("A is better", "B is better", "Tie"):
+            simulate(view)
+            last = view.locator(".turn").last
+            sync_api.expect(last.locator(".reply")).to_have_count(2)
+            assert last.locator("meter").count() == 0
+            assert not re.search(r"\b(dpo|oracle)\b", view.inner_text())  # blind
+            last.get_by_label("Rate A from 1 to 5").select_option("4")
+            view.get_by_role("button", name=choice).click()
+            sync_api.expect(last.locator("meter")).to_have_count(2)
+        assert [r["choice"] for r in ratings(run)] == ["first", "second", "tie"]
+        view.get_by_role("button", name="Name the models").click()
+        sync_api.expect(view.locator("h1")).to_contain_text("oracle")
+        assert opened.noise == []
+    rows = ratings(run)
+    assert all(r["blind"] and sorted(r["models"]) == ["dpo", "oracle"] and r["stars"] == [4, None] for r in rows)
+    assert all(r["profile"] and r["messages"][-1]["role"] == "user" and len(r["replies"]) == 2 for r in rows)
+    assert rows[1]["messages"][1]["content"] == rows[0]["replies"][0]  # it went on from the better one
+    after = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and "studio" not in p.parts}
+    assert after == before  # nothing else of the run is touched
+    capsys.readouterr()
+    assert main(["judge", "calibrate", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert "3" in told and "oracle" in told and "dpo" in told
 
 
 def test_an_endpoint_that_fails_is_said_and_the_session_goes_on(

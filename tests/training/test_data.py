@@ -142,7 +142,7 @@ def test_evaluation_shares_no_profile_with_training() -> None:
 
 @given(st.integers(0, 5), st.integers(1, 400), st.integers(1, 30))
 def test_packs_hold_every_conversation_once(seed: int, budget: int, items: int) -> None:
-    from models import conversations
+    from tree_models import conversations
 
     found = conversations(seed, n=7)
     packs, statistics = make_packs(found, seed=seed, budget=budget, items=items, trees=True)
