@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from tree_models import COMMON, conversations, flat_pairs, make_model, make_tokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from aloe.errors import ConfigError
@@ -20,7 +21,6 @@ from aloe.training.tree_attention import Branches, SegmentAttention
 from aloe.training.tree_head import KEPT_LOGITS, TargetLogProbs
 from aloe.training.tree_model import add_trees, choose_backend, tree_inputs
 from aloe.training.trie import build_trie
-from tree_models import COMMON, conversations, flat_pairs, make_model, make_tokenizer
 
 PLAIN: dict[str, Any] = {
     "optim": "sgd", "learning_rate": 0.05, "lr_scheduler_type": "constant", "max_grad_norm": 1e9, "bf16": False,
