@@ -19,7 +19,7 @@ quick: setup
 	$(BIN)/aloe run demo --out runs/quick --seed $(SEED) --skip base,sft,rollout,dpo
 
 test: setup check
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 check: setup
 	$(BIN)/ruff check src tests benchmarks tools
