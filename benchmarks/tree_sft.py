@@ -137,7 +137,8 @@ def measure_trl(made: Any, size: str) -> dict[str, Any]:
             output_dir=out, per_device_train_batch_size=1, gradient_accumulation_steps=len(rows), max_length=None,
             bf16=False, use_cpu=True, gradient_checkpointing=False, optim="sgd", learning_rate=1e-4, max_steps=1,
             lr_scheduler_type="constant", report_to="none", save_strategy="no", disable_tqdm=True, max_grad_norm=0.0,
-            dataloader_pin_memory=False, train_sampling_strategy="sequential", dataset_kwargs={"skip_prepare_dataset": True},
+            dataloader_pin_memory=False, train_sampling_strategy="sequential",
+            dataset_kwargs={"skip_prepare_dataset": True},
         )  # fmt: skip
         trainer = SFTTrainer(model=model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=words)
         memory = Memory()
