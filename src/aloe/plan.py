@@ -15,6 +15,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from aloe.bench.controls import derange
 from aloe.bench.runner import run_benchmark
 from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.dialogue.forest import plan_jobs
-from aloe.dialogue.tree_builder import TreeBuilder, TreePlan
+from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.models.caller import Caller
 from aloe.models.embedding import endpoint_of
@@ -32,6 +33,7 @@ from aloe.models.registry import register_scheme, split_uri
 from aloe.models.wrappers import split_wrapper
 from aloe.personas.stage import read_bench_file, run_personas
 from aloe.pipeline import wanted_stages
+from aloe.plan_training import TrainingLine, plan_training
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage
 from aloe.records import read_jsonl
@@ -63,11 +65,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Lines by stage and role, and the share of prompt tokens that a prefix cache can serve in one conversation."""
+    """Lines by stage and role, and the share of prompt tokens that a prefix cache can serve in one conversation.
+
+    ``training``: what SFT and DPO take, None where the packages for training are not installed.
+    """
 
     lines: tuple[Line, ...]
     n_turns: int
     cacheable: float | None
+    training: tuple[TrainingLine, ...] | None = ()
 
     def total(self, name: str) -> float | None:
         values = [getattr(line, name) for line in self.lines]
@@ -170,6 +176,7 @@ class _Rehearsal:
         self.prompts = PromptSet(config.prompts_dir)
         self.lines: list[Line] = []
         self.heard: dict[str, list[str]] = defaultdict(list)
+        self.grown: dict[str, tuple[list[GrownTree], float]] = {}
 
     async def run(self) -> RunPlan:
         with tempfile.TemporaryDirectory(prefix="aloe-plan-") as folder:
@@ -182,7 +189,8 @@ class _Rehearsal:
                 await self._trees("rollout", plan, train, self.config.rollout.n_trees)
             if "bench" in self.stages:
                 await self._bench(bench, Path(folder))
-        return RunPlan(tuple(self.lines), self.config.trees.n_turns, cacheable_share(self.heard))
+        training = plan_training(self.config, self.stages, self.grown) if _can_train() else None
+        return RunPlan(tuple(self.lines), self.config.trees.n_turns, cacheable_share(self.heard), training)
 
     def _open(self, config: Config) -> _Listener:
         caller = _Listener.open(config, None, seed=config.seed, prompts=self.prompts)
@@ -246,13 +254,15 @@ class _Rehearsal:
         n_jobs = n_trees or n_personas * replicates
         jobs = _spread(plan_jobs(personas, min(n_trees, len(personas)), 1), min(N_TREES, n_jobs))
         caller = self._open(self.played)
+        grown = []
         try:
             builder = TreeBuilder(caller, self.prompts, plan, self.played.seed)
             for place, (persona, replicate) in enumerate(jobs):
                 caller.heard = self.heard if place == 0 and stage == "trees" else None
-                await builder.grow(persona, replicate)
+                grown.append(await builder.grow(persona, replicate))
         finally:
             await caller.aclose()
+        self.grown[stage] = grown, n_jobs / len(jobs)
         models = self._roles(self.config)
         models["responder"] = (ModelConfig(uri="hf:checkpoints/sft"),)
         self._add(stage, caller, n_jobs / len(jobs), models)
@@ -292,6 +302,10 @@ class _Rehearsal:
         tested = [m.model_copy(update={"uri": split_wrapper(m.uri)[0]}) for m in self.config.bench.models]
         roles["responder"] = tuple(tested)
         self._add("bench", caller, n_all / len(sample), roles)
+
+
+def _can_train() -> bool:
+    return all(find_spec(name) is not None for name in ("torch", "transformers", "trl"))
 
 
 def _plain(config: Config) -> Config:
@@ -359,20 +373,44 @@ def format_plan(plan: RunPlan) -> str:
         )
     totals = [plan.total(name) for name in ("calls", "prompt_tokens", "completion_tokens", "cost")]
     rows.append(("total", "", *_numbers(*totals)))
-    widths = [max(len(row[i]) for row in rows) for i in range(6)]
-    text = "\n".join(
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
+    text = _table(rows)
     notes = ["unknown = set price_prompt and price_completion of that model"] if "unknown" in text else []
     if plan.cacheable is not None:
         notes.append(
             f"{plan.cacheable:.0%} of the prompt tokens of a {plan.n_turns}-turn conversation can come from a "
             "provider's prefix cache; the costs are without it"
         )
-    return "\n".join([text, *notes])
+    return "\n".join([text, *notes, *_training_notes(plan.training)])
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns under each other, the first two to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _training_notes(lines: tuple[TrainingLine, ...] | None) -> list[str]:
+    if lines is None:
+        return ["training is not planned: pip install 'aloe-align[train]'"]
+    if not lines:
+        return []
+    rows = [("training", "from", "items", "tokens as rows", "packed", "steps", "memory GB")]
+    for line in lines:
+        memory = "unknown" if line.memory_gb is None else f"{line.memory_gb:,.2f}"
+        tokens = f"{line.tokens_expanded:,}", f"{line.tokens_packed:,}"
+        rows.append((line.stage, line.model, f"{line.items:,}", *tokens, f"{line.steps:,}", memory))
+    notes = [
+        "tokens of one epoch; memory of a process at its largest pack, beside what the libraries take; pairs of a "
+        "rollout depend on what SFT will have learned and are a guess"
+    ]
+    if any(line.counted_by == "characters" for line in lines):
+        notes.append("the model is not here yet: tokens at four characters each")
+    return ["", _table(rows), *notes]
 
 
 def _numbers(calls: Any, prompt: Any, completion: Any, cost: float | None) -> tuple[str, str, str, str]:

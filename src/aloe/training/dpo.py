@@ -88,7 +88,15 @@ def check_losses(config: DPOConfig) -> None:
 
 
 def _rows(config: DPOConfig, dataset: str | Path, split: str) -> Rows:
-    rows = [row for file in find_files(dataset, "dpo", split) for row in read_rows(file, COLUMNS)]
+    return select_pairs(config, [row for file in find_files(dataset, "dpo", split) for row in read_rows(file, COLUMNS)])
+
+
+def select_pairs(config: DPOConfig, rows: Rows) -> Rows:
+    """The preference rows that ``config.labeler`` and ``config.siblings`` leave.
+
+    Raises:
+        DataError: no row was labelled by that labeler.
+    """
     if config.labeler is not None and rows:
         names = sorted({str(row.get("labeler")) for row in rows})
         rows = [row for row in rows if row.get("labeler") == config.labeler]

@@ -1,0 +1,223 @@
+"""What SFT and DPO of a recipe will take: tokens with and without packing, steps, memory (layer 6).
+
+The rehearsed trees become rows, tries and packs by the code that trains, and are scaled up to the whole data set.
+Nothing is downloaded: a model that is not here yet is counted at four characters a token, and its memory is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aloe.config import Config
+from aloe.dialogue.tree_builder import GrownTree
+from aloe.preference import as_row, tree_to_pairs, tree_to_sft
+
+CHUNK = 4  # characters a token, where there is no tokenizer
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+GB = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingLine:
+    """What one training stage takes. Tokens are those of one epoch.
+
+    Attributes:
+        items: replies (SFT) or pairs (DPO).
+        memory_gb: of one process at its largest pack, above what libraries take; None where the weights are unknown.
+        counted_by: ``tokenizer``, or ``characters`` where the model's tokenizer is not here.
+    """
+
+    stage: str
+    model: str
+    items: int
+    tokens_expanded: int
+    tokens_packed: int
+    steps: int
+    memory_gb: float | None
+    counted_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What memory depends on: numbers of parameters and widths of a model."""
+
+    n_parameters: int
+    n_linear: int  # sum of inputs and outputs over the linear layers that adapters go on
+    width: int
+    ffn: int
+    layers: int
+    context: int | None = None
+
+
+def plan_training(
+    config: Config, stages: Sequence[str], grown: dict[str, tuple[Sequence[GrownTree], float]]
+) -> tuple[TrainingLine, ...]:
+    """Lines of the training stages that would run.
+
+    Args:
+        grown: rehearsed trees by stage (``trees``, ``rollout``), and by how much the run has more of them.
+    """
+    wanted = [s for s in ("sft", "dpo") if s in stages]
+    source = {"sft": "trees", "dpo": "rollout" if config.rollout.n_trees else "trees"}
+    if not [s for s in wanted if source[s] in grown]:
+        return ()
+    tokenizer = _tokenizer(config)
+    sizes = _sizes(config, tokenizer)
+    lines = []
+    for stage in wanted:
+        if source[stage] not in grown:
+            continue
+        trees, scale = grown[source[stage]]
+        rows = _rows(config, stage, source[stage], trees)
+        if rows:
+            lines.append(_line(config, stage, rows, scale, tokenizer, sizes))
+    return tuple(lines)
+
+
+def _rows(config: Config, stage: str, source: str, trees: Sequence[GrownTree]) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    margin = config.trees.min_margin if config.export.min_margin is None else config.export.min_margin
+    if source == "rollout":
+        margin = config.rollout.min_margin
+    for tree in trees:
+        labels = [x for x in tree.labels if x.margin is None or x.margin >= margin]
+        if stage == "sft":
+            made += map(as_row, tree_to_sft(tree.tree, labels))
+        else:
+            made += map(as_row, tree_to_pairs(tree.tree, labels))
+    return made
+
+
+def _line(
+    config: Config, stage: str, rows: list[dict[str, Any]], scale: float, tokenizer: Any, sizes: Sizes | None
+) -> TrainingLine:
+    from aloe.training.data import Lengths, dpo_conversations, sft_conversations
+    from aloe.training.packs import make_packs, packs_per_step
+
+    section: Any = getattr(config, stage)
+    is_known = tokenizer is not None
+    tokenizer = tokenizer or chunk_tokenizer(rows)
+    lengths = Lengths(section.max_length or (sizes.context if sizes else None), section.too_long)
+    if stage == "sft":
+        conversations = sft_conversations(rows, tokenizer, lengths, history=section.history)
+    else:
+        from aloe.training.dpo import select_pairs
+
+        conversations = dpo_conversations(select_pairs(section, rows), tokenizer, lengths)
+    trees = section.packing != "rows"
+    packs, statistics = make_packs(
+        conversations, seed=config.seed, budget=section.token_budget, items=section.batch_size, trees=trees
+    )
+    accumulation = packs_per_step(packs, section.batch_size)
+    share = 1 - section.eval_share
+    n_packs = scale * share * len(packs)
+    steps = section.max_steps or math.ceil(section.epochs * math.ceil(n_packs / accumulation))
+    return TrainingLine(
+        stage,
+        _model_name(config),
+        round(scale * share * statistics.n_items),
+        round(scale * share * statistics.tokens_expanded),
+        round(scale * share * statistics.tokens_packed),
+        steps,
+        None if sizes is None else memory_gb(section, sizes, max(p.n_tokens for p in packs)),
+        "tokenizer" if is_known else "characters",
+    )
+
+
+def memory_gb(section: Any, sizes: Sizes, n_tokens: int) -> float:
+    """Gigabytes for weights, gradients, AdamW's moments and the activations of one pack of ``n_tokens``.
+
+    Activations: 8 widths and 3 feed-forward widths a token and layer (what a Llama block keeps for its backward
+    pass); with checkpointing one width a layer and one layer whole. The head keeps no logits, see ``tree_head``.
+    """
+    lora = bool(section.lora_rank)
+    half = section.dtype == "bfloat16"
+    weight = 2 if half else 4
+    trained = section.lora_rank * sizes.n_linear if lora else sizes.n_parameters
+    weights = sizes.n_parameters * weight + (trained * 4 if lora else 0)
+    optimiser = trained * (2 * 4 + (4 if lora else weight))  # two moments and the gradient
+    block = 8 * sizes.width + 3 * sizes.ffn
+    per_token = sizes.layers * sizes.width + block if section.gradient_checkpointing else sizes.layers * block
+    return float((weights + optimiser + n_tokens * per_token * weight) / GB)
+
+
+def _model_name(config: Config) -> str:
+    return config.sft.model or "the run's own base"
+
+
+def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
+    """Sizes from the model's config, without weights; None where that is not here."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if config.sft.model is None:
+        base = config.base
+        body = base.n_layers * (4 * base.d_model**2 + 3 * base.d_model * base.d_ffn)
+        linear = base.n_layers * (8 * base.d_model + 3 * (base.d_model + base.d_ffn))
+        words = len(tokenizer or ())
+        return Sizes(body + words * base.d_model, linear, base.d_model, base.d_ffn, base.n_layers)
+    try:
+        found = AutoConfig.from_pretrained(config.sft.model, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(found)
+    except (OSError, ValueError):
+        return None
+    head = model.get_output_embeddings()
+    linear = sum(
+        m.in_features + m.out_features for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head
+    )
+    text = found.get_text_config()
+    ffn = int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
+    n = sum(p.numel() for p in model.parameters())
+    return Sizes(n, linear, int(text.hidden_size), ffn, int(text.num_hidden_layers), _context(text))
+
+
+def _context(text: Any) -> int | None:
+    return int(getattr(text, "max_position_embeddings", 0) or 0) or None
+
+
+def _tokenizer(config: Config) -> Any:
+    """The tokenizer that training will use; None where it is not here."""
+    if config.sft.model is None:
+        from aloe.errors import ConfigError
+        from aloe.training.material import prepare
+
+        try:
+            return prepare(config)[1]
+        except ConfigError:
+            return None  # said by stage base, which is what can't run
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(config.sft.model, local_files_only=not Path(config.sft.model).is_dir())
+    except (OSError, ValueError):
+        return None
+    return found if getattr(found, "chat_template", None) else None
+
+
+def chunk_tokenizer(rows: Sequence[dict[str, Any]]) -> Any:
+    """A tokenizer of four characters a token over the texts of ``rows``, with a plain chat template."""
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from transformers import PreTrainedTokenizerFast
+
+    split = Split(Regex(r"<\|[a-z]+\|>|[\s\S]{1,%d}" % CHUNK), "isolated")
+    words = {"<|end|>": 0, "?": 1}
+    keys = ("messages", "prompt", "chosen", "rejected")
+    texts = {message["content"] for row in rows for key in keys for message in row.get(key, ())}
+    for text in sorted(texts):
+        for piece, _ in split.pre_tokenize_str(text):
+            words.setdefault(piece, len(words))
+    for role in ("user", "assistant", "system"):
+        words.setdefault(f"<|{role}|>", len(words))
+    inner = Tokenizer(WordLevel(words, "?"))
+    inner.pre_tokenizer = split
+    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>", chat_template=TEMPLATE)

@@ -1,0 +1,71 @@
+"""What a plan says of training is what training then counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tree_models import make_model
+
+from aloe.__main__ import main
+from aloe.config import Config, load_config
+from aloe.models.checkpoint import model_card, save_checkpoint
+from aloe.plan import format_plan, make_plan
+from aloe.plan_training import Sizes, memory_gb
+from aloe.training import train_dpo, train_sft
+from aloe.training.material import prepare
+from aloe.training.tiny import create_model
+
+PEOPLE = ("n_profiles=30", "n_personalities=16", "n_personas=24", "n_bench_profiles=6", "n_bench_personalities=4",
+          "n_bench=24")  # fmt: skip
+SIZES = [*(f"--personas.{x}" for x in PEOPLE), "--trees.n_trees=48", "--rollout.n_trees=0", "--bench.n_personas=4"]
+
+
+def config(**sections: dict[str, object]) -> Config:
+    overrides = {"personas": dict(x.split("=") for x in PEOPLE), "trees": {"n_trees": 48}, "rollout": {"n_trees": 0}}
+    return load_config("demo", {**overrides, **sections})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plan") / "run"
+    assert main(["run", "demo", "--out", str(out), "--skip", "base,sft,rollout,dpo,bench,report", *SIZES]) == 0
+    return out
+
+
+def test_tokens_and_steps_are_those_of_the_run(run: Path, tmp_path: Path) -> None:
+    settings = config()
+    tokenizer = prepare(settings)[1]
+    base = settings.base.model_copy(update={"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ffn": 16})
+    save_checkpoint(create_model(base, tokenizer, 0), tokenizer, tmp_path / "base", model_card("b", "t", {}), {})
+    planned = {line.stage: line for line in make_plan(settings).training or ()}
+    sft = train_sft(settings.sft, run, tmp_path / "base", tmp_path / "sft")
+    dpo = train_dpo(settings.dpo, run, tmp_path / "sft", tmp_path / "dpo")
+    for stage, real in (("sft", sft), ("dpo", dpo)):
+        line = planned[stage]
+        assert line.counted_by == "tokenizer"
+        assert line.items == pytest.approx(real.get("n_replies") or real["n_pairs"], rel=0.15)
+        assert line.tokens_expanded == pytest.approx(real["tokens_expanded"], rel=0.15)
+        assert line.tokens_packed == pytest.approx(real["tokens_packed"], rel=0.15)
+        assert line.steps == pytest.approx(real["n_steps"], rel=0.15, abs=1)
+
+
+def test_a_model_that_is_not_here_is_counted_by_characters_and_said() -> None:
+    plan = make_plan(config(sft={"model": "nobody/nothing"}))
+    assert plan.training is not None
+    assert {line.counted_by for line in plan.training} == {"characters"}
+    assert {line.memory_gb for line in plan.training} == {None}
+    assert all(line.tokens_expanded > line.tokens_packed > 0 for line in plan.training)
+    text = format_plan(plan)
+    assert "nobody/nothing" in text and "four characters" in text and "unknown" in text
+
+
+def test_memory_grows_with_the_pack_and_shrinks_with_adapters_and_checkpointing() -> None:
+    model = make_model("llama")
+    n = sum(p.numel() for p in model.parameters())
+    sizes = Sizes(n, 1000, 64, 128, 4)
+    section = config().sft
+    full = memory_gb(section, sizes, 1000)
+    assert full > memory_gb(section, sizes, 100) > n * 16 / 1e9
+    assert memory_gb(section.model_copy(update={"lora_rank": 8}), sizes, 1000) < full
+    assert memory_gb(section.model_copy(update={"gradient_checkpointing": True}), sizes, 1000) < full
