@@ -131,6 +131,14 @@ class Reader:
             )  # fmt: skip
         return sorted(uses, key=lambda u: (-(u.cost or 0.0), -u.prompt_tokens, u.model, u.role))
 
+    def latencies(self) -> dict[tuple[str, str], list[int]]:
+        """(Model, role) -> milliseconds of every call that was answered, in no order; 0 = less than one."""
+        plans = {i: orjson.loads(body) for i, body in self._database.execute("SELECT id, body FROM plans")}
+        found: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for plan, ms in self._database.execute("SELECT plan, ms FROM calls"):
+            found[plans[plan]["model"], plans[plan]["role"]].append(ms or 0)
+        return dict(found)
+
     def calls(self, prefix: str = "") -> Iterator[dict[str, Any]]:
         """All calls in full, in order of completion; ``prefix``: only of this place in the run (``trees/``)."""
         query = f"{_CALLS} WHERE substr(c.path, 1, ?) = ? ORDER BY c.id"

@@ -21,10 +21,14 @@ from markupsafe import Markup
 from aloe.errors import DataError
 from aloe.records import atomic_write
 from aloe.report import charts, sections
+from aloe.report.calls import calls_section
 from aloe.report.data import RunData, read_run
 from aloe.report.explorer import Source, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
+from aloe.report.extras import extra_groups, scope_table
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
 from aloe.report.paired import paired_figures
+from aloe.report.pool import pool_section
+from aloe.report.training import packing_figure
 
 MAX_BYTES = 10_500_000  # of conversations; with everything else the page stays below 15 MB
 SCRIPTS = ("figures.js", "thread.js", "explorer.js")
@@ -55,6 +59,7 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
     """
     run = read_run(run_dir)
     figures = bench_figures(run, {})
+    figures += [f for _, group in extra_groups(run.bench, charts.style_map(m.name for m in run.bench)) for f in group]
     if not figures:
         raise DataError(f"{run_dir} holds no benchmark results", "run 'aloe bench' on it first")
     paths = []
@@ -89,14 +94,21 @@ def render(run: RunData) -> Iterator[bytes]:
     shown_personas, splits = pack_personas(run, sources)
     lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
     figures = bench_figures(run, lengths)
-    pool = sections.pool_section(run)
+    extras = extra_groups(run.bench, charts.style_map(m.name for m in run.bench))
+    pool = pool_section(run)
+    calls = calls_section(run)
+    packing = packing_figure(run)
     trees = [
         _tree_section(run, s, stats[s.source_id]) for s in sources if not s.source_id.startswith("bench-") and s.n_total
     ]
     training = {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()}
     every = [
         *figures,
+        *(f for _, group in extras for f in group),
         *pool["figures"],
+        *pool["coverage"],
+        *([packing] if packing else []),
+        *calls["figures"],
         *(f for t in trees for f in t["figures"]),
         *(f for fs in training.values() for f in fs),
     ]
@@ -110,6 +122,7 @@ def render(run: RunData) -> Iterator[bytes]:
         "script": Markup(script),
         "style_hash": _hash(style),
         "script_hash": _hash(script),
+        "judging": sections.judging(run.bench),
         "overview": sections.overview(run),
         "roles": sections.roles_table(run),
         "synthetic": sections.synthetic_note(run),
@@ -118,12 +131,15 @@ def render(run: RunData) -> Iterator[bytes]:
         "findings": sections.findings(run.bench),
         "truth": sections.truth_table(run.bench),
         "figures": figures,
+        "extras": extras,
+        "scopes": scope_rows(run),
         "pool": pool,
         "splits": splits,
         "trees": trees,
         "training": training,
+        "packing": packing,
         "stages": sections.stage_table(run),
-        "calls": sections.calls_table(run),
+        "calls": calls,
         "failures": sections.failures(run, {s.name: stats[s.source_id].errors for s in sources}),
         "sources": [s for s in sources if s.n_total],
     }
@@ -131,11 +147,20 @@ def render(run: RunData) -> Iterator[bytes]:
     head, _, tail = page.partition("<!--data-->")
     yield head.encode("utf-8", "replace")
     yield _data("figures", escape_json({f.figure_id: f.data() for f in every} | {"style": f"svg{{{LIGHT}}}{STYLE}"}))
+    yield _data("scales", escape_json({f"bench-{m.name}": [m.scale.low, m.scale.high] for m in run.bench}))
     yield _data("personas", escape_json(shown_personas))
     for source in sources:
         if source.n_total:
             yield _data(f"source-{source.source_id}", b"[" + b",".join(source.items) + b"]")
     yield tail.encode("utf-8", "replace")
+
+
+def scope_rows(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
+    """AVG and IR in both scopes as words for a table."""
+    return [
+        (name, [sections.with_interval(*cell, digits=2 if i < 2 else 3) for i, cell in enumerate(cells)])
+        for name, cells in scope_table(run.bench)
+    ]
 
 
 def _pack(run: RunData) -> tuple[list[Source], dict[str, TreeStats]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aloe.report.data import TRAINED, BenchModel, Row, family, interval, number
+from aloe.report.data import TRAINED, BenchModel, Row, family, interval, number, scale_of
 from aloe.report.explorer import TreeStats
 from aloe.report.figures import (
     N_STYLES,
@@ -22,8 +22,6 @@ from aloe.report.figures import (
     line_chart,
     shown,
 )
-
-SCALE = (1.0, 5.0)  # of the judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,16 @@ def line_figure(chart: LineChart, note: str = "", compact: bool = False) -> Figu
     )
 
 
+def score_axis(models: Sequence[BenchModel]) -> tuple[str, tuple[float, float] | None]:
+    """What an axis of mean scores is called, and the scale's ends; no ends where the models have several scales."""
+    scale = scale_of(models)
+    if scale is None:
+        return "mean score (several scales)", None
+    if scale.name == "binary":
+        return "share of replies that please (0 to 1)", (scale.low, scale.high)
+    return f"mean score from {scale.low:g} to {scale.high:g}", (scale.low, scale.high)
+
+
 def al_figure(
     models: Sequence[BenchModel], styles: Mapping[str, int], figure_id: str, title: str, note: str
 ) -> Figure | None:
@@ -92,12 +100,9 @@ def al_figure(
             series.append(Series(model.name, al, low, high, styles.get(model.name, 0)))
     if not series:
         return None
-    return line_figure(
-        LineChart(
-            figure_id, title, tuple(turns), tuple(series), "turn k", "AL(k): mean score from 1 to 5", limits=SCALE
-        ),
-        note,
-    )
+    label, limits = score_axis(models)
+    chart = LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", f"AL(k): {label}", limits=limits)
+    return line_figure(chart, note)
 
 
 def learning_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> list[Figure]:
@@ -141,11 +146,19 @@ def estimates_figure(figure_id: str, title: str, x_label: str, rows: Sequence[Es
     )
 
 
-def _by_position(models: Sequence[BenchModel], key: str, styles: Mapping[str, int]) -> tuple[Series, ...]:
-    """A list of numbers in each model's result as curves of one length, without a tail that no model has."""
+def by_position(
+    models: Sequence[BenchModel], key: str, styles: Mapping[str, int], inner: str = ""
+) -> tuple[Series, ...]:
+    """A list of numbers in each model's result as curves of one length, without a tail that no model has.
+
+    Args:
+        inner: the name of the list where ``key`` holds several.
+    """
     found: dict[str, list[float | None]] = {}
     for model in models:
         values = model.result.get(key)
+        if inner:
+            values = values.get(inner) if isinstance(values, dict) else None
         numbers = [number(v) for v in values] if isinstance(values, list) else []
         if any(v is not None for v in numbers):
             found[model.name] = numbers
@@ -157,7 +170,7 @@ def _by_position(models: Sequence[BenchModel], key: str, styles: Mapping[str, in
 
 def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
     """Of the facts that mattered, the share used, by how many turns ago the user gave them away."""
-    series = _by_position(models, "recall_by_lag", styles)
+    series = by_position(models, "recall_by_lag", styles)
     if not series:
         return None
     lags = tuple(map(float, range(len(series[0].y))))
@@ -172,7 +185,7 @@ def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fi
 
 def facts_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
     """What users gave away at each turn: it depends on the replies, so it differs between models."""
-    series = _by_position(models, "facts_by_turn", styles)
+    series = by_position(models, "facts_by_turn", styles)
     if not series:
         return None
     turns = tuple(float(k + 1) for k in range(len(series[0].y)))

@@ -11,12 +11,14 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from aloe.bench.scoring import SCALES, Scale
 
 Row = dict[str, Any]
 
@@ -38,6 +40,11 @@ class BenchModel:
     @property
     def is_control(self) -> bool:
         return self.name in CONTROLS or str(self.result.get("uri", "")).startswith("world:")
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the judge's scores; 1 to 5 where the result does not say."""
+        return SCALES.get(text(self.result.get("scale")), SCALES["1-5"])
 
     @property
     def points(self) -> list[Row]:
@@ -151,6 +158,12 @@ def note(problems: list[str], line: str) -> None:
 
 def mean(values: list[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
+
+
+def scale_of(models: Iterable[BenchModel]) -> Scale | None:
+    """The one scale that all models were scored on; None where there are several (1 to 5 where there is no model)."""
+    scales = {m.scale for m in models} or {SCALES["1-5"]}
+    return scales.pop() if len(scales) == 1 else None
 
 
 def family(name: str) -> str:

@@ -103,7 +103,8 @@ def ticks(low: float, high: float, n: int = 5) -> list[float]:
     step = next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
     first = math.floor(low / step + 1e-9)
     last = math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    digits = 2 - math.floor(math.log10(step))  # two more than the step has, so that sums of it come out round
+    return [round(i * step, digits) for i in range(first, last + 1)]
 
 
 def shown(value: float | None, digits: int = 3) -> str:
@@ -118,15 +119,15 @@ def shown(value: float | None, digits: int = 3) -> str:
     return result.replace("-", "−")
 
 
-def _tick_text(value: float) -> str:
+def tick_text(value: float) -> str:
     return f"{value:,g}".replace("-", "−") if abs(value) < 1e6 else f"{value:.3g}"
 
 
-def _short(name: str, n: int) -> str:
+def short(name: str, n: int) -> str:
     return escape(name if len(name) <= n else name[: n - 1] + "…")
 
 
-def _svg(width: int, height: int, body: str, kind: str, label: str, extra: str = "") -> str:
+def svg_element(width: int, height: int, body: str, kind: str, label: str, extra: str = "") -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="fig {kind}" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" role="img" aria-label="{escape(label)}"{extra}>{body}</svg>'
@@ -154,7 +155,7 @@ def line_chart(chart: LineChart, narrow: bool = False) -> str:
     parts = _frame(chart, y_ticks, at_y, (left, width - right, height - bottom))
     for tick in _x_ticks(chart.x):
         parts.append(
-            f'<text x="{at_x(tick):.1f}" y="{height - bottom + 18}" text-anchor="middle">{_tick_text(tick)}</text>'
+            f'<text x="{at_x(tick):.1f}" y="{height - bottom + 18}" text-anchor="middle">{tick_text(tick)}</text>'
         )
     for index, series in enumerate(chart.series):
         parts.append(_curve(series, index, chart, at_x, at_y))
@@ -162,7 +163,7 @@ def line_chart(chart: LineChart, narrow: bool = False) -> str:
         parts.extend(_end_labels(chart, at_x, at_y, (top, height - bottom)))
     parts.append(f'<line class="guide zero" x1="-9" x2="-9" y1="{top}" y2="{height - bottom}"/>')
     extra = f' data-left="{at_x(x_low):.1f}" data-right="{at_x(x_high):.1f}"'
-    return _svg(width, height, "".join(parts), "narrow" if narrow else "wide", chart.title, extra)
+    return svg_element(width, height, "".join(parts), "narrow" if narrow else "wide", chart.title, extra)
 
 
 def _frame(chart: LineChart, y_ticks: list[float], at_y: Scale, box: tuple[int, int, int]) -> list[str]:
@@ -171,7 +172,7 @@ def _frame(chart: LineChart, y_ticks: list[float], at_y: Scale, box: tuple[int, 
     for tick in y_ticks:
         y = at_y(tick)
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{_tick_text(tick)}</text>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick_text(tick)}</text>')
     parts.append(
         f'<text x="{(left + right) / 2:.0f}" y="{floor + 36}" text-anchor="middle">{escape(chart.x_label)}</text>'
     )
@@ -247,7 +248,7 @@ def _end_labels(chart: LineChart, at_x: Scale, at_y: Scale, box: tuple[int, int]
         f'<g class="series s{chart.series[i].style % N_STYLES}" data-series="{i}">'
         f'<path class="mark" transform="translate({x + 14:.1f} {y:.1f})" '
         f'd="{MARKERS[chart.series[i].style % N_STYLES]}"/>'
-        f'<text class="name" x="{x + 23:.1f}" y="{y + 4:.1f}">{_short(chart.series[i].name, 15)}</text></g>'
+        f'<text class="name" x="{x + 23:.1f}" y="{y + 4:.1f}">{short(chart.series[i].name, 15)}</text></g>'
         for y, i, x in ends
     ]
 
@@ -267,23 +268,23 @@ def forest_plot(rows: Sequence[Estimate], title: str, x_label: str, narrow: bool
     parts = []
     for tick in marks:
         parts.append(f'<line class="grid" x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top}" y2="{floor}"/>')
-        parts.append(f'<text x="{at(tick):.1f}" y="{floor + 17}" text-anchor="middle">{_tick_text(tick)}</text>')
+        parts.append(f'<text x="{at(tick):.1f}" y="{floor + 17}" text-anchor="middle">{tick_text(tick)}</text>')
     parts.append(f'<line class="zero" x1="{at(0):.1f}" x2="{at(0):.1f}" y1="{top}" y2="{floor}"/>')
     for i, row in enumerate(rows):
         y = top + row_height * (i + (0.72 if narrow else 0.5))
         parts.append(_forest_row(row, y, at, (width, left, right), narrow))
     middle = left + (width - left - right) / 2
     parts.append(f'<text x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>')
-    return _svg(width, height, "".join(parts), "narrow" if narrow else "wide", title)
+    return svg_element(width, height, "".join(parts), "narrow" if narrow else "wide", title)
 
 
 def _forest_row(row: Estimate, y: float, at: Scale, box: tuple[int, int, int], narrow: bool) -> str:
     width, left, right = box
     style = row.style % N_STYLES
     label = (
-        f'<text class="name" x="{left}" y="{y - 10:.1f}">{_short(row.name, 46)}</text>'
+        f'<text class="name" x="{left}" y="{y - 10:.1f}">{short(row.name, 46)}</text>'
         if narrow
-        else f'<text class="name" x="{left - 14}" y="{y + 4:.1f}" text-anchor="end">{_short(row.name, 27)}</text>'
+        else f'<text class="name" x="{left - 14}" y="{y + 4:.1f}" text-anchor="end">{short(row.name, 27)}</text>'
     )
     if row.value is None:
         return f'{label}<text x="{at(0) + 8:.1f}" y="{y + 4:.1f}">undefined</text>'
@@ -325,10 +326,10 @@ def histogram(
         parts.append(
             f'<line class="grid" x1="{left}" x2="{width - right}" y1="{at_y(tick):.1f}" y2="{at_y(tick):.1f}"/>'
         )
-        parts.append(f'<text x="{left - 7}" y="{at_y(tick) + 4:.1f}" text-anchor="end">{_tick_text(tick)}</text>')
+        parts.append(f'<text x="{left - 7}" y="{at_y(tick) + 4:.1f}" text-anchor="end">{tick_text(tick)}</text>')
     for tick in (t for t in ticks(low, high, 5) if low <= t <= high):
         parts.append(
-            f'<text x="{at_x(tick):.1f}" y="{height - bottom + 17}" text-anchor="middle">{_tick_text(tick)}</text>'
+            f'<text x="{at_x(tick):.1f}" y="{height - bottom + 17}" text-anchor="middle">{tick_text(tick)}</text>'
         )
     for a, b, n in zip(edges, edges[1:], counts, strict=False):
         x, y = at_x(a) + 0.5, at_y(n)
@@ -342,7 +343,7 @@ def histogram(
         )
     middle = (left + width - right) / 2
     parts.append(f'<text x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>')
-    return _svg(width, height, "".join(parts), "narrow" if narrow else "wide", title)
+    return svg_element(width, height, "".join(parts), "narrow" if narrow else "wide", title)
 
 
 def standalone(svg: str) -> str:

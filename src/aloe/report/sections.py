@@ -5,13 +5,12 @@ Functions take what ``data`` read and return plain values for the template; noth
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from aloe.report.charts import Figure, acceptance_figure, growth_figure, similarity_figure
-from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval, number, text
+from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval, number, scale_of, text
 from aloe.report.explorer import clip
 from aloe.report.figures import shown
 
@@ -106,7 +105,12 @@ def headline(models: Sequence[BenchModel]) -> list[Row]:
 def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
     """What makes the models of one page incomparable: another judge, user, scope or set of turns."""
     found = []
-    for key, name in (("judge_model", "judges"), ("user_model", "users"), ("scope", "judging scopes")):
+    for key, name in (
+        ("judge_model", "judges"),
+        ("user_model", "users"),
+        ("scope", "judging scopes"),
+        ("scale", "scales"),
+    ):
         values = sorted({clip(m.result.get(key), NAME) for m in models if m.result.get(key)})
         if len(values) > 1:
             found.append(f"The models had different {name} ({', '.join(values)}): their scores cannot be compared.")
@@ -124,7 +128,7 @@ def truth_table(models: Sequence[BenchModel]) -> tuple[list[str], list[tuple[str
     return [TRUTH_NAMES.get(key, key.replace("_", " ")) for key in keys], rows
 
 
-NOTICEABLE = 0.1  # points of the judge's 1-5 scale, first turn to last
+NOTICEABLE = 0.025  # of the judge's scale, first turn to last: a tenth of a point from 1 to 5
 
 
 def findings(models: Sequence[BenchModel]) -> list[tuple[str, str]]:
@@ -151,7 +155,8 @@ def _finding(model: BenchModel) -> str:
     span = f"{shown(bounds[0], digits)} to {shown(bounds[1], digits)}"
     change = f"{'+' if slope > 0 else ''}{rise} a turn (95% interval {span})"
     over_all = abs(slope) * (int(last["k"]) - int(first["k"]))
-    if over_all < NOTICEABLE and not bounds[0] <= 0 <= bounds[1]:
+    width = model.scale.high - model.scale.low
+    if over_all < NOTICEABLE * width and not bounds[0] <= 0 <= bounds[1]:
         return f"{words}: {change}. That is not chance, but over the whole conversation too little to notice."
     if bounds[0] > 0:
         return f"{words}: {change}. It suits its users better the longer they talk."
@@ -202,6 +207,21 @@ def synthetic_note(run: RunData) -> str:
             "judges; no person took part. Scores tell what that judge prefers."
         )
     return "Personas and users are simulated; no person took part."
+
+
+def judging(models: Sequence[BenchModel]) -> str:
+    """How replies are scored, as the second half of a sentence: the scope and the scale of the models' judge."""
+    scopes = {clip(m.result.get("scope"), NAME) for m in models if m.result.get("scope")}
+    who = {
+        frozenset({"persona"}): "a judge who knows the whole person scores how well it suits them",
+        frozenset({"revealed"}): "a judge scores how well it suits them, by what they have given away so far",
+    }.get(frozenset(scopes), "a judge scores how well it suits them")
+    scale = scale_of(models)
+    if scale is None:
+        return who
+    if scale.name == "binary":
+        return f"{who}: 1 if this user would be pleased, 0 if not"
+    return f"{who}, from {scale.low:g} to {scale.high:g}"
 
 
 def overview(run: RunData) -> list[tuple[str, str]]:
@@ -265,105 +285,6 @@ def _summary(value: Any, prefix: str = "") -> list[str]:
         elif isinstance(item, str) and len(item) < 60:
             parts.append(f"{name} {item}")
     return parts[:24]
-
-
-CALL_COLUMNS = ("n_calls", "n_replayed", "n_failed", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
-
-
-def calls_table(run: RunData) -> tuple[list[str], list[list[str]]]:
-    """Calls by role, summed over the stages: column names and rows, with a sum at the end."""
-    found = run.manifest.get("calls")
-    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for key, value in (found if isinstance(found, dict) else {}).items():
-        if not isinstance(value, dict):
-            continue
-        nested = any(isinstance(item, dict) and "n_calls" in item for item in value.values())
-        for role, row in value.items() if nested else ((key, value),):
-            for name, item in _flat(row).items() if isinstance(row, dict) else ():
-                totals[role][name] += item
-    names = {name for row in totals.values() for name in row}
-    columns = [c for c in CALL_COLUMNS if c in names] + sorted(names - set(CALL_COLUMNS) - {"latency"})
-    rows = [[role, *(_count(row.get(c), c) for c in columns)] for role, row in totals.items()]
-    if len(rows) > 1:
-        sums = {c: sum(row.get(c, 0.0) for row in totals.values()) for c in columns}
-        rows.append(["all roles", *(_count(sums[c], c) for c in columns)])
-    return ["role", *(c.removeprefix("n_").replace("_", " ") for c in columns)], rows
-
-
-def _flat(row: Row) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for key, value in row.items():
-        if isinstance(value, dict):
-            found.update(_flat(value))
-        elif (n := number(value)) is not None:
-            found[key] = n
-    return found
-
-
-def _count(value: float | None, column: str) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.4f} USD" if column == "cost" else f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
-
-
-def pool_section(run: RunData) -> dict[str, Any]:
-    """Pool growth, acceptance, nearest neighbours, nearest pairs; empty where there is no pool."""
-    members: dict[str, list[Row]] = defaultdict(list)
-    accepted: dict[str, Counter[int]] = defaultdict(Counter)
-    refused: dict[str, Counter[int]] = defaultdict(Counter)
-    reasons: Counter[str] = Counter()
-    for row in run.rows("personas/pool.jsonl"):
-        kind = text(row.get("kind"))
-        members[kind].append(row)
-        accepted[kind][int(number(row.get("round_index")) or 0)] += 1
-    for row in run.rows("personas/rejected.jsonl"):
-        refused[text(row.get("kind"))][int(number(row.get("round_index")) or 0)] += 1
-        reasons[text(row.get("reason")).split(":")[0][:60] or "no reason given"] += 1
-    settings = run.config.get("personas")
-    grown = run.stages.get("personas", {}).get("summary")
-    figures: list[Figure | None] = [growth_figure(accepted), acceptance_figure(accepted, refused)]
-    for kind, rows in members.items():
-        values = [v for row in rows if (v := number(row.get("max_similarity"))) is not None]
-        told = grown.get(kind) if isinstance(grown, dict) else None
-        threshold = number(told.get("threshold")) if isinstance(told, dict) else None
-        if threshold is None and isinstance(settings, dict):
-            threshold = number(settings.get(f"{kind}_threshold"))
-        if values:
-            figures.append(similarity_figure(kind, values, threshold))
-    return {
-        "sizes": {kind: len(rows) for kind, rows in members.items()},
-        "coverage": [(kind, *_vocabulary(rows)) for kind, rows in members.items()],
-        "n_refused": sum(sum(c.values()) for c in refused.values()),
-        "reasons": reasons.most_common(6),
-        "figures": [figure for figure in figures if figure],
-        "pairs": _nearest_pairs(members),
-    }
-
-
-def _vocabulary(rows: Sequence[Row]) -> tuple[int, float]:
-    """Different words of the descriptions, and the mean number of words in one."""
-    texts = [text(row.get("text")).lower().split() for row in rows]
-    n_words = sum(map(len, texts))
-    return len({word.strip(".,;:!?\"'()") for words in texts for word in words}), n_words / max(len(texts), 1)
-
-
-def _nearest_pairs(members: Mapping[str, Sequence[Row]]) -> list[dict[str, str]]:
-    pairs = []
-    for kind, rows in members.items():
-        by_id = {text(row.get("entry_id")): row for row in rows}
-        close = [r for r in rows if number(r.get("max_similarity")) is not None and text(r.get("nearest_id")) in by_id]
-        close.sort(key=lambda r: (-float(r["max_similarity"]), text(r.get("entry_id"))))
-        for row in close[:4]:
-            other = by_id[text(row["nearest_id"])]
-            pairs.append(
-                {
-                    "kind": kind,
-                    "similarity": shown(number(row["max_similarity"]), 2),
-                    "one": clip(row.get("text"), 1200),
-                    "other": clip(other.get("text"), 1200),
-                }
-            )
-    return pairs
 
 
 def failures(run: RunData, tree_errors: Mapping[str, Counter[tuple[str, str]]]) -> list[tuple[str, str]]:

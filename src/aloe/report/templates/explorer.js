@@ -1,9 +1,13 @@
 // Search, filter and sort the conversations of one source at a time; each source is parsed when first looked at.
 const PAGE = 60;
+// The ends of a scale are those of 1 to 5, stretched: below 2 is low, 4.5 or more is high.
+const onScale = ([min, max], share) => min + share * (max - min);
+const low = (scale) => onScale(scale, 0.25), high = (scale) => onScale(scale, 0.875);
+const brief = (value) => String(Number(value.toFixed(2)));
 const OUTCOMES = {
-  tree: [["", "any"], ["disagreement", "judge disagrees with itself"], ["tie", "tie"], ["unparsed", "judge unreadable"],
+  tree: () => [["", "any"], ["disagreement", "judge disagrees with itself"], ["tie", "tie"], ["unparsed", "judge unreadable"],
     ["generic", "generic reply preferred"], ["failed", "with a failure"]],
-  bench: [["", "any"], ["low", "a reply scored below 2"], ["high", "a reply scored 4.5 or more"], ["falls", "ends below its first score"],
+  bench: (scale) => [["", "any"], ["low", `a reply scored below ${brief(low(scale))}`], ["high", `a reply scored ${brief(high(scale))} or more`], ["falls", "ends below its first score"],
     ["unscored", "a reply unscored"], ["failed", "with a failure"]],
 };
 const SORTS = {
@@ -27,8 +31,8 @@ function describe(item, personas) {
   const flags = new Set(labels.map((l) => l[2]));
   if (labels.some((l) => l[1] >= 0 && KINDS[item.n[l[1]][KIND]] === "generic")) flags.add("generic");
   if (item.e.length) flags.add("failed");
-  if (scores.some((s) => s < 2)) flags.add("low");
-  if (scores.some((s) => s >= 4.5)) flags.add("high");
+  if (scores.some((s) => s < low(item.scale))) flags.add("low");
+  if (scores.some((s) => s >= high(item.scale))) flags.add("high");
   if (item.rise !== null && item.rise < 0) flags.add("falls");
   if ((item.s || []).some((s) => s[1] === null)) flags.add("unscored");
   item.flags = flags;
@@ -39,7 +43,8 @@ function describe(item, personas) {
 }
 
 function startExplorer(root) {
-  const personas = read("personas") || {};
+  const personas = read("personas") || {}, scales = read("scales") || {};
+  const scale = () => scales[field("source").value] || [1, 5];
   const parsed = new Map();
   let found = [], limit = PAGE, current = null;
   const kind = () => (field("source").value.startsWith("bench-") ? "bench" : "tree");
@@ -47,7 +52,7 @@ function startExplorer(root) {
     const id = field("source").value;
     if (!parsed.has(id)) {
       const list = read("source-" + id) || [];
-      list.forEach((item, index) => { item.index = index; describe(item, personas); });
+      list.forEach((item, index) => { item.index = index; item.scale = scale(); describe(item, personas); });
       parsed.set(id, list);
       list.margins = new Set(list.flatMap((item) => (item.l || []).map((label) => label[3])).filter((m) => m !== null)).size > 1;
     }
@@ -55,7 +60,7 @@ function startExplorer(root) {
   };
   const options = () => {
     const fill = (select, entries) => select.replaceChildren(...entries.map(([value, text]) => make("option", { value, textContent: text })));
-    fill(field("outcome"), OUTCOMES[kind()]);
+    fill(field("outcome"), OUTCOMES[kind()](scale()));
     fill(field("sort"), SORTS[kind()]);
     field("margin-label").hidden = kind() !== "tree" || !items().margins; // plain verdicts all have margin 1
     field("margin").value = 0;

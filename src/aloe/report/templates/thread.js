@@ -67,12 +67,12 @@ function userMessage(item, index, query) {
   return box;
 }
 
-function scoreLine(entry) {
+function scoreLine(entry, [min, max]) {
   if (!entry) return null;
   const [, score, parts, reason] = entry;
   const line = make("div", { className: "score" });
   if (score === null) line.append(tag("unscored", "oops"));
-  else line.append(make("meter", { min: 1, max: 5, value: score, ariaLabel: "score" }), make("b", { textContent: shown(score) }));
+  else line.append(make("meter", { min, max, value: score, ariaLabel: "score" }), make("b", { textContent: shown(score) }));
   for (const [name, value] of Object.entries(parts)) line.append(make("span", {}, bdi(name), " " + shown(value, 1)));
   if (reason) line.append(make("span", {}, "“", bdi(reason), "”"));
   return line;
@@ -87,11 +87,11 @@ function replyCard(item, index, state) {
   if (chosen) tags.append(tag("preferred", "good"));
   if (rejected) tags.append(tag("not preferred"));
   if (node[CONTINUED] && item.children[index].length && state.siblings > 1) tags.append(tag("continued", "went"));
-  if (state.siblings > 1 && node[MODEL] && node[MODEL] !== "world:" + KINDS[node[KIND]]) tags.append(make("span", { className: "tag" }, bdi(node[MODEL])));
+  if (state.siblings > 1 && node[MODEL] && node[MODEL] !== "world:" + KINDS[node[KIND]]) tags.append(make("span", { className: "tag", title: node[MODEL] }, bdi(node[MODEL].split("?")[0])));
   const card = make("div", { className: "reply" + (chosen ? " chosen" : "") },
     tags.children.length ? tags : null,
     marked(node[TEXT], wordSpans(node[TEXT], state.query)),
-    scoreLine((item.s || []).find((score) => score[0] === index)));
+    scoreLine((item.s || []).find((score) => score[0] === index), item.scale || [1, 5]));
   if (state.siblings > 1 && item.children[index].length && state.onPath !== index && state.branches > 1) {
     card.append(make("button", { type: "button", className: "branch", textContent: "Follow this branch", onclick: () => state.follow(index) }));
   }
