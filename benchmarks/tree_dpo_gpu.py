@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -110,7 +111,7 @@ def _varlen(
         torch.nn.functional.scaled_dot_product_attention(
             query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], is_causal=True, scale=scale, enable_gqa=True
         )
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in pairwise(bounds)
     ]
     return torch.cat(parts, 2).transpose(1, 2).contiguous(), None
 
@@ -237,9 +238,11 @@ def time_trl(size: str, device: str, made: list[Any], batch_size: int, checkpoin
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
         arguments = DPOConfig(
-            output_dir=out, per_device_train_batch_size=batch_size, gradient_accumulation_steps=-(-len(rows) // batch_size),
+            output_dir=out, per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=-(-len(rows) // batch_size),
             max_length=None, bf16=False, use_cpu=device == "cpu", gradient_checkpointing=checkpointing, optim="sgd",
-            max_steps=3, report_to="none", save_strategy="no", disable_tqdm=True, precompute_ref_log_probs=True, beta=BETA,
+            max_steps=3, report_to="none", save_strategy="no", disable_tqdm=True,
+            precompute_ref_log_probs=True, beta=BETA,
         )  # fmt: skip
         trainer = Given(
             model=make_model(size, device), args=arguments, train_dataset=Dataset.from_list(rows),

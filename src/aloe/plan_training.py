@@ -7,7 +7,7 @@ Nothing is downloaded: a model that is not here yet is counted at four character
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Sizes:
 
 
 def plan_training(
-    config: Config, stages: Sequence[str], grown: dict[str, tuple[Sequence[GrownTree], float]]
+    config: Config, stages: Sequence[str], grown: Mapping[str, tuple[Sequence[GrownTree], float]]
 ) -> tuple[TrainingLine, ...]:
     """Lines of the training stages that would run.
 
@@ -209,7 +209,7 @@ def chunk_tokenizer(rows: Sequence[dict[str, Any]]) -> Any:
     from tokenizers.pre_tokenizers import Split
     from transformers import PreTrainedTokenizerFast
 
-    split = Split(Regex(r"<\|[a-z]+\|>|[\s\S]{1,%d}" % CHUNK), "isolated")
+    split = Split(Regex(r"<\|[a-z]+\|>|[\s\S]{1," + f"{CHUNK}}}"), "isolated")
     words = {"<|end|>": 0, "?": 1}
     keys = ("messages", "prompt", "chosen", "rejected")
     texts = {message["content"] for row in rows for key in keys for message in row.get(key, ())}
