@@ -55,7 +55,7 @@ def _row(bar: Bar, y: int, at: Scale, box: tuple[int, int], narrow: bool) -> str
     thick, style, note = 13 if narrow else 16, f"s{bar.style % N_STYLES}", escape(bar.note)
     end = at(bar.value)
     mark = ""
-    if bar.mark is not None:
+    if bar.mark is not None and at(bar.mark) - end > 2:
         x, middle = at(bar.mark), y + thick / 2
         mark = f'<path class="whisker" d="M{end:.1f} {middle:.1f}H{x:.1f}M{x:.1f} {middle - 5:.1f}v10"/>'
     if narrow:

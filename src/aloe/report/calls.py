@@ -73,7 +73,9 @@ def calls_section(run: RunData) -> dict[str, Any]:
         for row in rows:
             row.extend(_times(journal.latency(row[0])))
     figure = latency_figure(journal)
-    failed = ", ".join(f"{status} ({n:,})" for status, n in journal.failures.items())
+    failed = ", ".join(
+        f"{status} ({n:,})" for status, n in sorted(journal.failures.items(), key=lambda f: (-f[1], f[0]))
+    )
     return {
         "by_role": (columns, rows),
         "by_model": models_table(journal),

@@ -19,6 +19,8 @@ import orjson
 from aloe.report.data import BenchModel, Row, RunData, number, text
 
 MAX_TEXT = 20_000  # characters of one message on the page
+#: Further judgements of a reply (``bench/extras.py``) in words.
+OTHERS = {"swapped": "for another persona", "persona": "by the whole persona", "revealed": "by what was revealed"}
 KINDS = ("user", "tailored", "generic", "responder")
 
 
@@ -241,6 +243,9 @@ def _pack_score(row: Row, nodes: list[list[Any]], places: dict[str, int]) -> lis
         return None
     parts = row.get("parts")
     kept = {k: number(v) for k, v in parts.items()} if isinstance(parts, dict) else {}
+    others = row.get("others")
+    if isinstance(others, dict):
+        kept |= {OTHERS[k]: number(v) for k, v in others.items() if k in OTHERS}
     return [place, number(row.get("score")), kept, clip(row.get("reason"), 1000) or clip(row.get("raw"), 300)]
 
 

@@ -71,7 +71,7 @@ def identification_figures(models: Sequence[BenchModel], styles: Mapping[str, in
         name, how = READERS.get(key, (clip(key, 60), "the reader holds the true persona likelier"))
         chart = LineChart(
             f"identify-{key if key in READERS else place}", f"Told by {name}", _turns(series), series, "turn k",
-            "AUC", (0.5, 1.0), limits=(0.0, 1.0),
+            "AUC", (0.0, 1.0),
         )  # fmt: skip
         note = f"How often {how}, equal ones half: 0.5 is chance, 1 tells every user from the others."
         figures.append(line_figure(chart, note))
@@ -82,11 +82,12 @@ def part_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> lis
     """Mean of each part of the score by turn."""
     figures = []
     label, limits = score_axis(models)
+    label = "share of replies with a yes (0 to 1)" if limits == (0.0, 1.0) else label
     for place, key in enumerate(_keys(models, "parts", PARTS)):
         if series := by_position(models, "parts", styles, key):
             title = PARTS.get(key, clip(key, 60))
             name = f"part-{key if key in PARTS else place}"
-            chart = LineChart(name, title, _turns(series), series, "turn k", label, limits=limits)
+            chart = LineChart(name, title, _turns(series), series, "turn k", label, limits or ())
             figures.append(line_figure(chart))
     return figures
 

@@ -282,7 +282,7 @@ def _forest_row(row: Estimate, y: float, at: Scale, box: tuple[int, int, int], n
     width, left, right = box
     style = row.style % N_STYLES
     label = (
-        f'<text class="name" x="{left}" y="{y - 10:.1f}">{short(row.name, 46)}</text>'
+        f'<text class="name" x="{left}" y="{y - 10:.1f}">{short(row.name, 28)}</text>'
         if narrow
         else f'<text class="name" x="{left - 14}" y="{y + 4:.1f}" text-anchor="end">{short(row.name, 27)}</text>'
     )
@@ -296,7 +296,12 @@ def _forest_row(row: Estimate, y: float, at: Scale, box: tuple[int, int, int], n
     numbers = shown(row.value)
     if row.low is not None and row.high is not None:
         numbers += f" [{shown(row.low)}, {shown(row.high)}]"
-    note = "" if narrow else f'<text x="{width - right + 14}" y="{y + 4:.1f}">{numbers}</text>'
+    place = (
+        f'x="{width - right}" y="{y - 10:.1f}" text-anchor="end"'
+        if narrow
+        else f'x="{width - right + 14}" y="{y + 4:.1f}"'
+    )
+    note = f"<text {place}>{numbers}</text>"
     tip = f"<title>{escape(row.name)}: {numbers}</title>"
     return f'<g class="s{style}">{tip}{label}{whisker}{mark}{note}</g>'
 

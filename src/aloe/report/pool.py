@@ -125,13 +125,11 @@ def _coverage_figure(stats: KindStats) -> Figure | None:
         return None
     bars = [Bar(name, share, percent(share)) for name, share in stats.coverage if share]
     untold = ", ".join(name for name, share in stats.coverage if not share)
-    what = "tell of" if stats.kind == "profile" else "lean to"
-    return bars_figure(
-        f"coverage-{stats.kind}", f"What {KIND_NAMES[stats.kind]} tell",
-        f"Share of the {stats.n_members:,} descriptions that {what}; found by English words, so read it roughly."
-        + (f" By none: {untold}." if untold else ""),
-        "share of descriptions", bars, ("told", "share"), list(stats.coverage), end=1.0, compact=True,
-    )  # fmt: skip
+    what, name = "tell of each thing" if stats.kind == "profile" else "lean each way", KIND_NAMES[stats.kind]
+    note = f"Share of the {stats.n_members:,} {name} that {what}; found by English words, so read it roughly."
+    note += f" Told by none: {untold}." if untold else ""
+    return bars_figure(f"coverage-{stats.kind}", f"What {name} tell", note, f"share of {name}", bars,
+                       ("told", "share"), list(stats.coverage), end=1.0, compact=True)  # fmt: skip
 
 
 def _facts(stats: PoolStats | None, found: Sequence[KindStats]) -> list[tuple[str, str]]:

@@ -62,6 +62,8 @@ def with_interval(value: float | None, bounds: tuple[float, float] | None, digit
 def _digits(bounds: tuple[float, float]) -> int:
     """So many digits that the two ends of an interval can be told apart, five at most."""
     width = bounds[1] - bounds[0]
+    if not width:
+        return 2
     return 2 if width >= 0.02 else 3 if width >= 0.005 else 4 if width >= 0.0005 else 5
 
 
@@ -144,6 +146,8 @@ def _finding(model: BenchModel) -> str:
     first, last = scored[0], scored[-1]
     if len(scored) == 1:
         return f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])}; one turn tells nothing about change."
+    if all(p["al"] == first["al"] for p in scored):
+        return f"scores {shown(number(first['al']), 2)} at every turn: no change at all over the conversation."
     words = (
         f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])} and {shown(number(last['al']), 2)} "
         f"at turn {int(last['k'])}"
