@@ -104,7 +104,15 @@ class Studio:
         found = await asyncio.to_thread(view_run, self.run)
         sources = await asyncio.to_thread(self.library.sources)
         found["sources"] = [
-            {"id": s.source_id, "name": s.name, "kind": s.kind, "n": len(s), "growing": s.is_growing} for s in sources
+            {
+                "id": s.source_id,
+                "name": s.name,
+                "kind": s.kind,
+                "n": len(s),
+                "growing": s.is_growing,
+                "scale": [s.scale.low, s.scale.high],
+            }
+            for s in sources
         ]
         found["models"] = [
             {"name": c.name, "uri": c.model.uri, "group": c.group, "needs_persona": c.needs_persona}

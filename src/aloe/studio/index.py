@@ -7,6 +7,7 @@ answers at once, at first over what has been read so far, and goes on where the 
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import defaultdict
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aloe.bench.scoring import SCALES, Scale
 from aloe.report.data import number, text
 from aloe.report.explorer import pack_conversation, pack_tree
 from aloe.studio.growing import GrowingFile, Place, parse_row
@@ -23,7 +25,7 @@ from aloe.studio.people import People, card
 Row = dict[str, Any]
 SLICE = 0.2  # seconds of indexing before a search is let through
 LOOK_AGAIN = 0.5  # seconds for which the files are taken to be unchanged
-LOW, HIGH = 2.0, 4.5  # scores from 1 to 5 that the filters call low and high, as in the report
+LOW, HIGH = 0.25, 0.875  # shares of the scale that the filters call low and high, as in the report: 2 and 4.5 of 1 to 5
 
 
 @dataclass(slots=True)
@@ -92,9 +94,14 @@ class Source:
 
     Args:
         files: ``trees`` (the conversations), and of what stands beside them ``labels``, ``disclosures``, ``scores``.
+        result: the benchmark's result, which names the scale of its scores.
     """
 
-    def __init__(self, source_id: str, name: str, files: Mapping[str, Path], people: People) -> None:
+    def __init__(
+        self, source_id: str, name: str, files: Mapping[str, Path], people: People, result: Path | None = None
+    ) -> None:
+        self._result = result
+        self._scale: Scale | None = None
         self.source_id = source_id
         self.name = name
         self.kind = "bench" if "scores" in files else "tree"
@@ -114,6 +121,18 @@ class Source:
     @property
     def is_growing(self) -> bool:
         return self._main.is_growing
+
+    @property
+    def scale(self) -> Scale:
+        """Of the benchmark's scores, as its result says; 1 to 5 while there is none."""
+        if self._scale is None and self._result is not None and self._result.is_file():
+            try:
+                said = json.loads(self._result.read_text("utf-8"))
+            except (OSError, ValueError):
+                said = None
+            if isinstance(said, dict):
+                self._scale = SCALES.get(text(said.get("scale")))
+        return self._scale or SCALES["1-5"]
 
     def refresh(self, seconds: float = SLICE) -> bool:
         """Index what is new, for about ``seconds``; True when nothing is left."""
@@ -152,6 +171,7 @@ class Source:
         else:
             packed = pack_tree(tree, beside["disclosures"], beside["labels"])
         packed["persona"] = card(self._people.get(entry.persona_id))
+        packed["scale"] = [self.scale.low, self.scale.high]
         return packed
 
     def _share_read(self) -> float:
@@ -262,7 +282,9 @@ class Source:
             return len(values) < len(scores)
         if outcome == "falls":
             return (self._figure(entry, "rise") or 0.0) < 0
-        return any(v < LOW for v in values) if outcome == "low" else any(v >= HIGH for v in values)
+        scale = self.scale
+        low, high = (scale.low + share * (scale.high - scale.low) for share in (LOW, HIGH))
+        return any(v < low for v in values) if outcome == "low" else any(v >= high for v in values)
 
     def _figure(self, entry: Entry, name: str) -> float | None:
         """``margin`` and ``score``: means; ``rise``: last score minus first; ``shown``: number of disclosures."""
@@ -314,7 +336,10 @@ class Library:
             name = path.parent.name
             if f"bench-{name}" not in self._sources:
                 files = {"trees": path, "scores": path.with_name("scores.jsonl")}
-                self._sources[f"bench-{name}"] = Source(f"bench-{name}", f"Benchmark: {name}", files, self._people)
+                result = path.with_name("result.json")
+                self._sources[f"bench-{name}"] = Source(
+                    f"bench-{name}", f"Benchmark: {name}", files, self._people, result
+                )
         rank = {"trees": 0, "rollout": 1}
         return sorted(self._sources.values(), key=lambda s: rank.get(s.source_id, 2))
 

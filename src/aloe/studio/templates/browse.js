@@ -1,5 +1,5 @@
 // The conversations of the run: searched on the server, shown as in the report, also while they are still growing.
-const browse = { found: [], total: 0, matching: 0, current: null, asked: 0, timer: 0, margins: false, source: "" };
+const browse = { found: [], total: 0, matching: 0, current: null, asked: 0, timer: 0, margins: false, source: "", scales: {} };
 const FILTERS = ["q", "persona", "outcome", "sort", "margin"];
 
 function fillSelect(id, entries) {
@@ -8,9 +8,11 @@ function fillSelect(id, entries) {
   if (entries.some(([value]) => value === before)) field(id).value = before;
 }
 
+const sourceScale = () => browse.scales[field("source").value] || [1, 5];
 const sourceKind = () => (field("source").value.startsWith("bench-") ? "bench" : "tree");
 
 function listSources(run) {
+  browse.scales = Object.fromEntries(run.sources.map((s) => [s.id, s.scale]));
   const signature = JSON.stringify(run.sources.map((s) => [s.id, s.growing]));
   if (browse.signature === signature) return;
   browse.signature = signature;
@@ -23,7 +25,7 @@ listeners.push(listSources);
 function changeSource() {
   browse.current = null;
   const sorts = SORTS[sourceKind()].filter(([value]) => browse.margins || !value.startsWith("margin"));
-  fillSelect("outcome", OUTCOMES[sourceKind()]);
+  fillSelect("outcome", OUTCOMES[sourceKind()](sourceScale()));
   fillSelect("sort", sorts);
   if (!view("conversations").hidden) search();
 }
