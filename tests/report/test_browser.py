@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from made_run import write_run
 from test_build import HOSTILE, write_hostile
+from test_report_extras import world_run
 
 from aloe.report.build import build_report
 
@@ -39,7 +41,14 @@ def axe_source() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the world with a journal, benchmarked in full on a scale from 1 to 100; made before
+    the browser starts, whose event loop then holds this thread."""
+    return world_run(tmp_path_factory.mktemp("browser") / "full", "1-100") / "report" / "index.html"
+
+
+@pytest.fixture(scope="module")
+def browser(full: Path) -> Iterator[sync_api.Browser]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -213,13 +222,51 @@ def test_the_keyboard_alone_reaches_conversations_and_theme(browser: sync_api.Br
     assert page.evaluate("getComputedStyle(document.body).color") != ink
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
-def test_nothing_is_wider_than_the_page(browser: sync_api.Browser, large: Path, width: int) -> None:
-    page = Opened(browser, large).page
+@pytest.mark.parametrize("width", [390, 768, 1200, 1280])
+@pytest.mark.parametrize("made", ["large", "full"])
+def test_nothing_is_wider_than_the_page(
+    browser: sync_api.Browser, request: pytest.FixtureRequest, made: str, width: int
+) -> None:
+    page = Opened(browser, request.getfixturevalue(made)).page
     page.set_viewport_size({"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     narrow = page.locator("#fig-al .narrow").is_visible()
     assert narrow == (width <= 720)
+
+
+def test_the_headline_table_fits_a_wide_page_and_shows_on_a_phone_that_it_goes_on(
+    browser: sync_api.Browser, large: Path
+) -> None:
+    page = Opened(browser, large).page
+    table = page.locator("#summary .scroll").first
+    hidden = "e => e.scrollWidth - e.clientWidth"
+    page.set_viewport_size({"width": 1200, "height": 844})
+    assert table.evaluate(hidden) == 0
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert table.evaluate(hidden) > 0
+    assert "scroll" in table.evaluate("e => getComputedStyle(e).backgroundAttachment")
+    before = table.screenshot()
+    table.evaluate("e => { e.style.background = 'none'; }")
+    assert table.screenshot() != before  # the shadow at the side was seen
+
+
+def test_meters_and_filters_follow_the_scale_of_the_scores(browser: sync_api.Browser, full: Path) -> None:
+    opened = Opened(browser, full)
+    page = opened.page
+    page.select_option("#source", "bench-oracle")
+    meter = page.locator("#thread meter").first
+    assert meter.evaluate("e => [e.min, e.max]") == [1, 100]
+    assert "for another persona" in page.locator("#thread .score").first.inner_text()
+    assert "a reply scored below 25.75" in page.locator("#outcome").inner_text()
+    for name in ("oracle", "swapped", "knows-all"):
+        rows = (full.parents[1] / "bench" / name / "scores.jsonl").read_bytes().splitlines()
+        scores = [(row["tree_id"], row["score"]) for row in map(orjson.loads, rows)]
+        page.select_option("#source", f"bench-{name}")
+        page.select_option("#outcome", "low")
+        assert page.locator("#items button").count() == len({tree for tree, score in scores if score < 25.75})
+        page.select_option("#outcome", "high")
+        assert page.locator("#items button").count() == len({tree for tree, score in scores if score >= 87.625})
+    assert opened.noise == []
 
 
 def test_paper_leaves_out_what_cannot_be_clicked(browser: sync_api.Browser, large: Path) -> None:
@@ -230,13 +277,16 @@ def test_paper_leaves_out_what_cannot_be_clicked(browser: sync_api.Browser, larg
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: sync_api.Browser, large: Path, scheme: str) -> None:
+@pytest.mark.parametrize(("made", "sources"), [("large", ("trees", "bench-dpo")), ("full", ("trees", "bench-oracle"))])
+def test_axe_finds_nothing_serious(
+    browser: sync_api.Browser, request: pytest.FixtureRequest, made: str, sources: tuple[str, ...], scheme: str
+) -> None:
     source = axe_source()
     if source is None:
         pytest.skip("no axe-core: npm install axe-core, or set AXE_PATH")
-    page = Opened(browser, large, color_scheme=scheme).page
+    page = Opened(browser, request.getfixturevalue(made), color_scheme=scheme).page
     page.evaluate(source)
-    for name in ("trees", "bench-dpo"):
+    for name in sources:
         page.select_option("#source", name)
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         told = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found["violations"]]
