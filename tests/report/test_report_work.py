@@ -16,9 +16,10 @@ from test_report_extras import world_run
 
 from aloe.models.journal_tools import Reader
 from aloe.personas.stats import pool_stats
-from aloe.records import write_json
+from aloe.records import write_json, write_jsonl
 from aloe.report.build import build_report
 from aloe.report.calls import show_ms
+from aloe.report.pool import MAX_MEMBERS
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +142,12 @@ def test_packing_is_read_from_the_outcomes_of_the_stages(run: Path) -> None:
         ["dpo", "–", None, None, None, None, None, 2.5],
     ]
     assert "5,189,232" in page.text and "4.82 ×" in page.source
+
+
+def test_a_pool_too_large_to_compare_is_said_to_be(run: Path) -> None:
+    """Counts stay; what would compare all members with all is left out."""
+    entry = {"kind": "profile", "text": "He is a baker.", "round_index": 0}
+    write_jsonl(run / "personas" / "pool.jsonl", [{**entry, "entry_id": str(i)} for i in range(MAX_MEMBERS + 1)])
+    page = Page(build_report(run))
+    assert "too large for the page to compare" in page.text and "4,001" in page.text
+    assert "The most alike" not in page.text and "coverage-profile" not in page.data["figures"]

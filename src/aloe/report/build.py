@@ -92,58 +92,18 @@ def render(run: RunData) -> Iterator[bytes]:
     """The page in pieces, so that the conversations are never copied into one string."""
     sources, stats = _pack(run)
     shown_personas, splits = pack_personas(run, sources)
-    lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
-    figures = bench_figures(run, lengths)
-    extras = extra_groups(run.bench, charts.style_map(m.name for m in run.bench))
-    pool = pool_section(run)
-    calls = calls_section(run)
-    packing = packing_figure(run)
-    trees = [
-        _tree_section(run, s, stats[s.source_id]) for s in sources if not s.source_id.startswith("bench-") and s.n_total
-    ]
-    training = {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()}
+    content = _content(run, sources, stats)
     every = [
-        *figures,
-        *(f for _, group in extras for f in group),
-        *pool["figures"],
-        *pool["coverage"],
-        *([packing] if packing else []),
-        *calls["figures"],
-        *(f for t in trees for f in t["figures"]),
-        *(f for fs in training.values() for f in fs),
+        *content["figures"],
+        *(f for _, group in content["extras"] for f in group),
+        *content["pool"]["figures"],
+        *content["pool"]["coverage"],
+        *([content["packing"]] if content["packing"] else []),
+        *content["calls"]["figures"],
+        *(f for t in content["trees"] for f in t["figures"]),
+        *(f for fs in content["training"].values() for f in fs),
     ]
-    style = f":root{{{LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}:root[data-theme=light]{{{LIGHT}}}"
-    style += f":root[data-theme=dark]{{{DARK}}}{STYLE}{_asset('style.css')}"
-    script = "\n".join(_asset(name) for name in SCRIPTS)
-    context = {
-        "run": run,
-        "config": clip(run.config_text, 60_000),
-        "style": Markup(style),
-        "script": Markup(script),
-        "style_hash": _hash(style),
-        "script_hash": _hash(script),
-        "judging": sections.judging(run.bench),
-        "overview": sections.overview(run),
-        "roles": sections.roles_table(run),
-        "synthetic": sections.synthetic_note(run),
-        "headline": sections.headline(run.bench),
-        "unfair": sections.unfair_notes(run.bench),
-        "findings": sections.findings(run.bench),
-        "truth": sections.truth_table(run.bench),
-        "figures": figures,
-        "extras": extras,
-        "scopes": scope_rows(run),
-        "pool": pool,
-        "splits": splits,
-        "trees": trees,
-        "training": training,
-        "packing": packing,
-        "stages": sections.stage_table(run),
-        "calls": calls,
-        "failures": sections.failures(run, {s.name: stats[s.source_id].errors for s in sources}),
-        "sources": [s for s in sources if s.n_total],
-    }
-    page = _environment().get_template("page.html.jinja").render(context)
+    page = _environment().get_template("page.html.jinja").render(_looks() | content | {"run": run, "splits": splits})
     head, _, tail = page.partition("<!--data-->")
     yield head.encode("utf-8", "replace")
     yield _data("figures", escape_json({f.figure_id: f.data() for f in every} | {"style": f"svg{{{LIGHT}}}{STYLE}"}))
@@ -153,6 +113,51 @@ def render(run: RunData) -> Iterator[bytes]:
         if source.n_total:
             yield _data(f"source-{source.source_id}", b"[" + b",".join(source.items) + b"]")
     yield tail.encode("utf-8", "replace")
+
+
+def _looks() -> dict[str, Any]:
+    """Style and script with the hashes by which the page's policy admits them."""
+    style = f":root{{{LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}:root[data-theme=light]{{{LIGHT}}}"
+    style += f":root[data-theme=dark]{{{DARK}}}{STYLE}{_asset('style.css')}"
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    return {
+        "style": Markup(style),
+        "script": Markup(script),
+        "style_hash": _hash(style),
+        "script_hash": _hash(script),
+    }
+
+
+def _content(run: RunData, sources: list[Source], stats: dict[str, TreeStats]) -> dict[str, Any]:
+    """What the template shows, section by section."""
+    lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
+    return {
+        "judging": sections.judging(run.bench),
+        "overview": sections.overview(run),
+        "roles": sections.roles_table(run),
+        "synthetic": sections.synthetic_note(run),
+        "headline": sections.headline(run.bench),
+        "unfair": sections.unfair_notes(run.bench),
+        "findings": sections.findings(run.bench),
+        "truth": sections.truth_table(run.bench),
+        "figures": bench_figures(run, lengths),
+        "extras": extra_groups(run.bench, charts.style_map(m.name for m in run.bench)),
+        "scopes": scope_rows(run),
+        "sources": [s for s in sources if s.n_total],
+        "trees": [
+            _tree_section(run, s, stats[s.source_id])
+            for s in sources
+            if not s.source_id.startswith("bench-") and s.n_total
+        ],
+        "pool": pool_section(run),
+        "training": {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()},
+        "packing": packing_figure(run),
+        "stages": sections.stage_table(run),
+        "calls": calls_section(run),
+        # last: what could not be read is only known when all was
+        "failures": sections.failures(run, {s.name: stats[s.source_id].errors for s in sources}),
+        "config": clip(run.config_text, 60_000),
+    }
 
 
 def scope_rows(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:

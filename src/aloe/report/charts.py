@@ -323,20 +323,21 @@ def acceptance_figure(
     )
 
 
-def similarity_figure(kind: str, values: Sequence[float], threshold: float | None) -> Figure:
+def similarity_figure(kind: str, values: Sequence[float], threshold: float | None, embedder: str = "") -> Figure:
     """How close each member was to its nearest neighbour when it came in."""
     edges = [round(i * 0.05, 2) for i in range(21)]
     counts = [0] * 20
     for value in values:
         counts[min(19, max(0, int(value / 0.05 + 1e-9)))] += 1
+    note = f"{len(values):,} members as they came in"
+    note += f", by the {embedder} embedder" if embedder else ""
+    note += f"; dashed: the threshold {shown(threshold, 2)}." if threshold else "."
     title = f"Nearest neighbour: {kind}"
     label = "highest cosine similarity to a member"
     return Figure(
         f"similarity-{kind}",
         title,
-        f"{len(values):,} members; dashed: the threshold {shown(threshold, 2)}."
-        if threshold
-        else f"{len(values):,} members.",
+        note,
         histogram(edges, counts, title, label, threshold),
         histogram(edges, counts, title, label, threshold, narrow=True),
         ("from", "to", "members"),

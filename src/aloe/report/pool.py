@@ -57,6 +57,7 @@ def pool_section(run: RunData) -> dict[str, Any]:
         "vocabulary": [(kind, _vocabulary(rows)) for kind, rows in members.items()],
         "facts": _facts(stats, found),
         "nearest": _nearest_table(found),
+        "too_many": max(map(len, members.values()), default=0) > MAX_MEMBERS,
         "embedder": stats.embedder if stats else "",
         "figures": [figure for figure in growth if figure],
         "coverage": coverage,
@@ -98,7 +99,8 @@ def _similarities(run: RunData, kind: str, rows: Sequence[Row]) -> Figure | None
     threshold = number(told.get("threshold")) if isinstance(told, dict) else None
     if threshold is None and isinstance(settings, dict):
         threshold = number(settings.get(f"{kind}_threshold"))
-    return similarity_figure(kind, values, threshold)
+    embedder = grown.get("embedder") if isinstance(grown, dict) else None
+    return similarity_figure(kind, values, threshold, clip(embedder, 60))
 
 
 def _reasons_figure(reasons: Counter[tuple[str, str]]) -> Figure | None:
