@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tree_models import make_model, make_tokenizer
+
+from aloe.__main__ import main
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -66,7 +70,18 @@ def command(stage: str, data: Path, model: Path, out: Path, *options: str) -> li
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, env=ENV, timeout=120, check=False)
+    """The command, within this process: torch and TRL take seconds to load. ``launch`` starts one of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main(list(arguments[3:]))
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, env=ENV, timeout=300, check=False)
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
@@ -92,7 +107,7 @@ def test_a_killed_training_goes_on_to_the_same_end(data: Path, model: Path, tmp_
     broken = command("dpo", data, model, tmp_path / "broken", *options)
     process = subprocess.Popen(broken, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     states = tmp_path / "broken" / "trainer"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while not list(states.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -109,21 +124,13 @@ def test_a_killed_training_goes_on_to_the_same_end(data: Path, model: Path, tmp_
 
 def test_two_processes_equal_one(data: Path, model: Path, tmp_path: Path) -> None:
     """The same packs in each step, whoever computes them; the last step is shorter and padded."""
-    options = (
-        "--dpo.token_budget",
-        "60",
-        "--dpo.max_steps",
-        "4",
-        "--dpo.schedule",
-        "constant",
-        "--dpo.warmup_steps",
-        "0",
-    )
+    options = ["--dpo.token_budget", "60", "--dpo.max_steps", "4", "--dpo.schedule", "constant"]
+    options += ["--dpo.warmup_steps", "0"]
     alone = command("dpo", data, model, tmp_path / "one", *options)
     assert run(*alone).returncode == 0
     both = command("dpo", data, model, tmp_path / "two", *options)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
-    done = run(*launch, *both[2:])
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
+    done = launch(*torchrun, *both[2:])
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [row["step"] for row in two] == [1, 2, 3, 4]

@@ -38,7 +38,7 @@ def test_tokens_and_steps_are_those_of_the_run(run: Path, tmp_path: Path) -> Non
     tokenizer = prepare(settings)[1]
     base = settings.base.model_copy(update={"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ffn": 16})
     save_checkpoint(create_model(base, tokenizer, 0), tokenizer, tmp_path / "base", model_card("b", "t", {}), {})
-    planned = {line.stage: line for line in make_plan(settings).training or ()}
+    planned = {line.stage: line for line in make_plan(settings, "dpo").training or ()}
     sft = train_sft(settings.sft, run, tmp_path / "base", tmp_path / "sft")
     dpo = train_dpo(settings.dpo, run, tmp_path / "sft", tmp_path / "dpo")
     for stage, real in (("sft", sft), ("dpo", dpo)):
@@ -51,7 +51,7 @@ def test_tokens_and_steps_are_those_of_the_run(run: Path, tmp_path: Path) -> Non
 
 
 def test_a_model_that_is_not_here_is_counted_by_characters_and_said() -> None:
-    plan = make_plan(config(sft={"model": "nobody/nothing"}))
+    plan = make_plan(config(sft={"model": "nobody/nothing"}), "dpo")
     assert plan.training is not None
     assert {line.counted_by for line in plan.training} == {"characters"}
     assert {line.memory_gb for line in plan.training} == {None}
