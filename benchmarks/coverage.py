@@ -7,7 +7,11 @@ own on level and slope, plus noise per reply. What is known exactly is IR, so ev
 - coverage_crossed: the same for 20 profiles x 5 personalities, personality a quarter of all variance of the slopes.
 - false_positive_rate: two copies of one model under different sampling seeds, same personas; share of paired IR
   differences that exclude 0. false_positive_rate_crossed: the same on crossed personas whose effects both share.
-- power: share of true IR differences of 0.05 that are found, paired, independent personas.
+- power: share of true IR differences of 0.05 that are found, paired, independent personas. power_crossed: the same on
+  crossed ones of which profile and personality share a tenth each of how the difference varies.
+  power_10x10: as crossed, but as many personalities as profiles.
+- oracle_power...: what a z test that knows the variance would find; no unbiased test can do better. On crossed
+  personas the variance has to come from five personalities, and that costs (see docs/metrics.md).
 
 Also printed: the textbook interval that ignores clusters (it must fail on crossed personas), AVG and AL(K), other
 shares of the personality, few personalities, unscored replies. Compares methods on equal draws; single-threaded.
@@ -27,7 +31,7 @@ import numpy as np
 
 from aloe.bench.metrics import curve_interval, mean_weights, paired_difference, slope_weights
 from aloe.seeding import derive_rng
-from aloe.stats import Clusters, Floats
+from aloe.stats import Clusters, Floats, t_quantile
 
 N_TURNS = 10
 TRUE_IR = 0.15
@@ -127,6 +131,18 @@ def rejections(design: Design, gap: float, n_runs: int, seed: int, name: str, ga
     return {"ir": n_ir / n_runs, "avg": n_avg / n_runs}
 
 
+def oracle_power(design: Design, gap: float, gap_sd: float) -> float:
+    """Power of a two-sided z test at 5% of the paired IR difference that knows its true variance."""
+    n = len(design.profiles)
+    own = 1.0 - design.profile_share - design.personality_share
+    variance = own * gap_sd**2 / n + 2.0 * NOISE_SD**2 / float(TURNS @ TURNS) / n
+    for codes, share in ((design.profiles, design.profile_share), (design.personalities, design.personality_share)):
+        counts = np.bincount(codes)
+        variance += share * gap_sd**2 * float(counts @ counts) / n**2
+    z, cut = gap / math.sqrt(variance), t_quantile(0.95, 1e7)
+    return 0.5 * (math.erfc((cut - z) / math.sqrt(2.0)) + math.erfc((cut + z) / math.sqrt(2.0)))
+
+
 def run(n_runs: int, seed: int) -> dict[str, float]:
     """All figures; prints a line per study."""
     spread = 1.96 * math.sqrt(0.95 * 0.05 / n_runs)
@@ -139,6 +155,8 @@ def run(n_runs: int, seed: int) -> dict[str, float]:
         "coverage_crossed_no_profile": (crossed(20, 5, 0.0, 0.25), 0.0),
         "coverage_crossed_no_effect": (crossed(20, 5, 0.0, 0.0), 0.0),
         "coverage_crossed_small_share": (crossed(20, 5, 0.1, 0.05), 0.0),
+        "coverage_crossed_share_05": (crossed(20, 5, 0.0, 0.05), 0.0),
+        "coverage_crossed_share_10": (crossed(20, 5, 0.0, 0.1), 0.0),
         "coverage_4_personalities": (crossed(25, 4, 0.25, 0.25), 0.0),
         "coverage_unscored_10pct": (crossed(20, 5, 0.25, 0.25), 0.1),
         "coverage_nested": (Design(tuple(range(100)), tuple(i // 10 for i in range(100)), 0.25, 0.25), 0.0),
@@ -158,11 +176,21 @@ def run(n_runs: int, seed: int) -> dict[str, float]:
         "false_positive_rate_crossed": (crossed(20, 5, 0.25, 0.25), 0.0, 0.0),
         "power": (independent(100), 0.05, GAP_SD),
         "power_crossed": (crossed(20, 5, 0.1, 0.1), 0.05, GAP_SD),
+        "power_10x10": (crossed(10, 10, 0.1, 0.1), 0.05, GAP_SD),
     }
     for name, (design, gap, gap_sd) in tests.items():
         found = rejections(design, gap, n_runs, seed, name, gap_sd)
         figures[name] = found["ir"]
-        print(f"{name:<30} ir {found['ir']:.3f}  avg {found['avg']:.3f}", flush=True)
+        row = f"ir {found['ir']:.3f}  avg {found['avg']:.3f}"
+        if gap:
+            figures[f"oracle_{name}"] = oracle_power(design, gap, gap_sd)
+            row += f"  known variance {figures[f'oracle_{name}']:.3f}"
+        print(f"{name:<30} {row}", flush=True)
+    print("\npersonas     coverage of IR  of AVG  false positives  power")
+    for label, end in (("independent", ""), ("20 x 5", "_crossed")):
+        cover = "coverage_crossed" if end else "coverage_independent"
+        four = [figures[k] for k in (cover, f"{cover}_avg", f"false_positive_rate{end}", f"power{end}")]
+        print(f"{label:<12} {four[0]:>14.3f}  {four[1]:>6.3f}  {four[2]:>15.3f}  {four[3]:>5.3f}", flush=True)
     return figures
 
 

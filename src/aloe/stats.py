@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _COLLINEAR = 1e-6  # smallest eigenvalue of the scaled moment matrix at which components still count as separable
+_POOL_ABOVE = 0.25  # p value above which a shared effect counts as absent (the level usual for sometimes-pooling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,31 +238,56 @@ class Clusters:
     def variance_of_mean(self, values: ArrayLike) -> tuple[float, float]:
         """Estimated variance of the mean of ``values`` (shape (n,)) and its Satterthwaite degrees of freedom.
 
-        The variances of the effects solve the moment equations of the group sums. A negative one is set to 0, its
-        equation is dropped and the rest is solved again: for a balanced cross design this is the ANOVA estimator with
-        pooling of components whose F is below 1.
+        The variances of the effects solve the moment equations of the group sums (Henderson's method 1). Of the
+        partitions whose effect is not seen at the level ``_POOL_ABOVE`` the least evident is pooled with the rest
+        and the equations are solved again; a variance that is still negative is set to 0 in the same way. For a
+        balanced crossed design this is the analysis of variance, (MS_a + MS_b - MS_rest) / n, with sometimes-pooling
+        of Bozivich, Bancroft and Hartley (Ann. Math. Statist. 27, 1956). To pool never, or only where F < 1, makes
+        intervals too wide where nothing is shared; to pool at the usual 5% misses effects that matter.
         """
         y = np.asarray(values, dtype=float)
-        residuals = y - y.mean()
-        sums = self.group_sums(residuals)
+        sums = self.group_sums(y - y.mean())
         keep = list(range(len(self.partitions)))
-        while True:
-            inverse = np.linalg.inv(self._moments[np.ix_(keep, keep)])
-            theta = inverse @ sums[keep]
-            if len(keep) == 1 or theta.min() >= 0.0:
+        while len(keep) > 1:
+            theta = np.linalg.solve(self._moments[np.ix_(keep, keep)], sums[keep])
+            chance = {c: self._chance(sums, c, [k for k in keep if k != c]) for c in keep if c != 0}
+            weakest = max(chance, key=lambda c: chance[c])
+            if chance[weakest] > _POOL_ABOVE:
+                keep.remove(weakest)
+            elif theta.min() < 0.0:
+                keep.pop(int(np.argmin(theta * self._target[keep])))
+            else:
                 break
-            share = theta * self._target[keep]
-            keep.pop(int(np.argmin(share)))
-        weights = inverse.T @ self._target[keep]
-        variance = float(weights @ sums[keep])
-        if variance <= 0.0:
-            return 0.0, float(self.n - 1)
-        if keep == [0]:
-            return variance, float(self.n - 1)
-        chains = self.fourth_moments()[np.ix_(keep, keep, keep, keep)]
+        variance, spread, _ = self._combine(sums, self._target[keep], keep)
+        if variance <= 0.0 or spread <= 0.0 or keep == [0]:
+            return max(variance, 0.0), float(self.n - 1)
+        return variance, min(max(2.0 * variance**2 / spread, 1.0), float(self.n - 1))
+
+    def _combine(self, sums: Floats, target: Floats, keep: list[int]) -> tuple[float, float, Floats]:
+        """Estimate of ``target`` @ variances from the kept partitions, its variance under normal effects (with the
+        variances put in as estimated, at least 0), and those variances."""
+        inverse = np.linalg.inv(self._moments[np.ix_(keep, keep)])
+        theta = np.maximum(inverse @ sums[keep], 0.0)
+        weights = inverse.T @ target
+        chains = self.fourth_moments()[np.ix_(keep, keep, keep, keep)] if keep != [0] else np.full((1,) * 4, self.n - 1)
         spread = 2.0 * float(np.einsum("l,m,i,j,limj->", weights, weights, theta, theta, chains))
-        df = 2.0 * variance**2 / spread if spread > 0.0 else float(self.n - 1)
-        return variance, min(max(df, 1.0), float(self.n - 1))
+        return float(weights @ sums[keep]), spread, theta
+
+    def _chance(self, sums: Floats, tested: int, rest: list[int]) -> float:
+        """P value of "partition ``tested`` has no effect", the partitions ``rest`` given.
+
+        Its group sum as a share of what the pooled rest expects of it is a beta variable; in balanced designs this is
+        the F test of the analysis of variance, elsewhere Satterthwaite's approximation of it.
+        """
+        expected, spread, theta = self._combine(sums, self._moments[rest, tested], rest)
+        own = 2.0 * float(
+            np.einsum("i,j,ij->", theta, theta, self.fourth_moments()[tested][np.ix_(rest, [tested], rest)][:, 0])
+        )
+        if expected <= 0.0 or spread <= 0.0 or own <= 0.0:
+            return 1.0 if float(sums[tested]) <= max(expected, 0.0) else 0.0
+        df, df_pooled = 2.0 * expected**2 / own, 2.0 * expected**2 / spread
+        share = float(sums[tested]) / expected * df / df_pooled
+        return 1.0 - _incomplete_beta(df / 2.0, max(df_pooled - df, 1.0) / 2.0, share)
 
     def draw_weights(self, rng: np.random.Generator, n_draws: int) -> Floats:
         """Bootstrap counts, shape (n_draws, n): groups of each shared partition are drawn with replacement on their
