@@ -38,6 +38,12 @@ def make_personas(n_profiles, n_personalities, seed=5):
 
 
 @pytest.fixture(scope="session")
+def crossed_personas():
+    """``crossed_personas(n_profiles, n_personalities, seed)``."""
+    return make_personas
+
+
+@pytest.fixture(scope="session")
 def personas():
     return make_personas(6, 3)
 
