@@ -315,7 +315,8 @@ def _plain(config: Config) -> Config:
 
 def _spread(items: list[Any], n: int) -> list[Any]:
     """At most ``n`` of the items, evenly spread over all."""
-    return [items[i * len(items) // n] for i in range(min(n, len(items)))]
+    n = min(n, len(items))
+    return [items[i * len(items) // n] for i in range(n)]
 
 
 def _swappable(personas: list[Persona], n: int) -> list[Persona]:
