@@ -35,6 +35,10 @@ class ModelConfig(Section):
     stop: tuple[str, ...] = ()
     send_seed: bool = Field(True, description="send a sampling seed derived from (run seed, place in the run)")
     structured: bool = Field(False, description="ask for JSON-schema output where a role has a schema")
+    logprobs: bool = Field(
+        True,
+        description="openai: a judge's score is its expectation over the score's token, where the endpoint tells it",
+    )
     extra: dict[str, Any] = Field(default_factory=dict, description="provider fields, passed through unchanged")
     max_concurrency: int = Field(64, ge=1, description="calls in flight at most")
     requests_per_minute: float | None = Field(None, gt=0)

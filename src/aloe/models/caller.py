@@ -39,6 +39,7 @@ from aloe.types import ActorRole, Generation, Usage
 T = TypeVar("T")
 LimiterName = tuple[str | None, str | None, str]  # address, variable of the key, model
 _windows: dict[LimiterName, float] = {}  # concurrency that each endpoint bore last: the next stage begins with it
+ALTERNATIVES = {"judge_score": 5, "judge_percent": 10, "judge_binary": 5}  # per token, for prompts that ask for a score
 _SORTED = orjson.OPT_SORT_KEYS
 
 
@@ -91,6 +92,12 @@ class _Plan:
     row: int
     stats: RoleStats
     response_format: dict[str, Any] | None = field(default=None)
+    logprobs: int | None = None
+
+
+def _tells_logprobs(config: ModelConfig) -> bool:
+    """Whether alternatives of tokens are asked for: of OpenAI-compatible models, if nobody said otherwise."""
+    return config.logprobs and config.uri.startswith("openai:") and "logprobs" not in config.extra
 
 
 def request_key(
@@ -257,7 +264,7 @@ class Caller:
         config = plan.config
         request = ChatRequest(
             messages, config.temperature, config.top_p, config.max_tokens, place[2], config.stop,
-            None, plan.response_format, None, config.extra,
+            None, plan.response_format, plan.logprobs, config.extra,
         )  # fmt: skip
         route = plan.route
         if route.is_direct:
@@ -320,17 +327,20 @@ class Caller:
         route = self._route(config)
         model = route.model
         schema = RESPONSE_FORMATS.get(prompt) if config.structured else None
+        logprobs = ALTERNATIVES.get(prompt) if _tells_logprobs(config) else None
         sampling = sent_fields(
             ChatRequest(
                 (), config.temperature, config.top_p, config.max_tokens, None, config.stop,
-                response_format=schema, extra=config.extra,
+                response_format=schema, logprobs=logprobs, extra=config.extra,
             )
         )  # fmt: skip
         fixed = {"model": model.name, "revision": model.revision, "role": role, "sampling": sampling}
         prompt_hash = self._prompts.hashes.get(prompt, "")
         row = self.journal.plan_id({**fixed, "prompt": prompt, "prompt_hash": prompt_hash})
         stats = self.stats_of(role)
-        return _Plan(cast(ActorRole, role), prompt, prompt_hash, config, route, sampling, fixed, row, stats, schema)
+        return _Plan(
+            cast(ActorRole, role), prompt, prompt_hash, config, route, sampling, fixed, row, stats, schema, logprobs
+        )
 
     def stats_of(self, role: str) -> RoleStats:
         """The counters of a role, begun where there are none yet."""

@@ -28,7 +28,7 @@ _REFUSES = re.compile(
     r"extra inputs|not permitted|invalid|unknown|incompatible|only user and",
     re.IGNORECASE,
 )
-_OPTIONAL = ("temperature", "top_p", "seed", "response_format")
+_OPTIONAL = ("temperature", "top_p", "seed", "response_format", "logprobs")
 _MAX_ADAPTATIONS = 6
 
 
@@ -110,7 +110,7 @@ class OpenAIChatModel:
                 self.observe(headers)
             if status == 200:
                 return self._read(raw, request)
-            if status not in (400, 422):
+            if status not in (400, 422) and not (status == 403 and b"logprobs" in raw):
                 raise endpoint.refused(status, raw, headers, self.name)
             # What was sent before another call's error taught us better is just sent again.
             if learnt == self._n_learnt and not self._adapt(raw, request):
@@ -168,6 +168,8 @@ class OpenAIChatModel:
                 names.append("response_format")
             if not names or not _REFUSES.search(low):
                 return False
+            if "logprobs" in names:
+                names.append("top_logprobs")
             self._dropped.update(names)
         self._n_learnt += 1
         log.warning("%s at %s: adapted to '%s'", self.name, self.endpoint.host, self.endpoint.clean(text)[:120])
