@@ -20,7 +20,7 @@ from aloe.bench.metrics import (
     slope_weights,
 )
 from aloe.seeding import derive_rng
-from aloe.stats import Clusters
+from aloe.stats import Clusters, fit_line
 
 PUBLISHED = [62.16, 68.92, 70.27, 74.32, 72.97, 74.32, 75.68, 78.38, 77.03, 79.73]
 curves = st.lists(st.floats(1, 5).map(lambda v: round(v, 3)), min_size=2, max_size=20)
@@ -45,6 +45,18 @@ def test_any_straight_rise_has_the_same_normalised_slope():
         found = curve_figures(np.linspace(4.5, top, 10))
         assert found.n_ir == pytest.approx(1 / 9)
         assert found.n_r2 == pytest.approx(1.0)
+
+
+def test_normalised_slope_of_pure_noise():
+    noise = derive_rng(0, "noise").normal(size=(4000, 10))
+    spread = np.quantile([curve_figures(row).n_ir for row in noise], [0.025, 0.975])
+    assert spread == pytest.approx([-0.067, 0.067], abs=0.004)
+
+
+@given(curves)
+def test_normalising_leaves_r2_as_it_is(curve):
+    assume(np.ptp(curve) >= 0.01)
+    assert curve_figures(curve).n_r2 == pytest.approx(fit_line(curve).r2, abs=1e-9)
 
 
 @pytest.mark.parametrize("flat", [[3.0] * 10, [0.1 + 0.2, 0.3, 0.3], [4.0], [0.0, 0.0]])
@@ -228,3 +240,20 @@ def test_two_copies_of_a_model_rarely_differ_and_a_real_gap_is_found():
         found += paired_difference(one + 0.05 * turns, two, clusters).ir.excludes_zero
     assert 0.02 <= false / 300 <= 0.085
     assert found / 300 >= 0.8
+
+
+def test_crossed_copies_of_a_model_rarely_differ_and_a_real_gap_is_found():
+    # +-0.025 is chance; benchmarks/coverage.py has 1,000 runs
+    clusters, turns = crossed(20, 5), np.arange(10) - 4.5
+    false = found = 0
+    for run in range(300):
+        rng = derive_rng(2, "crossed copies", run)
+        change = 0.05 + 0.05 * (
+            np.sqrt(0.1) * (rng.normal(size=20).repeat(5) + np.tile(rng.normal(size=5), 20))
+            + np.sqrt(0.8) * rng.normal(size=100)
+        )
+        one, two = (3 + 0.8 * rng.normal(size=(100, 10)) for _ in range(2))
+        false += paired_difference(one, two, clusters).ir.excludes_zero
+        found += paired_difference(one + change[:, None] * turns, two, clusters).ir.excludes_zero
+    assert 0.005 <= false / 300 <= 0.07
+    assert 0.64 <= found / 300 <= 0.9

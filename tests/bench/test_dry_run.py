@@ -1,4 +1,4 @@
-"""The dry run of a benchmark alone: calls and tokens by role within a tenth of the run, for every wrapper and option."""
+"""The dry run of a benchmark alone: calls and tokens by role within a tenth of the run, for wrappers and options."""
 
 import pytest
 
