@@ -274,6 +274,24 @@ def test_a_steady_reply_uses_what_its_topic_lists_first_and_every_mark_of_manner
         assert {trait for trait, _ in reading.fits} == set(latent.poles)
 
 
+def test_a_forgetful_reply_leaves_each_fact_out_on_its_own():
+    four = Options(traits=("formality", "warmth", "thinking", "humour"))
+    used = dict.fromkeys((0.0, 0.3, 1.0), 0)
+    whole = 0
+    for number, person in enumerate(draw_personas(120, options=four)):
+        latent = read_persona(*person)
+        told = revealed_slots(notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)]))
+        for lapse in used:
+            uri = f"world:tailored?steady=1&lapse={lapse}"
+            text = ask(uri, "tailored", seed=number, last="Any idea for dinner this evening?", revealed=told)
+            reading = read_reply(text)
+            used[lapse] += len(reading.values)
+            whole += lapse == 0.3 and len(reading.values) == 2
+            assert {trait for trait, _ in reading.fits} == set(latent.poles)  # manners are not forgotten
+    assert used[1.0] == 0 and 0.6 < used[0.3] / used[0.0] < 0.8
+    assert whole, "not all or nothing"
+
+
 def test_somebody_elses_fact_used_as_the_users_is_false_memory():
     message = "I keep a ferret as a pet. My cousin lives in Ashcombe. What should I do this weekend?"
     talk = [Message(role="user", content=message)]

@@ -307,6 +307,9 @@ def _reply(
     elif len(relevant) > 3:
         kept = set(rng.sample(range(len(relevant)), 3))
         relevant = [item for number, item in enumerate(relevant) if number in kept]
+    if options.lapse:
+        forgets = Random(digest(seed, "lapse", last, len(messages), *(item.value for item in items)))
+        relevant = [item for item in relevant if forgets.random() >= options.lapse]
     by_trait = narrow().by_trait
     shown = [item for item in items if item.kind == "trait" and item.name in by_trait]
     traits = language.pick_traits(shown, rng, len(shown) if options.steady else 3)

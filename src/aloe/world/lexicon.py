@@ -111,6 +111,7 @@ class Options:
         steady: 1 makes replies that draw on notes predictable: of more than three facts that matter those that the
             topic lists first, in its order; every mark of manner; the first open question.
         hints, distractors: the user's rates. flaws: the persona-writer's. miss, invent: the inducer's.
+        lapse: how often a reply that draws on notes leaves out a fact that it could have used, each on its own.
         leak, repeat, flip: faults of a user (tells all at once, repeats itself, answers as an assistant).
         bias: "first" makes a judge that always says so.
     """
@@ -129,6 +130,7 @@ class Options:
     distractors: float = 0.12
     flaws: float = 0.03
     miss: float = 0.15
+    lapse: float = 0.0
     invent: float = 0.0
     leak: float = 0.0
     repeat: float = 0.0
