@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import itertools
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ from aloe.plan_training import TrainingLine, plan_training
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage
 from aloe.records import read_jsonl
-from aloe.stages import CHECKPOINTS, bench_sample, rollout_plan, tree_plan, with_bench_roles
+from aloe.stages import CHECKPOINTS, REPLY_TOKENS, bench_sample, rollout_plan, tree_plan, with_bench_roles
 from aloe.types import Persona, PoolEntry, Usage
 from aloe.world.model import create_world_model
 
@@ -45,8 +46,9 @@ SCHEME = "rehearsal"
 N_TREES, N_TALKS = 16, 16  # rehearsed per stage, and per benchmarked model
 MAX_POOL = 400  # members grown in rehearsal; larger pools are scaled up
 ACTOR = {"writer": "persona-writer", "user": "user", "inducer": "inducer", "tailored": "tailored",
-         "generic": "generic", "judge": "judge", "responder": "assistant"}  # fmt: skip
+         "generic": "generic", "judge": "judge", "responder": "assistant", "checkpoint": "attentive"}  # fmt: skip
 TYPICAL = {"user": 45, "tailored": 110, "generic": 110, "responder": 110}  # tokens that a language model writes
+_WORDS = re.compile(r"\w+|[^\w\s]")  # about the tokens of the tiny model
 FILLER = "Well, one thing leads to another, as it so often does, and that is all there is to say about it."
 
 
@@ -86,8 +88,10 @@ class _StandIn:
     def __init__(self, config: ModelConfig) -> None:
         role, _, original = split_uri(config.uri)[1].partition("/")
         self.name, self.revision = config.uri, "1"
-        self._actor = create_world_model(f"world:{ACTOR[role]}")
+        _, _, query = original.partition("?")  # a checkpoint that learnt from the world speaks as its teacher does
+        self._actor = create_world_model(f"world:{ACTOR[role]}" + (f"?{query}" if query else ""))
         self._length = TYPICAL.get(role, 0)
+        self._counts_words = bool(query)
         if config.max_tokens is not None:
             self._length = min(self._length, config.max_tokens)
         self.original = original
@@ -99,7 +103,8 @@ class _StandIn:
         if missing > 0 and not text.startswith("{"):
             padding = itertools.islice(itertools.cycle(FILLER.split()), missing // 5)
             text = f"{' '.join(padding)}. {text}".lstrip(". ")
-        usage = Usage(prompt_tokens=answer.usage.prompt_tokens, completion_tokens=max(1, len(text) // 4))
+        n_tokens = len(_WORDS.findall(text)) + 1 if self._counts_words else max(1, len(text) // 4)
+        usage = Usage(prompt_tokens=answer.usage.prompt_tokens, completion_tokens=n_tokens)
         return Completion(text, "stop", usage)
 
     async def aclose(self) -> None:
@@ -184,7 +189,7 @@ class _Rehearsal:
             if "trees" in self.stages:
                 await self._trees("trees", tree_plan(self.played), train, self.config.trees.n_trees)
             if "rollout" in self.stages and self.config.rollout.n_trees:
-                model = ModelConfig(uri=f"{SCHEME}:responder/hf:sft", max_tokens=48)
+                model = self._checkpoint("sft")
                 plan = rollout_plan(self.played, model)
                 await self._trees("rollout", plan, train, self.config.rollout.n_trees)
             if "bench" in self.stages:
@@ -267,6 +272,15 @@ class _Rehearsal:
         models["responder"] = (ModelConfig(uri="hf:checkpoints/sft"),)
         self._add(stage, caller, n_jobs / len(jobs), models)
 
+    def _checkpoint(self, name: str) -> ModelConfig:
+        """What plays a checkpoint of the run: one that talks as long as language models do, or as its teacher."""
+        teacher = split_uri(split_wrapper(self.played.roles.tailored[0].uri)[0])
+        if self.config.sft.model is not None or teacher[0] != "world":
+            return ModelConfig(uri=f"{SCHEME}:responder/hf:{name}", max_tokens=REPLY_TOKENS)
+        if name == "base":  # knows nothing of adapting
+            return ModelConfig(uri=f"{SCHEME}:responder/hf:base", max_tokens=24)
+        return ModelConfig(uri=f"{SCHEME}:checkpoint/hf:{name}?{teacher[1].partition('?')[2]}")
+
     def _trained(self) -> list[str]:
         """The checkpoints that the recipe makes, which are benchmarked too."""
         made = {name for name in ("base", "sft", "dpo") if name in self.stages}
@@ -284,7 +298,7 @@ class _Rehearsal:
             n_all = self.config.bench.n_personas or self.config.personas.n_bench
         sample = _swappable(people, N_TALKS)
         models = list(config.bench.models)
-        models += [ModelConfig(uri=f"{SCHEME}:responder/hf:{name}", max_tokens=48) for name in self._trained()]
+        models += [self._checkpoint(name) for name in self._trained()]
         caller = self._open(config)
         try:
             for place, model in enumerate(models):

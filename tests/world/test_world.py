@@ -382,3 +382,11 @@ def test_options_are_all_parsed():
     assert model.revision == create_world_model("world:judge").revision
     assert set(actor_names()) >= {"user", "oracle", "knows-all", "persona-writer"}
     assert len(narrow(Options(topics=("dinner", "trip"))).topics) == 2
+
+
+def test_the_attentive_one_notices_without_being_told():
+    said = (PromptMessage("user", "Skip the niceties. I keep a ferret as a pet. How should I unwind after today?"),)
+    reading = read_reply(create_world_model("world:attentive?steady=1").answer(ChatRequest(said, seed=1)).text)
+    assert [payloads[0].value for payloads in reading.values] == ["ferret"] and reading.fits
+    plain = read_reply(create_world_model("world:assistant").answer(ChatRequest(said, seed=1)).text)
+    assert not plain.values and not plain.fits

@@ -345,9 +345,11 @@ def play_tailored(messages: Sequence[Turn], seed: int | None, options: Options) 
     return _reply(messages, seed, options, _read_notes(notes), last, asks=True)
 
 
-def reply_with(messages: Sequence[Turn], seed: int | None, options: Options, items: Sequence[Item]) -> str:
-    """The best reply to the last message on the items given."""
-    return _reply(messages, seed, options, items, _last_user(messages), asks=False)
+def reply_with(
+    messages: Sequence[Turn], seed: int | None, options: Options, items: Sequence[Item], asks: bool = False
+) -> str:
+    """The best reply to the last message on the items given; ``asks``: with a question now and then."""
+    return _reply(messages, seed, options, items, _last_user(messages), asks)
 
 
 def play_knows_all(messages: Sequence[Turn], seed: int | None, options: Options) -> str:

@@ -8,6 +8,8 @@ Asked plainly it answers as ``world:generic`` does, word for word. It is what th
 - asked to infer: stated and implied facts, and the manner; answered with such notes: as ``world:tailored``;
 - told the persona: everything, revealed or not, as ``world:knows-all``.
 
+``world:attentive`` needs no prompt for any of it: what a trained model aims at.
+
 It reads users' messages without knowing who they are, so an ambiguous hint may be read wrongly.
 """
 
@@ -79,6 +81,13 @@ def play_assistant(messages: Sequence[Turn], seed: int | None, options: Options)
     return actors.play_generic(messages, seed, options)
 
 
+def play_attentive(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+    """What training aims at: told nothing, it notices by itself and answers as ``world:tailored`` does."""
+    said = [m.content for m in messages if m.role == "user"]
+    items = [entry[0] for entry in notice(said, hints=True, manner=True)]
+    return actors.reply_with(messages, seed, options, items, asks=True)
+
+
 def _with_last(messages: Sequence[Turn], text: str) -> list[Turn]:
     return [*messages[:-1], Turn("user", text)]
 
@@ -114,4 +123,9 @@ def _revise(reply: str, draft: str, items: Sequence[Item]) -> str:
     return orjson.dumps({"critique": f"The draft leaves out: {missing or 'nothing'}.", "reply": reply}).decode()
 
 
-ACTORS: dict[str, Actor] = {**actors.ACTORS, "inducer": play_inducer, "assistant": play_assistant}
+ACTORS: dict[str, Actor] = {
+    **actors.ACTORS,
+    "inducer": play_inducer,
+    "assistant": play_assistant,
+    "attentive": play_attentive,
+}
