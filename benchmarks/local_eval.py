@@ -58,7 +58,7 @@ def make_checkpoint(folder: Path, vocabulary: int) -> int:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from aloe.training.tokenizer import build_tokenizer
+    from aloe.training.tokenizer import SPECIAL, build_tokenizer
 
     texts = [p.profile + " " + p.personality for p in make_personas(2000)]
     tokenizer = build_tokenizer(texts, vocabulary)
@@ -71,6 +71,9 @@ def make_checkpoint(folder: Path, vocabulary: int) -> int:
             eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=0.05,
         )
     )  # fmt: skip
+    with torch.no_grad():  # it says words, as a trained model does, and none of the bytes and empty places beside them
+        model.model.embed_tokens.weight[: len(SPECIAL) + 256] = 0.0
+        model.model.embed_tokens.weight[len(tokenizer) :] = 0.0
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return sum(p.numel() for p in model.parameters())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -141,11 +143,87 @@ def test_faults_are_named(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_prefix_store_forgets_the_oldest() -> None:
+    def state(n: int) -> torch.Tensor:
+        return torch.arange(n, dtype=torch.float32)[:, None]
+
     store = PrefixStore(budget=10)
-    store.put([1, 2, 3], "a")
-    store.put([1, 2, 3, 4], "b")
-    assert store.longest([1, 2, 3, 4, 5]) == (4, "b")
-    assert store.longest([1, 2, 3, 4]) == (3, "a")  # a proper prefix: at least one token must be computed
-    store.put([9, 9, 9, 9], "c")
-    assert store.longest([1, 2, 3, 4, 5]) == (3, "a")
+    store.put([1, 2, 3], state(3))
+    store.put([1, 2, 3, 4], state(4))
+    assert store.longest([1, 2, 3, 4, 5])[0] == 4
+    assert store.longest([1, 2, 3, 4])[0] == 3  # a proper prefix: at least one token must be computed
+    store.put([9, 9, 9, 9], state(4))
+    assert store.longest([1, 2, 3, 4, 5])[0] == 3
     assert store.longest([7]) == (0, None)
+    store.clear()
+    assert store.longest([1, 2, 3, 4, 5]) == (0, None)
+
+
+def test_prefix_store_uses_a_reply_as_far_as_it_was_said_so() -> None:
+    store = PrefixStore(budget=100)
+    store.put([1, 2, 3, 7, 8, 9], torch.arange(6.0)[:, None], n_key=3)
+    for ids, n in (([1, 2, 3, 7, 8, 9, 5], 6), ([1, 2, 3, 7, 6, 6], 4), ([1, 2, 3, 5], 3), ([1, 2, 4, 7], 0)):
+        found, state = store.longest(ids)
+        assert found == n and (n == 0 or state[:, 0].tolist() == list(range(n)))
+    assert store.longest([1, 2, 3, 7, 8, 9])[0] == 5
+    store.put([1, 2, 3, 4], torch.zeros(4, 1), n_key=3)  # said anew, otherwise
+    assert store.longest([1, 2, 3, 4, 5])[0] == 4
+
+
+def test_a_second_turn_is_answered_as_without_a_kept_reply(checkpoint: Path) -> None:
+    """Keys and values that decoding left behind are as good as those of a prompt that is read anew."""
+    first = requests(8, None)
+
+    def follow(replies: list[Completion]) -> list[ChatRequest]:
+        return [
+            ChatRequest(
+                (*r.messages, PromptMessage("assistant", (c.text,)), PromptMessage("user", ("wab wcd",))), max_tokens=12
+            )
+            for r, c in zip(first, replies, strict=True)
+        ]
+
+    async def both() -> tuple[list[Completion], list[Completion]]:
+        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}"))
+        replies = list(await asyncio.gather(*(model.complete(r) for r in first)))
+        again = list(await asyncio.gather(*(model.complete(r) for r in follow(replies))))
+        await model.aclose()
+        return replies, again
+
+    replies, kept = asyncio.run(both())
+    assert [c.text for c in kept] == [c.text for c in answer(checkpoint, follow(replies))]
+
+
+OUT_OF_MEMORY = """
+import asyncio, resource, sys
+from aloe.config import ModelConfig
+from aloe.models.local import create_local_model
+from aloe.protocols import ChatRequest, PromptMessage
+import torch
+torch.set_num_threads(1)
+
+async def main():
+    model = create_local_model(ModelConfig(uri="hf:" + sys.argv[1], batch_size=48))
+    await model.complete(ChatRequest((PromptMessage("user", ("waa",)),), max_tokens=2))
+    used = 4096 * int(open("/proc/self/statm").read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)
+    texts = [f"w{'abcdefgh'[i % 8]}a " * (900 + i) for i in range(48)]
+    asked = [ChatRequest((PromptMessage("user", (text,)),), max_tokens=3) for text in texts]
+    for reply in await asyncio.gather(*(model.complete(r) for r in asked)):
+        print("reply:", reply.text)
+    await model.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits of memory as Linux has them")
+def test_where_memory_runs_out_batches_are_halved(checkpoint: Path) -> None:
+    def run(megabytes: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", OUT_OF_MEMORY, str(checkpoint), str(megabytes)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    enough, little = run(1 << 16), run(220)
+    assert enough.returncode == 0 and "out of memory" not in enough.stderr, enough.stderr
+    assert little.returncode == 0, little.stderr
+    assert "out of memory with 48 prompts; goes on with 24" in little.stderr
+    assert little.stdout == enough.stdout and little.stdout.count("reply:") == 48

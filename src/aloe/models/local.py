@@ -2,8 +2,9 @@
 
 Requests that wait at the same time are decoded together (left-padded, sorted by length). Each request samples
 with its own uniform numbers, drawn from its own seed, so that its reply does not depend on what else was in the
-batch (up to the rounding of matrix products). A conversation's keys and values are kept from turn to turn: only
-what is new is computed. Models whose attention is not plain causal attention go without that cache.
+batch (up to the rounding of matrix products). A conversation's keys and values, those of its replies among them,
+are kept from turn to turn: only what is new is computed. Where memory runs out, the batch is halved and goes on.
+Models whose attention is not plain causal attention go without that cache.
 
 ``revision`` is a digest of weights and tokenizer: a retrained checkpoint never replays its predecessor's calls.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -28,8 +30,9 @@ from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
 from aloe.types import Usage
 
+log = logging.getLogger(__name__)
 DEFAULT_MAX_TOKENS = 256
-CACHED_TOKENS = 400_000  # tokens of kept prefixes, all conversations together
+MOST_CACHED = 8 << 30  # bytes of kept prefixes, all conversations together; at most a quarter of what is free
 _DIGESTED = ("*.safetensors", "*.bin", "tokenizer*", "*.model", "chat_template*", "*config.json", "vocab*", "merges*")
 
 
@@ -50,6 +53,21 @@ def weight_digest(path: str | Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def free_memory() -> int:
+    """Bytes of memory that nothing uses (where the system does not say: 8 GiB)."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return 8 << 30
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a device or on the host."""
+    told = ("can't allocate memory", "out of memory", "cannot allocate memory", "bad_alloc")
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in told)
 
 
 def create_local_model(config: ModelConfig) -> LocalModel:
@@ -102,6 +120,7 @@ class LocalModel:
         self._config = config
         self._decoder: Any = None
         self._load_lock = threading.Lock()
+        self._batch_size = config.batch_size
         self._pending: list[_Pending] = []
         self._worker: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="aloe-local-model")
@@ -111,7 +130,7 @@ class LocalModel:
             if self._decoder is None:
                 from aloe.models.local_decode import Decoder
 
-                self._decoder = Decoder(self.path, CACHED_TOKENS)
+                self._decoder = Decoder(self.path, min(MOST_CACHED, free_memory() // 4))
             return self._decoder
 
     async def complete(self, request: ChatRequest) -> Completion:
@@ -147,6 +166,15 @@ class LocalModel:
                 rows = [self._row(p) for p in batch]
                 await loop.run_in_executor(self._pool, self._decoder.decode, rows)
             except Exception as error:  # whatever torch raises belongs to these requests, not to the queue
+                n_prompts = len({tuple(p.ids) for p in batch})
+                if is_out_of_memory(error) and n_prompts > 1:
+                    self._batch_size = max(1, n_prompts // 2)
+                    log.warning(
+                        "%s: out of memory with %d prompts; goes on with %d", self.name, n_prompts, self._batch_size
+                    )
+                    self._decoder.forget()
+                    self._pending = batch + self._pending
+                    continue
                 for pending in batch:
                     if not pending.future.done():
                         pending.future.set_exception(
@@ -162,7 +190,7 @@ class LocalModel:
         for _ in range(10):
             n_before = len(self._pending)
             await asyncio.sleep(0.002)
-            if len(self._pending) == n_before or n_before >= self._config.batch_size:
+            if len(self._pending) == n_before or n_before >= self._batch_size:
                 return
 
     def _take(self) -> list[_Pending]:
@@ -171,7 +199,7 @@ class LocalModel:
         prompts: set[tuple[int, ...]] = set()
         for number, pending in enumerate(self._pending):
             prompts.add(tuple(pending.ids))
-            if len(prompts) > self._config.batch_size:
+            if len(prompts) > self._batch_size:
                 batch, self._pending = self._pending[:number], self._pending[number:]
                 return batch
         batch, self._pending = self._pending, []
@@ -205,43 +233,62 @@ class LocalModel:
 
 
 class PrefixStore:
-    """Least recently used key/value prefixes by their token ids, within a budget of tokens."""
+    """Least recently used keys and values of token sequences, within a budget of tokens.
+
+    A sequence is found by its first ``n_key`` tokens (a prompt), and used as far as what follows agrees too.
+    """
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._held = 0
-        self._items: OrderedDict[bytes, tuple[int, Any]] = OrderedDict()
-        self._lengths: dict[int, int] = {}  # how many prefixes of each length, so that lookups try only those
+        self._items: OrderedDict[bytes, tuple[int, Any, Any]] = OrderedDict()
+        self._lengths: dict[int, int] = {}  # how many keys of each length, so that lookups try only those
 
     @staticmethod
     def _key(ids: Any, n: int) -> bytes:
         return hashlib.blake2b(ids[:n].tobytes(), digest_size=16).digest()
 
     def longest(self, ids: Sequence[int]) -> tuple[int, Any]:
-        """``(n, state)`` of the longest stored proper prefix of ``ids``; ``(0, None)`` without one."""
+        """``(n, state)``: what is kept of the beginning of ``ids``, the last token left out; ``(0, None)`` if nothing.
+
+        ``state``: (..., n, head size), a view.
+        """
         array = np.asarray(ids, dtype=np.int32)
         for n in sorted(self._lengths, reverse=True):
-            if n >= len(ids):
+            if n >= len(array):
                 continue
             key = self._key(array, n)
             if key in self._items:
                 self._items.move_to_end(key)
-                return self._items[key]
+                n_key, kept, state = self._items[key]
+                m = min(len(kept), len(array) - 1)
+                differs = np.flatnonzero(kept[n_key:m] != array[n_key:m])
+                end = n_key + int(differs[0]) if differs.size else m
+                return end, state[..., :end, :]
         return 0, None
 
-    def put(self, ids: Sequence[int], state: Any) -> None:
-        """Keep ``state``, the keys and values of ``ids``."""
+    def put(self, ids: Sequence[int], state: Any, n_key: int | None = None) -> None:
+        """Keep ``state``, the keys and values of ``ids``; ``n_key`` None: all of them are the key."""
         array = np.asarray(ids, dtype=np.int32)
-        key = self._key(array, len(ids))
+        n_key = len(array) if n_key is None else n_key
+        key = self._key(array, n_key)
         if key in self._items:
-            self._items.move_to_end(key)
-            return
-        self._items[key] = (len(ids), state)
-        self._lengths[len(ids)] = self._lengths.get(len(ids), 0) + 1
-        self._held += len(ids)
+            self._drop(key)
+        self._items[key] = (n_key, array, state)
+        self._lengths[n_key] = self._lengths.get(n_key, 0) + 1
+        self._held += len(array)
         while self._held > self._budget and len(self._items) > 1:
-            _, (n, _) = self._items.popitem(last=False)
-            self._held -= n
-            self._lengths[n] -= 1
-            if not self._lengths[n]:
-                del self._lengths[n]
+            self._drop(next(iter(self._items)))
+
+    def _drop(self, key: bytes) -> None:
+        n_key, ids, _ = self._items.pop(key)
+        self._held -= len(ids)
+        self._lengths[n_key] -= 1
+        if not self._lengths[n_key]:
+            del self._lengths[n_key]
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._items.clear()
+        self._lengths.clear()
+        self._held = 0

@@ -6,7 +6,7 @@ one generator, and grows its cache by copying it at every token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +57,16 @@ class BufferLayer(DynamicLayer):  # type: ignore[misc]
 class _Batch:
     """Rows being decoded: ``n_samples`` places per prompt (None where a prompt has fewer samples).
 
-    ``mask`` is bool: (prompts, 1, n_samples, columns) for plain attention, else (prompts, columns).
+    ``mask`` is bool: (prompts, 1, n_samples, columns) for plain attention, else (prompts, columns). ``spans``: where
+    each prompt's tokens stand among the columns; from column ``width`` on stands what is new.
     """
 
     rows: list[Row | None]
     n_samples: int
     alive: NDArray[np.bool_]
     lengths: torch.Tensor  # tokens of each prompt
+    spans: list[tuple[tuple[int, int], tuple[int, int]]]
+    width: int
     cache: Any
     mask: torch.Tensor
     n_filled: int
@@ -73,16 +76,19 @@ class _Batch:
 class Decoder:
     """Model, tokenizer and prefix store of one checkpoint. Not thread-safe: one thread decodes."""
 
-    def __init__(self, path: str, cached_tokens: int) -> None:
+    def __init__(self, path: str, cached_bytes: int) -> None:
         self.tokenizer = load_tokenizer(path)
         self.model = load_model(path).eval()
+        if torch.cuda.is_available():
+            self.model = self.model.cuda()
+        self.device = self.model.device
         config = self.model.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
         self.ends = self._end_ids()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self._plain = kinds == {"full_attention"} and hasattr(config, "num_attention_heads")
-        self._store = PrefixStore(cached_tokens if self._plain else 0)
         self._shape = self._cache_shape(config) if self._plain else None
+        self._store = PrefixStore(cached_bytes // self._token_bytes() if self._plain else 0)
 
     def _end_ids(self) -> frozenset[int]:
         ends = self.model.generation_config.eos_token_id
@@ -96,6 +102,17 @@ class Decoder:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return config.num_hidden_layers, heads, size
+
+    def _token_bytes(self) -> int:
+        """What the keys and values of one token take."""
+        layers, heads, size = self._shape or (1, 1, 1)
+        return int(2 * layers * heads * size * self.model.dtype.itemsize)
+
+    def forget(self) -> None:
+        """Free what is kept of earlier turns."""
+        self._store.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def encode(self, messages: Sequence[dict[str, str]]) -> list[int]:
         """Token ids of a conversation up to and including the generation prompt."""
@@ -119,20 +136,21 @@ class Decoder:
                 break
             tokens = self._shrink(batch, tokens)
             self._forward(batch, tokens, step)
+        self._keep(batch, range(len(batch.spans)))
 
     def _forward(self, batch: _Batch, tokens: torch.Tensor, step: int) -> None:
         """One more token for all rows: a prompt's samples are queries side by side, blind to each other."""
         n_prompts, n = len(batch.lengths), batch.n_samples
         start = batch.n_filled
         if self._plain:
-            own = torch.arange(n)
+            own = torch.arange(n, device=self.device)
             batch.mask[:, 0, own, start + own] = True
             mask = batch.mask[..., : start + n]
         else:
             batch.mask[:, start] = True
             mask = batch.mask[:, : start + 1].long()
         output = self.model(
-            input_ids=tokens.view(n_prompts, n),
+            input_ids=tokens.to(self.device).view(n_prompts, n),
             attention_mask=mask,
             position_ids=(batch.lengths + step)[:, None].expand(n_prompts, n),
             past_key_values=batch.cache,
@@ -146,11 +164,14 @@ class Decoder:
         going: NDArray[np.bool_] = np.asarray(batch.alive.reshape(-1, batch.n_samples).any(1))
         if not self._plain or going.sum() * 4 > going.size * 3:
             return tokens
-        keep = torch.from_numpy(np.flatnonzero(going))
+        self._keep(batch, np.flatnonzero(~going).tolist())
+        left = np.flatnonzero(going)
+        keep = torch.from_numpy(left).to(self.device)
         flat = np.flatnonzero(np.repeat(going, batch.n_samples))
         for layer in batch.cache.layers:
             layer.select(keep)
         batch.mask, batch.lengths = batch.mask[keep], batch.lengths[keep]
+        batch.spans = [batch.spans[i] for i in left]
         batch.rows = [batch.rows[i] for i in flat]
         batch.alive = batch.alive[flat]
         return tokens[torch.from_numpy(flat)]
@@ -180,24 +201,26 @@ class Decoder:
         width, capacity = n_kept + n_rest, n_kept + n_rest + n_new * n_samples
         # two left-padded blocks: what is kept, then what is new
         mask = torch.zeros(len(prompts), capacity, dtype=torch.bool)
+        spans = []
         tokens = torch.full((len(prompts), n_rest), self.tokenizer.pad_token_id)
         positions = torch.zeros(len(prompts), n_rest, dtype=torch.long)
         for i, ((n, _), ids) in enumerate(zip(held, rest, strict=True)):
             mask[i, n_kept - n : n_kept] = True
             mask[i, width - len(ids) : width] = True
+            spans.append(((n_kept - n, n_kept), (width - len(ids), width)))
             tokens[i, n_rest - len(ids) :] = torch.tensor(ids)
             positions[i, n_rest - len(ids) :] = torch.arange(n, n + len(ids))
         cache = self._cache(held, n_kept, capacity)
+        mask = mask.to(self.device)
         output = self.model(
-            input_ids=tokens,
+            input_ids=tokens.to(self.device),
             attention_mask=mask[:, :width].long(),
-            position_ids=positions,
+            position_ids=positions.to(self.device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
         if self._plain:
-            self._keep(prompts, cache, mask)
             mask = mask[:, None, None].expand(-1, 1, n_samples, -1).clone()
         padded: list[Row | None] = []
         for group in groups.values():
@@ -206,7 +229,9 @@ class Decoder:
             rows=padded,
             n_samples=n_samples,
             alive=np.array([row is not None for row in padded]),
-            lengths=torch.tensor([len(ids) for ids in prompts]),
+            lengths=torch.tensor([len(ids) for ids in prompts], device=self.device),
+            spans=spans,
+            width=width,
             cache=cache,
             mask=mask,
             n_filled=width,
@@ -220,7 +245,7 @@ class Decoder:
         n_layers, heads, size = self._shape
         layers = []
         for layer in range(n_layers):
-            keys = torch.zeros(len(held), heads, capacity, size, dtype=self.model.dtype)
+            keys = torch.zeros(len(held), heads, capacity, size, dtype=self.model.dtype, device=self.device)
             values = torch.zeros_like(keys)
             for i, (n, state) in enumerate(held):
                 if n:
@@ -230,23 +255,31 @@ class Decoder:
         cache.layers = layers
         return cache
 
-    def _keep(self, prompts: Sequence[list[int]], cache: DynamicCache, mask: torch.Tensor) -> None:
-        width = cache.layers[0].n_filled
-        for i, ids in enumerate(prompts):
-            columns = mask[i, :width]
-            layers = [torch.stack([part[i][:, columns] for part in (x.keys, x.values)]) for x in cache.layers]
-            state = torch.stack(layers)
-            self._store.put(ids, state)
+    def _keep(self, batch: _Batch, which: Iterable[int]) -> None:
+        """Remember keys and values of these prompts, with their replies where each has one alone: the next turn
+        mostly begins with both."""
+        if not self._plain:
+            return
+        for i in which:
+            row = batch.rows[i * batch.n_samples]
+            assert row is not None  # a prompt's first place is always taken
+            n_new = min(len(row.new), batch.n_filled - batch.width) if batch.n_samples == 1 else 0
+            blocks = (*batch.spans[i], (batch.width, batch.width + n_new))
+            layers = [
+                torch.stack([torch.cat([part[i, :, a:b] for a, b in blocks], 1) for part in layer.buffer])
+                for layer in batch.cache.layers
+            ]
+            self._store.put([*row.ids, *row.new[:n_new]], torch.stack(layers), len(row.ids))
 
     def _pick(self, batch: _Batch, step: int) -> torch.Tensor:
         """The next token of each row: the best, or where its number falls in the cumulative distribution."""
-        tokens = batch.logits.argmax(-1)
+        tokens = batch.logits.argmax(-1).cpu()
         going = [(i, row) for i, row in enumerate(batch.rows) if row is not None and batch.alive[i]]
         sampled = [(i, row) for i, row in going if row.temperature > 0]
         if sampled:
             places = [i for i, _ in sampled]
             heat = torch.tensor([[row.temperature] for _, row in sampled], dtype=torch.double)
-            probabilities = torch.softmax(batch.logits[places].double() / heat, -1)
+            probabilities = torch.softmax(batch.logits[places].cpu().double() / heat, -1)
             probabilities = self._nucleus(probabilities, [row.top_p for _, row in sampled])
             summed = probabilities.cumsum(-1)
             at = torch.tensor([[row.uniforms[step]] for _, row in sampled], dtype=torch.double)
@@ -268,7 +301,7 @@ class Decoder:
         return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
     def _note_logprobs(self, logits: torch.Tensor, token: int, row: Row) -> None:
-        logs = torch.log_softmax(logits.float(), -1)
+        logs = torch.log_softmax(logits.float().cpu(), -1)
         n = row.n_logprobs or 0
         top = logs.topk(min(n, logs.shape[-1]))
         others = [
