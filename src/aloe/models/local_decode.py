@@ -19,6 +19,12 @@ from transformers.cache_utils import DynamicLayer
 from aloe.models.checkpoint import load_model, load_tokenizer
 from aloe.models.local import PrefixStore, Row
 
+READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
+
+
+def _nothing(ids: Sequence[int]) -> tuple[int, Any]:
+    return 0, None
+
 
 class BufferLayer(DynamicLayer):  # type: ignore[misc]
     """A cache layer that writes into a buffer of known capacity instead of concatenating.
@@ -194,8 +200,11 @@ class Decoder:
             groups.setdefault((*row.ids, *(() if self._plain else (-1 - number,))), []).append(row)
         n_samples = max(map(len, groups.values()))
         n_new = max(row.max_tokens for row in rows)
-        prompts = [list(group[0].ids) for group in groups.values()]
-        held = [self._store.longest(ids) for ids in prompts] if self._plain else [(0, None)] * len(prompts)
+        lookup = self._store.longest if self._plain else _nothing
+        found = [(*lookup(group[0].ids), group) for group in groups.values()]
+        found.sort(key=lambda entry: len(entry[2][0].ids) - entry[0])  # those with equally much to read side by side
+        held = [(n, state) for n, state, _ in found]
+        prompts = [list(group[0].ids) for _, _, group in found]
         rest = [ids[n:] for ids, (n, _) in zip(prompts, held, strict=True)]
         n_kept, n_rest = max(n for n, _ in held), max(map(len, rest))
         width, capacity = n_kept + n_rest, n_kept + n_rest + n_new * n_samples
@@ -210,20 +219,26 @@ class Decoder:
             spans.append(((n_kept - n, n_kept), (width - len(ids), width)))
             tokens[i, n_rest - len(ids) :] = torch.tensor(ids)
             positions[i, n_rest - len(ids) :] = torch.arange(n, n + len(ids))
-        cache = self._cache(held, n_kept, capacity)
-        mask = mask.to(self.device)
-        output = self.model(
-            input_ids=tokens.to(self.device),
-            attention_mask=mask[:, :width].long(),
-            position_ids=positions.to(self.device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        cache = self._cache(held, n_kept, width, capacity)
+        mask, tokens, positions = mask.to(self.device), tokens.to(self.device), positions.to(self.device)
+        logits = []
+        step = READ_TOGETHER if self._plain else len(prompts)
+        for at in range(0, len(prompts), step):
+            few = slice(at, at + step)
+            new = slice(n_rest - max(map(len, rest[few])), None)
+            output = self.model(
+                input_ids=tokens[few, new],
+                attention_mask=mask[few, :width].long(),
+                position_ids=positions[few, new],
+                past_key_values=self._part(cache, few, width - tokens[0, new].numel()),
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            logits.append(output.logits[:, -1])
         if self._plain:
             mask = mask[:, None, None].expand(-1, 1, n_samples, -1).clone()
         padded: list[Row | None] = []
-        for group in groups.values():
+        for _, _, group in found:
             padded += [*group, *([None] * (n_samples - len(group)))]
         return _Batch(
             rows=padded,
@@ -235,10 +250,19 @@ class Decoder:
             cache=cache,
             mask=mask,
             n_filled=width,
-            logits=output.logits[:, -1].repeat_interleave(n_samples, 0),
+            logits=torch.cat(logits).repeat_interleave(n_samples, 0),
         )
 
-    def _cache(self, held: Sequence[tuple[int, Any]], n_kept: int, capacity: int) -> DynamicCache:
+    def _part(self, cache: DynamicCache, few: slice, n_filled: int) -> DynamicCache:
+        """A cache over some prompts of ``cache``, whose new tokens go to the columns from ``n_filled`` on."""
+        if self._shape is None:
+            return cache
+        part = DynamicCache()
+        part.layers = [BufferLayer(x.buffer[0][few], x.buffer[1][few], n_filled) for x in cache.layers]
+        return part
+
+    def _cache(self, held: Sequence[tuple[int, Any]], n_kept: int, width: int, capacity: int) -> DynamicCache:
+        """Room for ``capacity`` columns; what is held of each prompt ends at column ``n_kept``."""
         cache = DynamicCache()
         if self._shape is None:
             return cache
@@ -251,7 +275,7 @@ class Decoder:
                 if n:
                     keys[i, :, n_kept - n : n_kept] = state[layer, 0]
                     values[i, :, n_kept - n : n_kept] = state[layer, 1]
-            layers.append(BufferLayer(keys, values, n_kept))
+            layers.append(BufferLayer(keys, values, width))
         cache.layers = layers
         return cache
 
