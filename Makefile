@@ -18,8 +18,9 @@ run: setup
 quick: setup
 	$(BIN)/aloe run demo --out runs/quick --seed $(SEED) --skip base,sft,rollout,dpo
 
+# One thread a process: as many tests run at once as there are cores, and threads that wait for each other crawl.
 test: setup check
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 check: setup
 	$(BIN)/ruff check src tests benchmarks tools
