@@ -222,7 +222,7 @@ def test_where_memory_runs_out_batches_are_halved(checkpoint: Path) -> None:
         command = [sys.executable, "-c", OUT_OF_MEMORY, str(checkpoint), str(megabytes)]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    enough, little = run(1 << 16), run(220)
+    enough, little = run(1 << 16), run(90)
     assert enough.returncode == 0 and "out of memory" not in enough.stderr, enough.stderr
     assert little.returncode == 0, little.stderr
     assert "out of memory with 48 prompts; goes on with 24" in little.stderr
