@@ -114,13 +114,14 @@ def _score_offline(
     from aloe.bench.offline import read_conversations, score_conversations
     from aloe.models.caller import Caller
     from aloe.personas.stage import read_bench_file
+    from aloe.progress import stage_progress
     from aloe.prompts import PromptSet
     from aloe.rundir import RunDir
     from aloe.stages import with_bench_roles
     from aloe.summary import results_table
     from aloe.types import BenchmarkResult
 
-    config = with_bench_roles(config)
+    config, quiet = with_bench_roles(config), bool(getattr(arguments, "quiet", False))
     people = read_bench_file(personas, 10**6, config.seed) if personas else []
     talks = read_conversations(conversations, people)
     run, prompts = RunDir(out), PromptSet(config.prompts_dir)
@@ -129,9 +130,16 @@ def _score_offline(
     async def work() -> BenchmarkResult:
         caller = Caller.open(config, run.journal_path, seed=config.seed, prompts=prompts)
         try:
-            return await score_conversations(
-                caller, prompts, talks, config=config, out_dir=run.stage_dir("bench") / name, name=name
-            )
+            with stage_progress("bench", quiet=quiet) as shown:
+                return await score_conversations(
+                    caller,
+                    prompts,
+                    talks,
+                    config=config,
+                    out_dir=run.stage_dir("bench") / name,
+                    name=name,
+                    progress=lambda n, of: shown.update(n, of, "replies"),
+                )
         finally:
             await caller.aclose()
 
@@ -139,7 +147,7 @@ def _score_offline(
         result = asyncio.run(work())
     finally:
         run.close()
-    if getattr(arguments, "quiet", False):
+    if quiet:
         return
     n_known = sum(talk.is_known for talk in talks)
     console = Console(width=120, highlight=False)

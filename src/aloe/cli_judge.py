@@ -56,6 +56,7 @@ def _check(argv: list[str]) -> int:
     from aloe.bench.check import check_judge, fitness, format_fitness, known_items
     from aloe.bench.scoring import SCALES
     from aloe.models.caller import Caller
+    from aloe.progress import stage_progress
     from aloe.prompts import PromptSet
 
     recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
@@ -73,8 +74,16 @@ def _check(argv: list[str]) -> int:
         journal = run / "journal.sqlite" if run is not None else None
         caller = Caller.open(config, journal, seed=config.seed, prompts=prompts)
         try:
-            scale = SCALES[config.bench.scale]
-            return await check_judge(caller, prompts, items, config=config, scope=config.bench.scope, scale=scale)
+            with stage_progress("check") as shown:
+                return await check_judge(
+                    caller,
+                    prompts,
+                    items,
+                    config=config,
+                    scope=config.bench.scope,
+                    scale=SCALES[config.bench.scale],
+                    progress=lambda n, of: shown.update(n, of, "items"),
+                )
         finally:
             await caller.aclose()
 

@@ -32,11 +32,13 @@ class StageProgress:
         self._bar = bar
         self._tasks: dict[str, int] = {}
         self._last_line = self.started
+        self._first: tuple[float, float] | None = None  # when and with how much done the first update came
 
     def update(self, done: float, total: float | None, unit: str = "", note: str = "") -> None:
         """``done`` of ``total`` (None = unknown) of ``unit``; call as often as you like."""
         now = time.monotonic()
-        rate = done / max(now - self.started, 1e-9)
+        began, before = self._first = self._first or (now, done)  # what came before is set-up, or was done earlier
+        rate = (done - before) / max(now - began, 1e-9)
         text = f"{rate:,.1f} {unit}/s {note}" if unit else note
         if self._bar is not None:
             key = unit or "work"
@@ -47,7 +49,8 @@ class StageProgress:
             self._last_line = now
             of = f" of {total:,.0f}" if total else ""
             left = f", {(total - done) / rate:,.0f} s left" if total and rate > 0 else ""
-            print(f"  {self.name}: {done:,.0f}{of} {unit} {note}{left}".rstrip(), file=self._stream, flush=True)
+            said = " ".join(part for part in (f"{done:,.0f}{of}", unit, note) if part)
+            print(f"  {self.name}: {said}{left}", file=self._stream, flush=True)
 
 
 @contextmanager
@@ -69,5 +72,5 @@ def stage_progress(name: str, stream: TextIO | None = None, quiet: bool = False)
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=Console(file=out), transient=True) as bar:
+    with Progress(*columns, console=Console(file=out), transient=True, speed_estimate_period=600) as bar:
         yield StageProgress(name, out, bar)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -391,12 +392,23 @@ def run_bench(context: Context) -> dict[str, Any]:
     summary: dict[str, Any] = {"n_personas": len(personas), "n_failed": 0, "models": {}}
 
     async def work(caller: Caller) -> None:
-        for index, (name, model) in enumerate(models.items()):
-            out = run.stage_dir("bench") / name
+        keys = {}
+        for name, model in models.items():
             uri = unwrap(model)[0].uri
             weights = digest_folder(Path(uri[3:])) if uri.startswith("hf:") else ""
-            key = digest([shared, model.model_dump(mode="json"), weights, [p.persona_id for p in personas]])
-            if done.get(name) != key or not (out / "result.json").is_file():
+            keys[name] = digest([shared, model.model_dump(mode="json"), weights, [p.persona_id for p in personas]])
+
+        def is_done(name: str) -> bool:
+            return done.get(name) == keys[name] and (run.stage_dir("bench") / name / "result.json").is_file()
+
+        todo = [name for name in models if not is_done(name)]
+
+        def show(caller: Caller, n_before: int, n: int, of: int) -> None:
+            context.progress.update(n_before * of + n, len(todo) * of, "turns", _tokens(caller))
+
+        for name, model in models.items():
+            out = run.stage_dir("bench") / name
+            if name in todo:
                 result = await run_benchmark(
                     caller,
                     context.prompts,
@@ -405,12 +417,10 @@ def run_bench(context: Context) -> dict[str, Any]:
                     config=config,
                     out_dir=out,
                     name=name,
-                    progress=lambda n, i=index: context.progress.update(  # type: ignore[misc]
-                        i * len(personas) + n, len(models) * len(personas), "conversations", _tokens(caller)
-                    ),
+                    progress=partial(show, caller, todo.index(name)),
                 )
                 manifest = run.manifest()
-                manifest.setdefault("bench", {})[name] = key if result.n_failed == 0 else ""
+                manifest.setdefault("bench", {})[name] = keys[name] if result.n_failed == 0 else ""
                 run.save_manifest(manifest)
             result = next(iter(read_result(out / "result.json")))
             summary["models"][name] = {"avg": result.avg, "ir": result.ir}

@@ -52,7 +52,7 @@ def personas():
 def bench():
     """Run models one after the other with one caller; returns their results by URI."""
 
-    def run(personas, uris, out_dir, journal=None, **overrides):
+    def run(personas, uris, out_dir, journal=None, progress=None, **overrides):
         table = {"bench": {"n_turns": 4, "n_bootstrap": 100}}
         for name, value in overrides.items():
             section, _, key = name.partition("__")
@@ -73,6 +73,7 @@ def bench():
                         load_config(overrides={"bench": {"models": uri}}).bench.models[0],
                         config=config,
                         out_dir=out_dir / uri.partition(":")[2].partition("?")[0],
+                        progress=progress,
                     )
                     for uri in uris
                 }

@@ -155,8 +155,12 @@ def test_a_failed_call_ends_its_conversation_and_is_counted(personas, bench, tmp
         return "Tell me more."
 
     register_scheme("flaky", lambda config: Scripted(config.uri, answer))
-    (result,) = bench(personas[:5], ["flaky:x"], tmp_path, execution__concurrency=1).values()
+    seen = []
+    (result,) = bench(
+        personas[:5], ["flaky:x"], tmp_path, execution__concurrency=1, progress=lambda n, of: seen.append((n, of))
+    ).values()
     assert result.n_failed == 1
+    assert seen[0] == (0, 20) and seen[-1] == (20, 20) and len(seen) == 20  # two turns are lost in one step
     assert [(p.n_scored, p.n_unscored) for p in result.points] == [(5, 0), (5, 0), (4, 1), (4, 1)]
     tree = next(t for t in read_jsonl(tmp_path / "x" / "conversations.jsonl", ConversationTree) if t.errors)
     assert (tree.errors[0].turn, tree.errors[0].role) == (3, "responder")
@@ -217,7 +221,7 @@ def test_no_personas_or_two_of_one_id(personas, tmp_path, bench):
 
 
 def test_progress_and_name(personas, tmp_path):
-    config, prompts, seen = Config(bench=load_config(overrides={"bench": {"n_turns": 1}}).bench), PromptSet(), []
+    config, prompts, seen = Config(bench=load_config(overrides={"bench": {"n_turns": 2}}).bench), PromptSet(), []
 
     async def work():
         caller = Caller.open(config, None, seed=0, prompts=prompts)
@@ -230,15 +234,20 @@ def test_progress_and_name(personas, tmp_path):
             config=config,
             out_dir=tmp_path,
             name="generic-2",
-            progress=seen.append,
+            progress=lambda n, of: seen.append((n, of)),
         )
         await caller.aclose()
         return result
 
     result = asyncio.run(work())
     assert result.model == "generic-2"
-    assert sorted(seen) == [1, 2, 3]
-    assert result.ir is None  # one turn has no slope
+    assert seen == [(n, 6) for n in range(7)]  # turn by turn: conversations that advance together end together
+
+
+def test_one_turn_has_no_slope(personas, tmp_path, bench):
+    (result,) = bench(personas[:3], ["world:generic"], tmp_path, bench__n_turns=1).values()
+    assert result.ir is None
+    assert result.points[0].n_scored == 3
 
 
 def test_truth_figures_do_not_need_scores_or_an_answer(personas):

@@ -14,7 +14,7 @@ both, the better one twice. Abstention is a tie or an answer that can't be read;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -175,18 +175,35 @@ def _off_topic(prompts: PromptSet, state: PathState, rng: Random) -> str:
 
 
 async def check_judge(
-    caller: Caller, prompts: PromptSet, items: Sequence[KnownItem], *, config: Config, scope: str, scale: Scale
+    caller: Caller,
+    prompts: PromptSet,
+    items: Sequence[KnownItem],
+    *,
+    config: Config,
+    scope: str,
+    scale: Scale,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Answers]:
     """Ask the judge everything; answers in the order of the items.
+
+    Args:
+        progress: called with the items done and their number in all, after each.
 
     Raises:
         EndpointError: a call failed for good.
     """
     gate = asyncio.Semaphore(config.execution.concurrency)
 
+    n_done = 0
+
     async def work(item: KnownItem) -> Answers:
+        nonlocal n_done
         async with gate:
-            return await _ask_all(caller, prompts, item, scope, scale)
+            answers = await _ask_all(caller, prompts, item, scope, scale)
+        n_done += 1
+        if progress is not None:
+            progress(n_done, len(items))
+        return answers
 
     tasks = [asyncio.ensure_future(work(item)) for item in items]
     try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,11 +135,21 @@ def _persona(name: str, profile: str, personality: str) -> Persona:
 
 
 async def score_conversations(
-    caller: Caller, prompts: PromptSet, talks: Sequence[Logged], *, config: Config, out_dir: Path, name: str
+    caller: Caller,
+    prompts: PromptSet,
+    talks: Sequence[Logged],
+    *,
+    config: Config,
+    out_dir: Path,
+    name: str,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BenchmarkResult:
     """Score every reply; writes the same three files as a benchmark into ``out_dir``.
 
     A call that fails for good leaves its reply unscored and is counted; the other replies do not depend on it.
+
+    Args:
+        progress: called with the replies judged and their number in all, after each conversation.
 
     Raises:
         BudgetExceeded: nothing is written; what was paid for is in the journal.
@@ -147,10 +157,15 @@ async def score_conversations(
     scale = SCALES[config.bench.scale]
     gate = asyncio.Semaphore(config.execution.concurrency)
     trees = [_as_tree(talk, config.seed) for talk in talks]
+    n_done, n_all = 0, sum(talk.n_replies for talk in talks)
 
     async def work(talk: Logged, tree: ConversationTree) -> None:
+        nonlocal n_done
         async with gate:
             talk.judgements = await _score_one(caller, prompts, talk, tree, config.bench.scope, scale)
+        n_done += talk.n_replies
+        if progress is not None:
+            progress(n_done, n_all)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -46,6 +46,7 @@ from aloe.types import (
     Usage,
 )
 
+Progress = Callable[[int, int], None]
 ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
 
 
@@ -117,8 +118,8 @@ class _Bench:
     scale: Scale
     extras: Extras
 
-    async def converse(self, persona: Persona, sample: int) -> Conversation:
-        """One whole conversation; a failed call ends it and is noted."""
+    async def converse(self, persona: Persona, sample: int, tick: Callable[[int], None]) -> Conversation:
+        """One whole conversation; a failed call ends it and is noted. ``tick`` is told the turns behind it."""
         talk = Conversation(persona, sample, make_tree_id(persona, sample, "bench"))
         state = PathState(talk.tree_id)
         for _ in range(self.n_turns):
@@ -136,6 +137,7 @@ class _Bench:
                 talk.judgements.append(judgement)
                 talk.others.append(others)
                 state = answered
+                tick(1)
             except EndpointError as error:
                 return self._end(talk, state, role, str(error))
         return talk
@@ -214,13 +216,14 @@ async def run_benchmark(
     config: Config,
     out_dir: Path,
     name: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BenchmarkResult:
     """AL(k) of ``model``; writes ``conversations.jsonl``, ``scores.jsonl`` and ``result.json`` into ``out_dir``.
 
     Args:
         name: under which the result is listed, unique among the models compared; default from the model's URI.
-        progress: called with the number of personas finished, after each conversation.
+        progress: called with the turns done and their number in all, at the start and after each turn; the turns
+            that a failed conversation has left count as done.
 
     Raises:
         DataError: no personas, or two with one id.
@@ -278,18 +281,28 @@ async def _converse_all(
     personas: Sequence[Persona],
     samples: int,
     concurrency: int,
-    progress: Callable[[int], None] | None,
+    progress: Progress | None,
 ) -> list[Conversation]:
     """All conversations, in order of persona and sample; at most ``concurrency`` are open at once."""
     jobs = [(persona, sample) for persona in personas for sample in range(samples)]
     done: dict[int, Conversation] = {}
     queue = iter(enumerate(jobs))
+    n_done, n_all = 0, len(jobs) * bench.n_turns
+
+    def tick(n_turns: int) -> None:
+        nonlocal n_done
+        n_done += n_turns
+        if progress is not None:
+            progress(n_done, n_all)
 
     async def work() -> None:
         for index, (persona, sample) in queue:
-            done[index] = await bench.converse(persona, sample)
-            if progress is not None:
-                progress(len(done) // samples)
+            talk = await bench.converse(persona, sample, tick)
+            if talk.error is not None:
+                tick(bench.n_turns - len(talk.judgements))
+            done[index] = talk
+
+    tick(0)
 
     try:
         async with asyncio.TaskGroup() as group:
