@@ -202,11 +202,15 @@ torch.set_num_threads(1)
 
 async def main():
     model = create_local_model(ModelConfig(uri="hf:" + sys.argv[1], batch_size=48))
+    many_samples = sys.argv[3] == "samples"
     await model.complete(ChatRequest((PromptMessage("user", ("waa",)),), max_tokens=2))
     used = 4096 * int(open("/proc/self/statm").read().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]) * 2**20,) * 2)
     texts = [f"w{'abcdefgh'[i % 8]}a " * (900 + i) for i in range(48)]
     asked = [ChatRequest((PromptMessage("user", (text,)),), max_tokens=3) for text in texts]
+    if many_samples:
+        said = (PromptMessage("user", (texts[0],)),)
+        asked = [ChatRequest(said, max_tokens=24, temperature=1.0, seed=i) for i in range(256)]
     for reply in await asyncio.gather(*(model.complete(r) for r in asked)):
         print("reply:", reply.text)
     await model.aclose()
@@ -217,13 +221,22 @@ asyncio.run(main())
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits of memory as Linux has them")
-def test_where_memory_runs_out_batches_are_halved(checkpoint: Path) -> None:
+@pytest.mark.parametrize(
+    ("of", "megabytes", "told", "n_replies"),
+    [
+        ("prompts", 90, "out of memory with 48 prompts; goes on with 24", 48),
+        ("samples", 6, "out of memory with 256 samples of one prompt; goes on with 128", 256),
+    ],
+)
+def test_where_memory_runs_out_batches_are_halved(
+    checkpoint: Path, of: str, megabytes: int, told: str, n_replies: int
+) -> None:
     def run(megabytes: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", OUT_OF_MEMORY, str(checkpoint), str(megabytes)]
+        command = [sys.executable, "-c", OUT_OF_MEMORY, str(checkpoint), str(megabytes), of]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    enough, little = run(1 << 16), run(90)
+    enough, little = run(1 << 16), run(megabytes)
     assert enough.returncode == 0 and "out of memory" not in enough.stderr, enough.stderr
     assert little.returncode == 0, little.stderr
-    assert "out of memory with 48 prompts; goes on with 24" in little.stderr
-    assert little.stdout == enough.stdout and little.stdout.count("reply:") == 48
+    assert told in little.stderr
+    assert little.stdout == enough.stdout and little.stdout.count("reply:") == n_replies

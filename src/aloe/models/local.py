@@ -3,7 +3,8 @@
 Requests that wait at the same time are decoded together (left-padded, sorted by length). Each request samples
 with its own uniform numbers, drawn from its own seed, so that its reply does not depend on what else was in the
 batch (up to the rounding of matrix products). A conversation's keys and values, those of its replies among them,
-are kept from turn to turn: only what is new is computed. Where memory runs out, the batch is halved and goes on.
+are kept from turn to turn: only what is new is computed. Where memory runs out, the batch is halved (prompts first,
+then the samples of one prompt) and goes on.
 Models whose attention is not plain causal attention go without that cache.
 
 ``revision`` is a digest of weights and tokenizer: a retrained checkpoint never replays its predecessor's calls.
@@ -15,7 +16,7 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -121,6 +122,7 @@ class LocalModel:
         self._decoder: Any = None
         self._load_lock = threading.Lock()
         self._batch_size = config.batch_size
+        self._most_samples: int | None = None  # of one prompt in a batch; None: all that wait
         self._pending: list[_Pending] = []
         self._worker: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="aloe-local-model")
@@ -130,7 +132,7 @@ class LocalModel:
             if self._decoder is None:
                 from aloe.models.local_decode import Decoder
 
-                self._decoder = Decoder(self.path, min(MOST_CACHED, free_memory() // 4))
+                self._decoder = Decoder(self.path, MOST_CACHED)
             return self._decoder
 
     async def complete(self, request: ChatRequest) -> Completion:
@@ -166,12 +168,8 @@ class LocalModel:
                 rows = [self._row(p) for p in batch]
                 await loop.run_in_executor(self._pool, self._decoder.decode, rows)
             except Exception as error:  # whatever torch raises belongs to these requests, not to the queue
-                n_prompts = len({tuple(p.ids) for p in batch})
-                if is_out_of_memory(error) and n_prompts > 1:
-                    self._batch_size = max(1, n_prompts // 2)
-                    log.warning(
-                        "%s: out of memory with %d prompts; goes on with %d", self.name, n_prompts, self._batch_size
-                    )
+                if is_out_of_memory(error) and len(batch) > 1:
+                    self._halve(batch)
                     self._decoder.forget()
                     self._pending = batch + self._pending
                     continue
@@ -185,6 +183,17 @@ class LocalModel:
                 if not pending.future.done():
                     pending.future.set_result(self._completion(pending, row))
 
+    def _halve(self, batch: Sequence[_Pending]) -> None:
+        """Ask for less at once from now on: half the prompts, or of one prompt half the samples."""
+        n_prompts = len({tuple(p.ids) for p in batch})
+        if n_prompts > 1:
+            self._batch_size = n_prompts // 2
+            had, now = f"{n_prompts} prompts", self._batch_size
+        else:
+            self._most_samples = len(batch) // 2
+            had, now = f"{len(batch)} samples of one prompt", self._most_samples
+        log.warning("%s: out of memory with %s; goes on with %d", self.name, had, now)
+
     async def _gather(self) -> None:
         """Wait while requests keep coming in and the batch is not full, at most some 20 ms."""
         for _ in range(10):
@@ -194,15 +203,19 @@ class LocalModel:
                 return
 
     def _take(self) -> list[_Pending]:
-        """The next batch: up to ``batch_size`` prompts with all their samples, the longest prompts first."""
+        """The next batch: up to ``batch_size`` prompts with their samples, the longest prompts first."""
         self._pending.sort(key=lambda p: (-len(p.ids), p.ids))
-        prompts: set[tuple[int, ...]] = set()
-        for number, pending in enumerate(self._pending):
-            prompts.add(tuple(pending.ids))
-            if len(prompts) > self._batch_size:
-                batch, self._pending = self._pending[:number], self._pending[number:]
-                return batch
-        batch, self._pending = self._pending, []
+        n_samples: Counter[tuple[int, ...]] = Counter()
+        batch, left = [], []
+        for pending in self._pending:
+            prompt = tuple(pending.ids)
+            is_full = prompt not in n_samples and len(n_samples) >= self._batch_size
+            if is_full or (self._most_samples is not None and n_samples[prompt] >= self._most_samples):
+                left.append(pending)
+            else:
+                n_samples[prompt] += 1
+                batch.append(pending)
+        self._pending = left
         return batch
 
     def _row(self, pending: _Pending) -> Row:

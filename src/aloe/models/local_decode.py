@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from aloe.models.checkpoint import load_model, load_tokenizer
-from aloe.models.local import PrefixStore, Row
+from aloe.models.local import PrefixStore, Row, free_memory
 
 READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
 
@@ -80,9 +80,14 @@ class _Batch:
 
 
 class Decoder:
-    """Model, tokenizer and prefix store of one checkpoint. Not thread-safe: one thread decodes."""
+    """Model, tokenizer and prefix store of one checkpoint. Not thread-safe: one thread decodes.
 
-    def __init__(self, path: str, cached_bytes: int) -> None:
+    Args:
+        most_cached: bytes of keys and values kept from turn to turn; at most a quarter of the memory (of the GPU where
+            the model is on one) that is free once the model is loaded.
+    """
+
+    def __init__(self, path: str, most_cached: int) -> None:
         self.tokenizer = load_tokenizer(path)
         self.model = load_model(path).eval()
         if torch.cuda.is_available():
@@ -94,7 +99,8 @@ class Decoder:
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self._plain = kinds == {"full_attention"} and hasattr(config, "num_attention_heads")
         self._shape = self._cache_shape(config) if self._plain else None
-        self._store = PrefixStore(cached_bytes // self._token_bytes() if self._plain else 0)
+        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
+        self._store = PrefixStore(min(most_cached, free // 4) // self._token_bytes() if self._plain else 0)
 
     def _end_ids(self) -> frozenset[int]:
         ends = self.model.generation_config.eos_token_id
