@@ -45,6 +45,22 @@ def test_differences_over_shared_personas(two):
     assert found.ir.value == pytest.approx(0.5)
 
 
+def test_a_turn_unscored_in_one_model_counts_in_neither(tmp_path):
+    """Ending early with the worst persona must not make a model's later turns look better than the other's."""
+    same = {"easy": [4.0, 4.0], "middle": [3.0, 3.0], "hard": [1.0, 1.0]}
+    whole = store(tmp_path / "whole", same)
+    short = store(tmp_path / "short", {**same, "hard": [1.0, None]})
+    found = compare_pair(read_scored(short), read_scored(whole))
+    assert found.avg.value == found.ir.value == 0.0
+    assert found.n_personas == 3
+
+
+def test_turns_that_a_log_never_had_are_not_unscored(tmp_path):
+    logged = store(tmp_path / "logged", {"a": [1.0], "b": [2.0, 2.0], "c": [3.0, None]})
+    other = store(tmp_path / "other", {"a": [1.0, 1.0], "b": [2.0, 1.0], "c": [3.0, 1.0]})
+    assert "note: logged: 1 of 5 replies unscored" in format_comparison(compare([logged, other]))
+
+
 def test_table_of_a_run(two):
     found = compare([two[0].parent.parent])
     assert [name for name, _ in found.models] == ["good", "base"]
@@ -92,6 +108,12 @@ def test_other_judges_are_noted(bench, personas, tmp_path):
     bench(personas[:3], ["world:oracle"], tmp_path / "a")
     bench(personas[:3], ["world:oracle"], tmp_path / "b", bench__scope="persona")
     assert any("different judging scopes" in note for note in compare([tmp_path / "a", tmp_path / "b"]).notes)
+
+
+def test_other_scales_are_noted(bench, personas, tmp_path):
+    bench(personas[:3], ["world:oracle"], tmp_path / "a")
+    bench(personas[:3], ["world:oracle"], tmp_path / "b", bench__scale="binary")
+    assert any("different scales: 1-5, binary" in note for note in compare([tmp_path / "a", tmp_path / "b"]).notes)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,10 @@ from aloe.types import BenchmarkResult
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The scores of one model. ``scores``: (n_personas, n_samples, n_turns), NaN = unscored."""
+    """The scores of one model. ``scores``: (n_personas, n_samples, n_turns), NaN = unscored or never there.
+
+    ``n_replies`` and ``n_unscored`` count rows, so that a turn which a short logged conversation never had is neither.
+    """
 
     name: str
     folder: Path
@@ -39,6 +42,8 @@ class Scored:
     groups: dict[str, tuple[str, str]]  # persona id -> profile id, personality id
     scores: Floats
     result: BenchmarkResult | None
+    n_replies: int
+    n_unscored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,8 @@ def read_scored(folder: Path, name: str | None = None) -> Scored:
         if row.score is not None:
             scores[index] = row.score
     groups = {row.persona_id: (row.profile_id, row.personality_id) for row in rows}
-    return Scored(name or folder.name, folder, ids, groups, scores, _read_result(folder / "result.json"))
+    result, n_unscored = _read_result(folder / "result.json"), sum(row.score is None for row in rows)
+    return Scored(name or folder.name, folder, ids, groups, scores, result, len(rows), n_unscored)
 
 
 def _read_result(path: Path) -> BenchmarkResult | None:
@@ -131,7 +137,11 @@ def _clusters(model: Scored, persona_ids: Sequence[str]) -> Clusters:
 
 
 def compare_pair(first: Scored, second: Scored) -> PairedDifference:
-    """First minus second on shared personas and the turns that both have."""
+    """First minus second on shared personas and the turns that both have.
+
+    A turn of a persona that is unscored in one of the two is left out of both: where a model's conversations end
+    early with the personas that it serves badly, its later turns would else look better than the other's.
+    """
     known = set(second.persona_ids)
     shared = [p for p in first.persona_ids if p in known]
     if not shared:
@@ -142,7 +152,9 @@ def compare_pair(first: Scored, second: Scored) -> PairedDifference:
         row = {p: i for i, p in enumerate(model.persona_ids)}
         return average_samples(model.scores[[row[p] for p in shared], :, :n_turns])
 
-    return paired_difference(table(first), table(second), _clusters(first, shared))
+    a, b = table(first), table(second)
+    both = np.isfinite(a) & np.isfinite(b)
+    return paired_difference(np.where(both, a, np.nan), np.where(both, b, np.nan), _clusters(first, shared))
 
 
 def compare(paths: Sequence[str | Path]) -> Comparison:
@@ -166,19 +178,29 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
     return Comparison(tuple((m.name, measured[m.name]) for m in ranked), tuple(pairs), _notes(models, pairs))
 
 
-def _notes(models: Sequence[Scored], pairs: Sequence[Difference]) -> tuple[str, ...]:
+def unlike(results: Sequence[BenchmarkResult]) -> list[str]:
+    """What makes models not comparable: they had another judge or user, another scope or scale."""
     notes = []
-    for what, name in (("judge_model", "judges"), ("user_model", "users"), ("scope", "judging scopes")):
-        values = sorted({str(getattr(m.result, what)) for m in models if m.result is not None})
+    for what, name in (
+        ("judge_model", "judges"),
+        ("user_model", "users"),
+        ("scope", "judging scopes"),
+        ("scale", "scales"),
+    ):
+        values = sorted({str(getattr(r, what)) for r in results})
         if len(values) > 1:
             notes.append(f"different {name}: {', '.join(values)}; the models are not comparable")
+    return notes
+
+
+def _notes(models: Sequence[Scored], pairs: Sequence[Difference]) -> tuple[str, ...]:
+    notes = unlike([m.result for m in models if m.result is not None])
     turns = sorted({m.scores.shape[2] for m in models})
     if len(turns) > 1:
         notes.append(f"different numbers of turns: {', '.join(map(str, turns))}; pairs are compared on those shared")
     for m in models:
-        n_unscored = int(np.isnan(m.scores).sum())
-        if n_unscored:
-            notes.append(f"{m.name}: {n_unscored} of {m.scores.size} replies unscored")
+        if m.n_unscored:
+            notes.append(f"{m.name}: {m.n_unscored} of {m.n_replies} replies unscored")
     alone = [f"{p.first} and {p.second}" for p in pairs if p.difference.n_personas == 0]
     if alone:
         notes.append(f"no personas in common: {'; '.join(alone)}")
