@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import io
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -88,7 +90,10 @@ def main() -> None:
     for name in ("build_trees", "train_dpo"):
         text = fill(text, name, example(name))
     if len(sys.argv) > 1:
-        write_figures(Path(sys.argv[1]), ROOT / "docs" / "figures")
+        with tempfile.TemporaryDirectory() as folder:  # of all the report's figures those that the docs show
+            write_figures(Path(sys.argv[1]), Path(folder))
+            for shown in (ROOT / "docs" / "figures").glob("*.svg"):
+                shutil.copyfile(Path(folder) / shown.name, shown)
         text = fill(text, "figures", figures(Path(sys.argv[1])))
     readme.write_text(text, "utf-8")
 

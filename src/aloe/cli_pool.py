@@ -36,19 +36,26 @@ def pool_command(argv: list[str]) -> int:
     calibrate.add_argument("file", type=existing_path, help="descriptions: any file that personas.file reads")
     calibrate.add_argument("--embedder", default="lexical", help="lexical, world, st:NAME_OR_PATH, openai:MODEL")
     calibrate.add_argument("--keep", type=float, default=0.9, help="share of the texts that the filter should keep")
+    calibrate.add_argument(
+        "--run",
+        type=Path,
+        default=Path("runs/calibrate"),
+        help="whose writer's address and key an openai: embedder uses, and whose journal keeps its answers (default: "
+        "runs/calibrate)",
+    )
     _add_chat_actions(actions)
     arguments, rest = parser.parse_known_args(argv)
     if arguments.action == "from-chats":
         return _from_chats(arguments, rest)
+    if arguments.action == "calibrate":
+        return _calibrate(arguments.file, arguments.embedder, arguments.keep, arguments.run, rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments.action == "forget":
         return _forget(arguments.run, arguments.user, arguments.hash)
     if arguments.action == "stats":
         return _stats(arguments.run)
-    if arguments.action == "validate":
-        return _validate(arguments.file, arguments.language)
-    return _calibrate(arguments.file, arguments.embedder, arguments.keep)
+    return _validate(arguments.file, arguments.language)
 
 
 def _add_chat_actions(actions: argparse._SubParsersAction[OneLineParser]) -> None:
@@ -188,10 +195,15 @@ def _validate(path: str, language: str) -> int:
     return 0 if report.is_clean else 1
 
 
-def _calibrate(path: Path, embedder: str, keep: float) -> int:
+def _calibrate(path: Path, embedder: str, keep: float, folder: Path, rest: list[str]) -> int:
+    from aloe.config import load_config, parse_overrides
+    from aloe.models.caller import Caller
     from aloe.models.embedding import create_embedder
     from aloe.personas.calibrate import calibrate
     from aloe.personas.importer import read_source
+    from aloe.prompts import PromptSet
+    from aloe.protocols import Embedder
+    from aloe.rundir import RunDir
 
     source = read_source(path)
     texts = {
@@ -201,14 +213,32 @@ def _calibrate(path: Path, embedder: str, keep: float) -> int:
             *(p.personality for p in source.pairs),
         ],
     }
-    model = create_embedder(embedder)
-    shown = 0
-    for kind, own in texts.items():
-        if len(set(own)) >= 10:
-            shown += 1
-            print(f"{kind}\n{calibrate(own, model, keep).format()}\n")
-    if not shown:
+    texts = {kind: own for kind, own in texts.items() if len(set(own)) >= 10}
+    if not texts:
         raise DataError(
             f"{path} holds fewer than ten descriptions of one kind", "give at least ten profiles or personalities"
         )
+
+    def show(model: Embedder) -> None:
+        for kind, own in texts.items():
+            print(f"{kind}\n{calibrate(own, model, keep).format()}\n")
+
+    run = RunDir(folder)
+    config = load_config(run.config_path if run.exists() else None, parse_overrides(rest))
+    if not embedder.startswith("openai:"):
+        show(create_embedder(embedder, config))
+        return 0
+
+    async def paid() -> None:
+        caller = Caller.open(config, run.journal_path, seed=config.seed, prompts=PromptSet(config.prompts_dir))
+        try:
+            show(create_embedder(embedder, config, caller))
+        finally:
+            await caller.aclose()
+
+    run.open(config, "pool calibrate")
+    try:
+        asyncio.run(paid())
+    finally:
+        run.close()
     return 0

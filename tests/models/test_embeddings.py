@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import pytest
 
+from aloe.__main__ import main
 from aloe.config import Config
 from aloe.errors import BudgetExceeded, ConfigError, EndpointError
 from aloe.models.caller import Caller
@@ -324,5 +325,23 @@ def test_a_persona_pool_grown_again_sends_no_text(tmp_path: Path) -> None:
             assert len(first) >= 4 and len(sent) == len(set(sent)) >= len(first)
             n = len(server.requests)
             assert await grow(server) == first and len(server.requests) == n
+
+    asyncio.run(work())
+
+
+def test_calibrating_a_threshold_pays_for_no_text_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, run = tmp_path / "people.jsonl", tmp_path / "run"
+    file.write_text("".join(f'{{"profile": "Person {i} keeps {i} bees. She lives by a lake."}}\n' for i in range(12)))
+    command = ["pool", "calibrate", str(file), "--embedder", NAME, "--run", str(run)]
+
+    async def work() -> None:
+        async with serving(honest) as server:
+            writer = f'{{uri = "openai:w", base_url = "{server.base_url}"}}'
+            assert await asyncio.to_thread(main, [*command, "--roles.writer", writer]) == 0
+            first, n_texts = capsys.readouterr().out, sum(len(r["input"]) for r in server.requests)
+            assert "proposed threshold" in first and n_texts > 12
+            assert await asyncio.to_thread(main, command) == 0  # where it is served stands in the run
+            assert capsys.readouterr().out == first
+            assert sum(len(r["input"]) for r in server.requests) == n_texts
 
     asyncio.run(work())
