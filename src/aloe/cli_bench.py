@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import itertools
 import json
+import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aloe.cli import OneLineParser, existing_path
 from aloe.config import Config, load_config, parse_overrides
 from aloe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aloe.bench.offline import Logged
+    from aloe.progress import StageProgress
+    from aloe.types import Persona
 
 # short option -> option of the config; "*" = may be given several times
 SHORT = {
@@ -93,71 +103,131 @@ def offline_command(argv: list[str]) -> int:
     parser.add_argument("--personas", help="persona file that the lines' persona_id points into, or 'packaged'")
     parser.add_argument("--name", help="under which the result is listed (default: the file's name)")
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/FILE)")
+    parser.add_argument("--dry", action="store_true", help="only say how often the judge would be asked")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None  # whose judge and options are used
     arguments, rest = parser.parse_known_args(argv)
+    _refuse(rest)
     name = arguments.name or arguments.conversations.stem
+    if "/" in name or "\\" in name or name in (".", ".."):
+        raise ConfigError(f"--name '{name}' is no name for a result", "write a plain name without slashes")
     overrides = parse_overrides([a for a in friendly_options(rest) if a != "bench"])
     out = arguments.out
     if recipe is not None and (Path(recipe) / "config.toml").is_file():
         out, recipe = out or recipe, str(Path(recipe) / "config.toml")
     config = load_config(recipe, overrides)
-    _score_offline(config, arguments.conversations, arguments.personas, name, Path(out or f"runs/{name}"), arguments)
+    _score_offline(config, arguments, name, Path(out or f"runs/{name}"))
     return 0
 
 
-def _score_offline(
-    config: Config, conversations: Path, personas: str | None, name: str, out: Path, arguments: object
-) -> None:
+def _refuse(rest: list[str]) -> None:
+    """Say which options mean nothing where conversations are there already, instead of passing over them."""
+    for argument in rest:
+        option = argument[2:].partition("=")[0] if argument.startswith("--") else ""
+        short = option.removeprefix("bench.").replace("models", "model").replace("n_turns", "turns")
+        if short in ("model", "user", "turns", "samples", "gain", "full"):
+            raise ConfigError(
+                f"--{option} does not go with --conversations", "logged replies are judged once each, as they are"
+            )
+
+
+def _personas_of(source: str | None, seed: int) -> list[Persona]:
+    """The personas of a file, under the ids that a benchmark gives them and under the file's own where it has any."""
+    from aloe.personas.importer import read_source
+    from aloe.personas.stage import read_bench_file
+
+    if source is None:
+        return []
+    people = read_bench_file(source, 10**6, seed)
+    pairs = read_source(source).pairs if source != "packaged" else []
+    own = [
+        person.model_copy(update={"persona_id": pair.persona_id})
+        for person, pair in zip(people, pairs, strict=False)
+        if pair.persona_id
+    ]
+    return [*people, *own]
+
+
+def _targets(talks: Sequence[Logged], name: str, bench: Path) -> dict[str, list[Logged]]:
+    """Name of a result -> its conversations: one per model that the log tells apart.
+
+    Raises:
+        ConfigError: a benchmark's own result has that name.
+    """
+    from aloe.bench.compare import read_result
+    from aloe.bench.offline import by_model
+
+    groups = by_model(talks)
+    targets: dict[str, list[Logged]] = {}
+    for model, own in groups.items():
+        suffix = re.sub(r"[^\w.+-]+", "-", model).strip("-.") or "unnamed"
+        targets.setdefault(name if len(groups) == 1 else f"{name}-{suffix}", []).extend(own)
+    for target in targets:
+        before = read_result(bench / target / "result.json")
+        if before is not None and before.user_model != "logged":
+            raise ConfigError(f"{bench / target} is a benchmark's result", "give another --name, or another --out")
+    return targets
+
+
+def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out: Path) -> None:
     from rich.console import Console
 
     from aloe.bench.offline import read_conversations, score_conversations
     from aloe.models.caller import Caller
-    from aloe.personas.stage import read_bench_file
     from aloe.progress import stage_progress
     from aloe.prompts import PromptSet
     from aloe.rundir import RunDir
     from aloe.stages import with_bench_roles
-    from aloe.summary import results_table
+    from aloe.summary import print_results
     from aloe.types import BenchmarkResult
 
-    config, quiet = with_bench_roles(config), bool(getattr(arguments, "quiet", False))
-    people = read_bench_file(personas, 10**6, config.seed) if personas else []
-    talks = read_conversations(conversations, people)
+    config = with_bench_roles(config)
+    talks = read_conversations(arguments.conversations, _personas_of(arguments.personas, config.seed))
     run, prompts = RunDir(out), PromptSet(config.prompts_dir)
+    bench = run.stage_dir("bench")
+    targets = _targets(talks, name, bench)
+    n_known, n_replies = sum(talk.is_known for talk in talks), sum(talk.n_replies for talk in talks)
+    what = f"{len(talks)} conversations ({n_known} with a persona), {n_replies} replies"
+    if arguments.dry:
+        print(f"{what}: {n_replies} calls of {', '.join(m.uri for m in config.roles.judge)}; nothing was sent")
+        return
     run.open(config, "bench --conversations")
 
-    async def work() -> BenchmarkResult:
+    def show(shown: StageProgress, n_before: int, n: int, _: int) -> None:
+        shown.update(n_before + n, n_replies, "replies")
+
+    async def work() -> list[tuple[Path, BenchmarkResult]]:
         caller = Caller.open(config, run.journal_path, seed=config.seed, prompts=prompts)
+        results, n_before = [], 0
         try:
-            with stage_progress("bench", quiet=quiet) as shown:
-                return await score_conversations(
-                    caller,
-                    prompts,
-                    talks,
-                    config=config,
-                    out_dir=run.stage_dir("bench") / name,
-                    name=name,
-                    progress=lambda n, of: shown.update(n, of, "replies"),
-                )
+            with stage_progress("bench", quiet=arguments.quiet) as shown:
+                for target, own in targets.items():
+                    result = await score_conversations(
+                        caller,
+                        prompts,
+                        own,
+                        config=config,
+                        out_dir=bench / target,
+                        name=target,
+                        progress=partial(show, shown, n_before),
+                    )
+                    results.append((bench / target, result))
+                    n_before += sum(talk.n_replies for talk in own)
+            return results
         finally:
             await caller.aclose()
 
     try:
-        result = asyncio.run(work())
+        results = asyncio.run(work())
     finally:
         run.close()
-    if quiet:
+    if arguments.quiet:
         return
-    n_known = sum(talk.is_known for talk in talks)
     console = Console(width=120, highlight=False)
-    console.print(results_table([result]))
-    n_replies = sum(talk.n_replies for talk in talks)
-    console.print(
-        f"\n{len(talks)} conversations ({n_known} with a persona), {n_replies} replies, "
-        f"{sum(p.n_unscored for p in result.points)} unscored -> {run.stage_dir('bench') / name}",
-        soft_wrap=True,
-    )
+    print_results(console, results)
+    n_unscored = sum(p.n_unscored for _, result in results for p in result.points)
+    folder = results[0][0] if len(results) == 1 else bench
+    console.print(f"\n{what}, {n_unscored} unscored -> {folder}", soft_wrap=True, markup=False)
 
 
 __all__ = ["FLAGS", "SHORT", "SHORT_HELP", "friendly_options", "is_offline", "offline_command"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -47,6 +48,30 @@ def results_table(results: list[BenchmarkResult]) -> Table:
     return table
 
 
+def extras_table(results: list[BenchmarkResult]) -> Table | None:
+    """Personal gain, the other scope and identification at the last turn; None where none was asked for."""
+    if all(r.gain is None and r.other_scope is None for r in results):
+        return None
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model")
+    for column in ("gain", "95%", "other scope", "AVG", "IR", "mind-reading", "95%", "identified"):
+        table.add_column(column, justify="right")
+    for r in results:
+        other, seen = r.other_scope, r.identification.get("replies") or r.identification.get("judge")
+        table.add_row(
+            r.model,
+            number(r.gain),
+            interval(r.gain_ci),
+            other.scope if other else "none",
+            number(other.avg if other else None),
+            number(other.ir if other else None, 3),
+            number(other.mind_reading if other else None),
+            interval(other.mind_reading_ci if other else None),
+            number(seen[-1] if seen else None),
+        )
+    return table
+
+
 def load_results(run: RunDir) -> list[BenchmarkResult]:
     """All results of a run: in the order in which they were benchmarked, others by name."""
     folder = run.stage_dir("bench")
@@ -60,12 +85,26 @@ def load_results(run: RunDir) -> list[BenchmarkResult]:
     return [r for name in names for r in read_result(folder / name / "result.json")]
 
 
+def print_results(console: Console, results: list[tuple[Path, BenchmarkResult]]) -> None:
+    """The headline table of results, each with its folder; what else was asked for; and what to keep in mind."""
+    from aloe.bench.notes import result_notes
+
+    plain = [r for _, r in results]
+    console.print(results_table(plain))
+    extras = extras_table(plain)
+    if extras is not None:
+        console.print()
+        console.print(extras)
+    for note in result_notes(results):
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+
+
 def print_summary(run: RunDir, outcome: Outcome, command: str, stream: TextIO) -> None:
     """Table, times, report path."""
     console = Console(file=stream, width=None if stream.isatty() else 120, highlight=False)
     if command in ("run", "bench", "report") and (results := load_results(run)):
         console.print()
-        console.print(results_table(results))
+        print_results(console, [(run.stage_dir("bench") / r.model, r) for r in results])
     total = sum(outcome.seconds.values())
     if outcome.seconds:
         times = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())

@@ -104,6 +104,9 @@ def test_messages_are_put_in_order():
         ("", "no reply"),
         ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "persona_id": "x"}\n',
          "--personas"),
+        (json.dumps({"messages": HELLO, "persona_id": ["x"]}), "--personas"),
+        (json.dumps({"messages": HELLO, "persona": 5}), "persona is '5'"),
+        ('{"messages": [{"role": "user", "cont', "line 1: not valid JSON"),
     ],
 )  # fmt: skip
 def test_what_is_no_conversation(text, reason, tmp_path):
@@ -111,6 +114,12 @@ def test_what_is_no_conversation(text, reason, tmp_path):
     path.write_text(text)
     with pytest.raises(DataError, match=reason):
         read_conversations(path)
+
+
+def test_one_id_is_one_persona(tmp_path):
+    rows = [{"messages": HELLO, "persona_id": "a", "profile": text} for text in ("A baker.", "A nurse.")]
+    with pytest.raises(DataError, match="line 2: persona_id 'a' was another persona"):
+        read_conversations(write(tmp_path / "log.jsonl", rows))
 
 
 def test_short_options_become_options_of_the_config():
@@ -177,3 +186,59 @@ def test_offline_by_command_line(tmp_path, capsys):
 def test_offline_needs_its_file(tmp_path, capsys):
     assert main(["bench", "--conversations", str(tmp_path / "none.jsonl")]) != 0
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_models_of_a_log_are_scored_apart(tmp_path, capsys):
+    """Two models that talked to one persona are not two conversations of one model; each pays for its own calls."""
+    own = {"profile": "A baker.", "personality": "Quiet."}
+    rows = [{"messages": HELLO, "persona": own, "model": model} for model in ("org/one", "two", "two")]
+    out = tmp_path / "run"
+    assert main(["bench", "--conversations", str(write(tmp_path / "log.jsonl", rows)), "--out", str(out)]) == 0
+    assert "log-org-one" in capsys.readouterr().out
+    found = [
+        BenchmarkResult.model_validate_json((out / f"bench/log-{name}/result.json").read_bytes())
+        for name in ("org-one", "two")
+    ]
+    assert [r.n_samples for r in found] == [1, 2]
+    assert [r.points[0].n_scored for r in found] == [1, 2]
+    assert found[0].usage["judge"].prompt_tokens > 0
+    assert found[1].usage["judge"].prompt_tokens <= 2 * found[0].usage["judge"].prompt_tokens
+
+
+def test_a_persona_file_is_found_by_its_own_ids(tmp_path, capsys):
+    people = write(tmp_path / "people.jsonl", [{"persona_id": "ann", "profile": "A baker.", "personality": "Quiet."}])
+    log = write(tmp_path / "log.jsonl", [{"messages": HELLO, "persona_id": "ann"}])
+    options = ["--personas", str(people), "--out", str(tmp_path / "run")]
+    assert main(["bench", "--conversations", str(log), *options]) == 0
+    assert "1 conversations (1 with a persona)" in capsys.readouterr().out
+
+
+def test_offline_dry_sends_nothing(tmp_path, capsys):
+    log = write(tmp_path / "log.jsonl", [{"messages": [*HELLO, *HELLO]}])
+    assert main(["bench", "--conversations", str(log), "--out", str(tmp_path / "run"), "--dry"]) == 0
+    assert "2 calls of world:judge; nothing was sent" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "option", ["--gain", "--full", "--model=world:generic", "--turns=3", "--bench.samples=2", "--name=../x"]
+)
+def test_options_without_meaning_for_a_log_are_refused(option, tmp_path, capsys):
+    log = write(tmp_path / "log.jsonl", [{"messages": HELLO}])
+    assert main(["bench", "--conversations", str(log), "--out", str(tmp_path / "run"), option]) == 2
+    assert option.partition("=")[0] in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_log_does_not_take_the_place_of_a_benchmark(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    small = ["--turns", "1", "--bench.n_personas", "2", "--bench.n_bootstrap", "100"]
+    assert main(["bench", "--model", "world:generic", *small, "--out", run]) == 0
+    before = (tmp_path / "run/bench/generic/result.json").read_bytes()
+    log = write(tmp_path / "log.jsonl", [{"messages": HELLO}])
+    assert main(["bench", run, "--conversations", str(log), "--name", "generic"]) == 2
+    assert "is a benchmark's result" in capsys.readouterr().err
+    assert (tmp_path / "run/bench/generic/result.json").read_bytes() == before
+    assert main(["bench", run, "--conversations", str(log)]) == 0
+    assert main(["bench", run, "--model", "world:generic"]) == 0
+    assert "note: different users: logged, world:user" in capsys.readouterr().out

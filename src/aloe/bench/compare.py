@@ -42,8 +42,8 @@ class Scored:
     groups: dict[str, tuple[str, str]]  # persona id -> profile id, personality id
     scores: Floats
     result: BenchmarkResult | None
-    n_replies: int
-    n_unscored: int
+    n_replies: int = 0
+    n_unscored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,16 @@ def read_scored(folder: Path, name: str | None = None) -> Scored:
         if row.score is not None:
             scores[index] = row.score
     groups = {row.persona_id: (row.profile_id, row.personality_id) for row in rows}
-    result, n_unscored = _read_result(folder / "result.json"), sum(row.score is None for row in rows)
+    result, n_unscored = read_result(folder / "result.json"), sum(row.score is None for row in rows)
     return Scored(name or folder.name, folder, ids, groups, scores, result, len(rows), n_unscored)
 
 
-def _read_result(path: Path) -> BenchmarkResult | None:
+def read_result(path: Path) -> BenchmarkResult | None:
+    """A ``result.json``; None where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
     if not path.is_file():
         return None
     try:

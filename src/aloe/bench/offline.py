@@ -1,27 +1,28 @@
 """Scores conversations that were logged elsewhere: OpenAI messages as JSON lines, with or without personas.
 
 A line is ``{"messages": [...]}`` and may hold ``persona`` (an object with ``profile`` and ``personality``, or a text),
-or ``profile`` and ``personality``, or a ``persona_id`` of a persona file, and ``model``. System messages are left out,
-neighbours of one role are joined, and what comes before the first user message cannot be judged. Every reply is
-scored in its place; a conversation without persona is judged by what the user's own messages show. Conversations may
-differ in length: AL(k) is the mean over those that have a k-th reply.
+or ``profile`` and ``personality``, or a ``persona_id`` of a persona file, and ``model`` (each is scored on its own).
+System messages are left out, neighbours of one role are joined, and what comes before the first user message cannot
+be judged. Every reply is scored in its place; a conversation without persona is judged by what the user's own messages
+show. Conversations may differ in length: AL(k) is the mean over those that have a k-th reply.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from aloe.bench.extras import part_curves
 from aloe.bench.metrics import measure
 from aloe.bench.records import BenchScore
-from aloe.bench.runner import result_figures
+from aloe.bench.runner import result_figures, usage_since
 from aloe.bench.scoring import SCALES, Scale, score_reply
 from aloe.bench.truth_figures import TruthFigures
 from aloe.config import Config, digest
@@ -30,10 +31,10 @@ from aloe.dialogue.state import PathState, content_id
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
-from aloe.records import read_rows, write_json, write_jsonl
+from aloe.records import write_json, write_jsonl
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters
-from aloe.types import AlignmentPoint, BenchmarkResult, ConversationTree, Judgement, Message, Node, Persona
+from aloe.types import AlignmentPoint, BenchmarkResult, ConversationTree, Judgement, Message, Node, Persona, Usage
 
 UNKNOWN = "Nothing is known of this user beforehand. Go by what the user's own messages show."
 
@@ -58,13 +59,15 @@ def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> li
     """The conversations of a JSONL file.
 
     Raises:
-        DataError: a line that is no conversation (with its number and what is wrong), or no reply in the whole file.
+        DataError: a line that is no conversation (with its number and what is wrong), two personas of one id, or no
+            reply in the whole file.
     """
     path = Path(path)
     by_id = {p.persona_id: p for p in personas}
     found: list[Logged] = []
-    samples: Counter[str] = Counter()
-    for number, row in read_rows(path):
+    samples: Counter[tuple[str, str]] = Counter()
+    named: dict[str, Persona] = {}
+    for number, row in _read_lines(path):
         where = f"{path}, line {number}"
         if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
             raise DataError(f"{where}: no object with a list 'messages'", 'a line looks like {"messages": [...]}')
@@ -72,12 +75,41 @@ def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> li
         if len(messages) < 2:
             continue
         persona, is_known = _persona_of(row, by_id, number, where)
-        talk = Logged(persona, is_known, messages, samples[persona.persona_id], str(row.get("model") or ""))
-        samples[persona.persona_id] += 1
-        found.append(talk)
+        if named.setdefault(persona.persona_id, persona) != persona:
+            raise DataError(
+                f"{where}: persona_id '{persona.persona_id}' was another persona before", "give each persona its own id"
+            )
+        model = str(row.get("model") or "")
+        found.append(Logged(persona, is_known, messages, samples[model, persona.persona_id], model))
+        samples[model, persona.persona_id] += 1
     if not found:
         raise DataError(f"{path} holds no reply to a user's message", 'a line looks like {"messages": [...]}')
     return found
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line number, parsed value) of each line; strict to the last one (no writer of ours was killed)."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}", "give a JSONL file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start + 1})", "give a JSONL file in UTF-8") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: not valid JSON ({error})", "correct or remove the line") from None
+
+
+def by_model(talks: Sequence[Logged]) -> dict[str, list[Logged]]:
+    """The conversations of each model that the log names, in order; those without a name are under ``""``."""
+    found: dict[str, list[Logged]] = defaultdict(list)
+    for talk in talks:
+        found[talk.model].append(talk)
+    return dict(found)
 
 
 def tidy(messages: Sequence[Any], where: str) -> list[Message]:
@@ -109,15 +141,19 @@ def _text(content: Any) -> str:
 
 def _persona_of(row: Mapping[str, Any], by_id: Mapping[str, Persona], number: int, where: str) -> tuple[Persona, bool]:
     own = row.get("persona")
+    if own is not None and not isinstance(own, dict | str):
+        raise DataError(
+            f"{where}: persona is {str(own)[:40]!r}", "write a text, or an object of profile and personality"
+        )
     fields: Mapping[str, Any] = own if isinstance(own, dict) else row
     profile = own if isinstance(own, str) else str(fields.get("profile") or "")
     personality = str(fields.get("personality") or "")
     if profile or personality:
         name = str(row.get("persona_id") or content_id("persona", profile, personality))
         return _persona(name, profile, personality), True
-    asked = row.get("persona_id")
-    if asked is None:
+    if row.get("persona_id") is None:
         return _persona(f"line-{number}", UNKNOWN, UNKNOWN), False
+    asked = str(row["persona_id"])
     if asked not in by_id:
         raise DataError(f"{where}: persona_id '{asked}' is not known", "give the file that holds it with --personas")
     return by_id[asked], True
@@ -158,6 +194,7 @@ async def score_conversations(
     gate = asyncio.Semaphore(config.execution.concurrency)
     trees = [_as_tree(talk, config.seed) for talk in talks]
     n_done, n_all = 0, sum(talk.n_replies for talk in talks)
+    before = caller.stats["judge"].usage if "judge" in caller.stats else Usage()
 
     async def work(talk: Logged, tree: ConversationTree) -> None:
         nonlocal n_done
@@ -174,7 +211,7 @@ async def score_conversations(
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     result = _result(talks, config, prompts, name)
-    usage = {role: stats.usage for role, stats in caller.stats.items() if role == "judge"}
+    usage = {role: usage_since(stats.usage, before) for role, stats in caller.stats.items() if role == "judge"}
     result = result.model_copy(update={"usage": usage})
     write_jsonl(out_dir / "conversations.jsonl", trees)
     write_jsonl(out_dir / "scores.jsonl", (row for t, tree in zip(talks, trees, strict=True) for row in _rows(t, tree)))

@@ -267,7 +267,7 @@ async def run_benchmark(
         truth=truth.figures(),
         recall_by_lag=truth.recall_by_lag(),
         facts_by_turn=truth.facts_by_turn(),
-        usage={role: _minus(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},
+        usage={role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},
         **result_figures(measurement),
     )
     write_jsonl(out_dir / "conversations.jsonl", (talk.as_tree(config.seed) for talk in talks))
@@ -356,5 +356,6 @@ def _usage(caller: Caller) -> Mapping[str, Usage]:
     return {role: caller.stats[role].usage for role in ROLES if role in caller.stats}
 
 
-def _minus(after: Usage, before: Usage) -> Usage:
+def usage_since(after: Usage, before: Usage) -> Usage:
+    """What was used between two readings of one role's counters."""
     return Usage(**{name: getattr(after, name) - getattr(before, name) for name in Usage.model_fields})

@@ -1,0 +1,44 @@
+"""What is printed below the table of results: why replies are unscored, what is not comparable, what else was asked."""
+
+from rich.console import Console
+
+from aloe.bench.notes import result_notes
+from aloe.summary import print_results
+
+
+def printed(results):
+    console = Console(width=120, highlight=False)
+    with console.capture() as caught:
+        print_results(console, results)
+    return caught.get()
+
+
+def test_an_unreadable_judge_is_quoted(bench, personas, tmp_path):
+    (result,) = bench(personas[:2], ["world:oracle"], tmp_path, roles__judge="world:generic").values()
+    (note,) = result_notes([(tmp_path / "oracle", result)])
+    assert note.startswith("oracle: some of the judge's answers cannot be read, the first: '")
+    assert len(note) > 80
+
+
+def test_failed_conversations_say_why(bench, personas, tmp_path):
+    dead = {"uri": "openai:x", "base_url": "http://127.0.0.1:9/v1", "max_attempts": 1}
+    (result,) = bench(personas[:2], ["world:oracle"], tmp_path, roles__judge=dead).values()
+    (note,) = result_notes([(tmp_path / "oracle", result)])
+    assert "2 of 2 conversations ended early; the first: judge at turn 1, " in note
+
+
+def test_results_on_different_scales_are_said_not_to_be_comparable(bench, personas, tmp_path):
+    first = bench(personas[:2], ["world:oracle"], tmp_path)["world:oracle"]
+    second = bench(personas[:2], ["world:generic"], tmp_path, bench__scale="binary")["world:generic"]
+    both = [(tmp_path / "oracle", first), (tmp_path / "generic", second)]
+    assert "note: different scales: 1-5, binary" in printed(both)
+    assert "note" not in printed(both[:1])
+    assert "gain" not in printed(both[:1])
+
+
+def test_what_else_was_asked_for_is_printed(bench, personas, tmp_path):
+    (result,) = bench(personas, ["world:knows-all"], tmp_path, bench__full=True).values()
+    shown = printed([(tmp_path / "knows-all", result)])
+    assert f"{result.gain:.2f}" in shown
+    assert f"{result.other_scope.mind_reading:.2f}" in shown
+    assert "identified" in shown
