@@ -12,6 +12,7 @@ from aloe.cli import OneLineParser, existing_path
 from aloe.cli_bench import friendly_options
 from aloe.config import Config, load_config, parse_overrides
 from aloe.errors import ConfigError
+from aloe.rundir import RunDir
 
 if TYPE_CHECKING:
     from aloe.bench.calibration import Calibration, ChoiceCalibration
@@ -71,7 +72,7 @@ def _check(argv: list[str]) -> int:
     items, prompts = known_items(options.n, options.seed), PromptSet(config.prompts_dir)
 
     async def work() -> list[Any]:
-        journal = run / "journal.sqlite" if run is not None else None
+        journal = RunDir(run).journal_path if run is not None else None
         caller = Caller.open(config, journal, seed=config.seed, prompts=prompts)
         try:
             with stage_progress("check") as shown:
@@ -106,6 +107,8 @@ def _sheet(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--personas")
     options = parser.parse_args(argv)
+    if not (options.run / "config.toml").is_file():
+        raise ConfigError(f"{options.run} is no run directory", "give the one that holds config.toml and bench/")
     config, _ = _config(str(options.run), [])
     own = options.run / "personas" / "personas.jsonl"
     source = options.personas or config.bench.personas
@@ -118,7 +121,7 @@ def _sheet(argv: list[str]) -> int:
 
 
 def _calibrate(argv: list[str]) -> int:
-    from aloe.bench.calibration import calibrate_choices, calibrate_scores, key_path, read_rated, read_ratings
+    from aloe.bench.calibration import calibrate_choices, calibrate_scores, read_rated, read_ratings, scale_of
 
     parser = OneLineParser(prog="aloe judge calibrate", usage=USAGE)
     parser.add_argument("source", type=existing_path)
@@ -129,17 +132,23 @@ def _calibrate(argv: list[str]) -> int:
         choices = calibrate_choices(_judged_choices(options.source))
         print(json.dumps(asdict(choices), indent=2) if options.json else format_choices(choices))
         return 0
-    run = options.run
-    if run is None:
-        key = key_path(options.source)
-        if not key.is_file():
-            raise ConfigError(
-                f"{key} is not there, so the run is not known", "name it: aloe judge calibrate FILE.csv RUN"
-            )
-        run = Path(json.loads(key.read_text("utf-8"))["run"])
-    found = calibrate_scores(read_rated(run), read_ratings(options.source))
+    run = options.run or _run_of(options.source)
+    found = calibrate_scores(read_rated(run), read_ratings(options.source, scale_of(run)))
     print(json.dumps(asdict(found), indent=2) if options.json else format_calibration(found))
     return 0
+
+
+def _run_of(sheet: Path) -> Path:
+    """The run that a sheet was made from, by the key beside it."""
+    from aloe.bench.calibration import key_path
+
+    key, advice = key_path(sheet), "name it: aloe judge calibrate FILE.csv RUN"
+    if not key.is_file():
+        raise ConfigError(f"{key} is not there, so the run is not known", advice)
+    try:
+        return Path(json.loads(key.read_bytes())["run"])
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError(f"{key} is damaged, so the run is not known", advice) from None
 
 
 def _judged_choices(run: Path) -> list[dict[str, Any]]:
@@ -147,11 +156,15 @@ def _judged_choices(run: Path) -> list[dict[str, Any]]:
     from aloe.bench.calibration import judge_choice, read_choices
 
     rows = read_choices(run / "studio" / "ratings.jsonl")
-    open_rows = [row for row in rows if judge_choice(row) is None and len(row.get("replies") or ()) == 2]
+    open_rows = [row for row in rows if judge_choice(row) is None and _two_texts(row.get("replies"))]
     if open_rows:
         config, _ = _config(str(run), [])
         asyncio.run(_score_rows(config, run, open_rows))
     return rows
+
+
+def _two_texts(replies: object) -> bool:
+    return isinstance(replies, list) and len(replies) == 2 and all(isinstance(r, str) and r.strip() for r in replies)
 
 
 async def _score_rows(config: Config, run: Path, rows: list[dict[str, Any]]) -> None:
@@ -164,7 +177,7 @@ async def _score_rows(config: Config, run: Path, rows: list[dict[str, Any]]) -> 
     from aloe.types import Persona
 
     prompts = PromptSet(config.prompts_dir)
-    caller = Caller.open(config, run / "journal.sqlite", seed=config.seed, prompts=prompts)
+    caller = Caller.open(config, RunDir(run).journal_path, seed=config.seed, prompts=prompts)
     try:
         for number, row in enumerate(rows, 1):
             where = f"{run / 'studio' / 'ratings.jsonl'}, rating {number}"
@@ -192,6 +205,12 @@ def _with_interval(estimate: Estimate | None) -> str:
     return "none" if estimate is None else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+def _share(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "none"
+    return f"{estimate.value:.3f} [{max(0.0, estimate.low):.3f}, {min(1.0, estimate.high):.3f}]"
+
+
 def format_calibration(found: Calibration) -> str:
     """A calibration as text."""
     lines = [
@@ -202,6 +221,8 @@ def format_calibration(found: Calibration) -> str:
     ]
     if found.between_raters is not None:
         lines.append(f"between people      {_plain(found.between_raters)} (quadratic kappa)")
+    if found.n_unknown:
+        lines.append(f"left out            {found.n_unknown} rated items that are no scored reply of this run")
     lines.append("")
     width = max(len(m.model) for m in found.models)
     lines.append(f"{'model':<{width}}  judge  rated  corrected mean, 95%")
@@ -215,9 +236,11 @@ def format_choices(found: ChoiceCalibration) -> str:
     """A calibration by blind choices as text."""
     lines = [
         f"{found.n_items} blind choices, {found.n_decided} decided by both",
-        f"agreement  {_with_interval(found.agreement)} where both decided",
+        f"agreement  {_share(found.agreement)} where both decided",
         f"kappa      {_plain(found.kappa)} over first, second, tie",
     ]
+    if found.n_unjudged:
+        lines.append(f"left out   {found.n_unjudged} choices that the judge did not judge")
     if found.win_rates:
         width = max(map(len, found.win_rates))
         lines += ["", f"{'model':<{width}}  people  judge  (share of comparisons won, ties half)"]

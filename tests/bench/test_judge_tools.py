@@ -16,9 +16,12 @@ from aloe.bench.calibration import (
     key_path,
     read_rated,
     read_ratings,
+    scale_of,
     write_sheet,
 )
 from aloe.bench.check import KINDS, Answers, fitness, format_fitness, known_items
+from aloe.bench.scoring import SCALES
+from aloe.cli_judge import format_calibration
 from aloe.errors import DataError
 from aloe.records import write_jsonl
 from aloe.stats import cohen_kappa, spearman
@@ -40,7 +43,7 @@ def test_items_are_those_of_their_seed_and_of_every_kind():
 def test_the_worlds_judge_is_fit(capsys):
     found = check(capsys)
     assert found["consistency"]["value"] == found["repeatability"]["value"] == found["sensitivity"]["value"] == 1
-    assert found["position"]["value"] == 0.5
+    assert found["position"]["value"] == found["position"]["low"] == found["position"]["high"] == 0.5
     assert found["score_sensitivity"] == 1
     assert found["score_noise"] == found["abstention"] == found["unparsed"] == 0
 
@@ -70,7 +73,7 @@ def test_figures_of_given_answers():
     assert found.consistency.value == 0.5
     assert found.repeatability.value == 0.5
     assert found.sensitivity.value == pytest.approx(1 / 3)
-    assert found.position.value == pytest.approx(3 / 5)
+    assert found.position.value == pytest.approx((0.5 + 1 + 0) / 3)
     assert found.abstention == pytest.approx(2 / 9)
     assert found.unparsed == pytest.approx(3 / 18)
     assert found.score_sensitivity == 0.75
@@ -161,17 +164,61 @@ def test_several_people_and_unrated_rows(run, personas, tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("a,b\n1,2\n", "needs 'item'"), ("item,score\nx,\n", "no rating"), ("item,score\nx,good\n", "no number"),
-     ("item,score\nx,nan\n", "no number"), ("", "needs 'item'")],
+     ("item,score\nx,nan\n", "no number"), ("", "needs 'item'"), ("item,score\nx,40\n", "row 2: score 40 is not on"),
+     ("item,score\nx,3\nx,4\n", "row 3: item x was rated before"), ('item,score\n"x' + "y" * 200_000, "no CSV")],
 )  # fmt: skip
 def test_what_is_no_filled_in_sheet(text, reason, tmp_path):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(DataError, match=reason):
+        read_ratings(tmp_path / "s.csv", SCALES["1-5"])
+
+
+@pytest.mark.parametrize(("encoding", "delimiter"), [("utf-16", ","), ("cp1252", ";"), ("utf-8-sig", "\t")])
+def test_a_sheet_as_spreadsheets_save_it(encoding, delimiter, tmp_path):
+    rows = ["item,score,comment", "x,3,caf\u00e9", "y,4,na\u00efve"]
+    (tmp_path / "s.csv").write_bytes("\r\n".join(rows).replace(",", delimiter).encode(encoding))
+    assert read_ratings(tmp_path / "s.csv") == {"": {"x": 3.0, "y": 4.0}}
+
+
+def test_what_is_not_text_is_no_sheet(tmp_path):
+    (tmp_path / "s.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match="s.csv"):
         read_ratings(tmp_path / "s.csv")
 
 
-def test_ratings_of_another_run(run):
+def test_ratings_of_another_run(run, capsys):
     with pytest.raises(DataError, match="no rated item"):
         calibrate_scores(read_rated(run), {"": {"x": 3.0}})
+    found = calibrate_scores(read_rated(run), {"": {"x": 3.0, "y": 3.0, read_rated(run)[0].item: 4.0}})
+    assert (found.n_items, found.n_unknown) == (1, 2)
+    assert "2 rated items that are no scored reply" in format_calibration(found)
+
+
+def test_people_rate_on_the_judges_scale(run, personas, bench, tmp_path, capsys):
+    assert scale_of(run).name == "1-5"
+    bench(personas[:2], ["world:oracle"], tmp_path / "bench")
+    bench(personas[:2], ["world:generic"], tmp_path / "bench", bench__scale="1-100")
+    with pytest.raises(DataError, match="several scales: 1-100, 1-5"):
+        scale_of(tmp_path)
+    assert scale_of(tmp_path / "bench/generic").high == 100
+
+
+def test_a_filled_in_sheet_is_not_overwritten(run, personas, tmp_path):
+    sheet = tmp_path / "s.csv"
+    write_sheet(run, sheet, 4, 1, personas)
+    write_sheet(run, sheet, 6, 1, personas)  # nobody wrote into it yet
+    rate(sheet, sheet, lambda item: "3")
+    with pytest.raises(DataError, match="holds ratings already"):
+        write_sheet(run, sheet, 4, 1, personas)
+    assert len(read_ratings(sheet)[""]) == 6
+
+
+@pytest.mark.parametrize("key", ["{", "[]", "{}", '{"run": 5}'])
+def test_a_damaged_key_is_said(key, tmp_path, capsys):
+    (tmp_path / "s.csv").write_text("item,score\nx,3\n")
+    (tmp_path / "s.key.json").write_text(key)
+    assert main(["judge", "calibrate", str(tmp_path / "s.csv")]) == 2
+    assert "s.key.json is damaged" in capsys.readouterr().err
 
 
 def test_corrected_means_cover_what_people_would_have_said():
@@ -222,6 +269,24 @@ def test_choices_without_the_judges_opinion_are_judged(run, capsys):
     assert (found["n_items"], found["agreement"]["value"], found["kappa"]) == (2, 1, 1)
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"choice": "first", "scores": [3, "x"]},
+        {"choice": "first", "scores": [3, None]},
+        {"choice": "first", "replies": "ab", "messages": [{"role": "user", "content": "Hi."}]},
+        {"choice": "first", "replies": ["a", None], "messages": [{"role": "user", "content": "Hi."}]},
+    ],
+)
+def test_choices_that_cannot_be_judged(row, run, capsys):
+    write_jsonl(run / "studio/ratings.jsonl", [row])
+    assert main(["judge", "calibrate", str(run)]) != 0
+    assert "judged none of the 1 blind choices" in capsys.readouterr().err
+    write_jsonl(run / "studio/ratings.jsonl", [row, {"choice": "first", "scores": [3, 2]}])
+    assert main(["judge", "calibrate", str(run)]) == 0
+    assert "left out   1 choices" in capsys.readouterr().out
+
+
 def test_sheet_by_command_line(run, tmp_path, capsys):
     out = tmp_path / "sheet.csv"
     assert main(["judge", "sheet", str(run), "--out", str(out), "--n", "6"]) == 0
@@ -232,7 +297,14 @@ def test_sheet_by_command_line(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "argv", [["judge", "guess"], ["judge", "check", "--n", "1"], ["judge", "calibrate", "none.csv"]]
+    "argv",
+    [
+        ["judge", "guess"],
+        ["judge", "check", "--n", "1"],
+        ["judge", "calibrate", "none.csv"],
+        ["judge", "sheet", "tests"],
+        ["judge", "calibrate", "tests"],
+    ],
 )
 def test_one_line_for_bad_input(argv, capsys):
     assert main(argv) != 0

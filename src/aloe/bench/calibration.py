@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from aloe.bench.compare import find_models
+from aloe.bench.compare import find_models, read_result
 from aloe.bench.records import BenchScore
+from aloe.bench.scoring import SCALES, Scale
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.records import atomic_write, read_jsonl, write_json
@@ -68,6 +69,7 @@ class Calibration:
     bias: Estimate | None
     between_raters: float | None  # quadratic kappa of two people on the same items, mean over pairs of raters
     models: tuple[Corrected, ...]
+    n_unknown: int = 0  # rated items that are no scored reply of the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class ChoiceCalibration:
     n_decided: int
     agreement: Estimate | None
     kappa: float | None
+    n_unjudged: int  # choices that the judge did not judge
     win_rates: dict[str, tuple[float, float]]  # model -> share of comparisons won by people, by the judge; ties half
 
 
@@ -103,8 +106,12 @@ def write_sheet(run: Path, out: Path, n: int, seed: int, personas: Sequence[Pers
     The rows are shuffled; nothing in a row tells the model or the judge's score. Fill in ``score`` and keep ``item``.
 
     Raises:
-        DataError: no benchmark, or personas that the run does not hold.
+        DataError: no benchmark, personas that the run does not hold, or ``out`` holds people's ratings already.
     """
+    if n < 1:
+        raise DataError(f"a sheet of {n} replies has nothing to rate", "give --n 1 or more")
+    if out.is_file() and _is_rated(out):
+        raise DataError(f"{out} holds ratings already", "give another --out, or move it away")
     people = {p.persona_id: p for p in personas}
     rng = derive_rng(seed, "judge", "sheet")
     by_model: dict[str, list[Rated]] = defaultdict(list)
@@ -157,22 +164,59 @@ def _texts(run: Path, wanted: set[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def read_ratings(path: Path) -> dict[str, dict[str, float]]:
+def scale_of(run: Path) -> Scale | None:
+    """The scale on which a run's replies were scored; None where no result says it.
+
+    Raises:
+        DataError: there are several, so that no mean or difference over models means anything.
+    """
+    results = [result for folder in find_models([run]) if (result := read_result(folder / "result.json")) is not None]
+    names = sorted({result.scale for result in results})
+    if len(names) > 1:
+        raise DataError(f"{run} was scored on several scales: {', '.join(names)}", "give one bench/MODEL of it")
+    return SCALES[names[0]] if names else None
+
+
+def _is_rated(sheet: Path) -> bool:
+    try:
+        return bool(read_ratings(sheet))
+    except DataError:
+        return False
+
+
+def _sheet_rows(path: Path) -> tuple[dict[str, str], list[dict[str, str | None]]]:
+    """Columns (lower case -> as written) and rows of a sheet as spreadsheets save it.
+
+    Only ids and numbers are read of it, so bytes of another code page do no harm.
+    """
+    raw = path.read_bytes()
+    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
+    first = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=max(",;\t", key=first.count))
+    try:
+        return {(name or "").strip().lower(): name for name in reader.fieldnames or ()}, list(reader)
+    except csv.Error as error:
+        raise DataError(f"{path}, row {reader.line_num}: no CSV ({error})", "save the sheet as CSV") from None
+
+
+def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, float]]:
     """Rater -> item -> score from a filled-in sheet; rows without a score are left out.
 
     Columns needed: ``item`` and ``score``; ``rater`` where several people share a file.
 
+    Args:
+        scale: the judge's; a score outside of it is a slip of the pen, or of another scale.
+
     Raises:
-        DataError: a column is missing, a score is no number, or nobody rated anything.
+        DataError: a column is missing, a score is no number or outside ``scale``, one person rated an item twice, or
+            nobody rated anything.
     """
-    text = path.read_text("utf-8-sig")
-    delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    names = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
+    names, rows = _sheet_rows(path)
     if not {"item", "score"} <= set(names):
-        raise DataError(f"{path} has the columns {', '.join(names) or 'none'}", "it needs 'item' and 'score'")
+        shown = ", ".join(names)[:200] or "none"
+        raise DataError(f"{path} has the columns {shown}", "it needs 'item' and 'score'")
     found: dict[str, dict[str, float]] = defaultdict(dict)
-    for number, row in enumerate(reader, 2):
+    for number, row in enumerate(rows, 2):
         written = (row[names["score"]] or "").strip().replace(",", ".")
         if not written:
             continue
@@ -182,8 +226,15 @@ def read_ratings(path: Path) -> dict[str, dict[str, float]]:
             score = math.nan
         if not math.isfinite(score):
             raise DataError(f"{path}, row {number}: score {written[:30]!r} is no number", "write a number or nothing")
+        if scale is not None and not scale.low <= score <= scale.high:
+            raise DataError(f"{path}, row {number}: score {written[:30]} is not on the judge's scale, {scale.name}",
+                            "rate on that scale")  # fmt: skip
         rater = (row[names["rater"]] or "").strip() if "rater" in names else ""
-        found[rater][(row[names["item"]] or "").strip().lstrip("'")] = score
+        item = (row[names["item"]] or "").strip().lstrip("'")
+        if item in found[rater]:
+            raise DataError(f"{path}, row {number}: item {item[:40]} was rated before by the same person",
+                            "keep one of the rows, or tell people apart in a column 'rater'")  # fmt: skip
+        found[rater][item] = score
     if not found:
         raise DataError(f"{path} holds no rating yet", "fill in the column 'score'")
     return dict(found)
@@ -216,6 +267,7 @@ def calibrate_scores(judged: Sequence[Rated], ratings: Mapping[str, Mapping[str,
             corrected_mean(name, [r for r in judged if r.model == name], people)
             for name in dict.fromkeys(r.model for r in judged)
         ),
+        n_unknown=len(people.keys() - {rated.item for rated in both}),
     )
 
 
@@ -306,15 +358,26 @@ def judge_choice(row: Mapping[str, Any], tie: float = 0.0) -> str | None:
     if own is not None:
         return own
     scores = row.get("scores")
-    if not isinstance(scores, list | tuple) or len(scores) != 2 or None in scores:
+    if not isinstance(scores, list | tuple) or len(scores) != 2:
+        return None
+    if any(isinstance(s, bool) or not isinstance(s, int | float) or not math.isfinite(s) for s in scores):
         return None
     gap = float(scores[0]) - float(scores[1])
     return "tie" if abs(gap) <= tie else "first" if gap > 0 else "second"
 
 
 def calibrate_choices(rows: Sequence[Mapping[str, Any]]) -> ChoiceCalibration:
-    """People's blind choices against the judge's; rows that the judge did not judge are left out."""
+    """People's blind choices against the judge's; rows that the judge did not judge are left out and counted.
+
+    Raises:
+        DataError: the judge judged none.
+    """
     pairs = [(row, str(row["choice"]), judge) for row in rows if (judge := judge_choice(row)) is not None]
+    if not pairs:
+        raise DataError(
+            f"the judge judged none of the {len(rows)} blind choices",
+            "a row needs its 'scores' (two numbers), or 'messages' and two 'replies' that can be judged now",
+        )
     human, judged = [h for _, h, _ in pairs], [j for _, _, j in pairs]
     decided = [h == j for h, j in zip(human, judged, strict=True) if "tie" not in (h, j)]
     wins: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -328,5 +391,6 @@ def calibrate_choices(rows: Sequence[Mapping[str, Any]]) -> ChoiceCalibration:
         n_decided=len(decided),
         agreement=mean_interval([float(d) for d in decided]),
         kappa=cohen_kappa(human, judged),
+        n_unjudged=len(rows) - len(pairs),
         win_rates={m: (float(np.mean([a for a, _ in w])), float(np.mean([b for _, b in w]))) for m, w in wins.items()},
     )

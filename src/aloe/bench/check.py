@@ -38,6 +38,7 @@ from aloe.world.model import create_world_model
 from aloe.world.truth import Shown, disclosed, read_message, read_persona, swap
 
 KINDS = ("tailored/swapped", "tailored/generic", "generic/swapped", "tailored/off-topic")
+_DECIDED = ("good", "bad")
 N_TURNS = 4  # of an item's conversation; by then there is something to tailor to
 
 
@@ -71,7 +72,7 @@ class Fitness:
 
     Attributes:
         consistency: same winner (or twice a tie) in both orders. repeatability: same verdict under another seed.
-        position: share of decided comparisons won by what was shown first; 0.5 is fair.
+        position: share of an item's decided orders won by what was shown first, mean over items; 0.5 is fair.
         abstention: ties and unparsed among comparisons. unparsed: unparsed among all answers.
         sensitivity: items whose better reply won in both orders; by_kind: per kind of item.
         score_sensitivity: items whose better reply scored higher, equal scores half.
@@ -247,8 +248,7 @@ def fitness(answers: Sequence[Answers]) -> Fitness:
     verdicts = [v for a in answers for v in (a.forward, a.backward, a.repeated)]
     scores = [s for a in answers for s in (a.score_good, a.score_bad, a.score_again)]
     won = [float(a.forward == a.backward == "good") for a in answers]
-    first = [float(a.forward == "good") for a in answers if a.forward in ("good", "bad")]
-    first += [float(a.backward == "bad") for a in answers if a.backward in ("good", "bad")]
+    first = [share for a in answers if (share := _won_by_first(a)) is not None]
     both = [(a.score_good, a.score_bad) for a in answers if a.score_good is not None and a.score_bad is not None]
     gaps = [good - bad for good, bad in both]
     again = [a.score_good - a.score_again for a in answers if a.score_good is not None and a.score_again is not None]
@@ -266,6 +266,15 @@ def fitness(answers: Sequence[Answers]) -> Fitness:
         score_gap=float(np.mean(gaps)) if gaps else None,
         score_noise=float(np.sqrt(np.mean(np.square(again)) / 2)) if again else None,
     )
+
+
+def _won_by_first(answers: Answers) -> float | None:
+    """Of an item's two orders, the share won by what was shown first: 0.5 where the better reply won in both.
+
+    One value per item, because its two orders are no independent draws.
+    """
+    wins = [float(a == shown) for a, shown in ((answers.forward, "good"), (answers.backward, "bad")) if a in _DECIDED]
+    return sum(wins) / len(wins) if wins else None
 
 
 def _share(agreements: Sequence[bool]) -> Estimate | None:
