@@ -16,7 +16,7 @@ from typing import IO, Any
 import orjson
 
 from aloe import __version__
-from aloe.config import Config, dump_toml, validate
+from aloe.config import Config, digest, dump_toml, validate
 from aloe.errors import ConfigError, DataError
 from aloe.records import atomic_write, write_json
 
@@ -42,7 +42,19 @@ class RunDir:
 
     @property
     def journal_path(self) -> Path:
-        return self.path / "journal.sqlite"
+        """Where the run's own config has put its journal."""
+        try:
+            stored = tomllib.loads(self.config_path.read_text("utf-8"))
+            folder = stored.get("execution", {}).get("journal_dir")
+        except (OSError, ValueError, AttributeError):  # no run yet, or a broken config: whoever loads that complains
+            folder = None
+        return self.journal_in(folder if isinstance(folder, str) else None)
+
+    def journal_in(self, folder: str | None) -> Path:
+        """Beside the run, or in ``execution.journal_dir`` under a name that tells runs apart."""
+        if folder is None:
+            return self.path / "journal.sqlite"
+        return Path(folder) / f"{self.path.name}-{digest(str(self.path.resolve()))}.sqlite"
 
     @property
     def log_path(self) -> Path:

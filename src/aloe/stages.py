@@ -69,7 +69,8 @@ def _with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
     """Run async work with an open caller; call statistics go to the manifest whatever happens."""
 
     async def inner() -> T:
-        caller = Caller.open(context.config, _journal_path(context), seed=context.config.seed, prompts=context.prompts)
+        journal = context.run.journal_in(context.config.execution.journal_dir)
+        caller = Caller.open(context.config, journal, seed=context.config.seed, prompts=context.prompts)
         try:
             return await work(caller)
         finally:
@@ -77,16 +78,6 @@ def _with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
             await caller.aclose()
 
     return asyncio.run(inner())
-
-
-def _journal_path(context: Context) -> Path:
-    """Beside the run, or in ``execution.journal_dir`` under a name that tells runs apart."""
-    folder = context.config.execution.journal_dir
-    if folder is None:
-        return context.run.journal_path
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    own = digest(str(context.run.path.resolve()))
-    return Path(folder) / f"{context.run.path.name}-{own}.sqlite"
 
 
 def _record_calls(run: RunDir, stage: str, caller: Caller) -> None:

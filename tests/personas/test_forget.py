@@ -17,6 +17,7 @@ from aloe.models.journal_forget import forget_calls
 from aloe.personas.chats import hash_user, open_salt
 from aloe.personas.forget import forget_user
 from aloe.records import to_line, write_jsonl
+from aloe.report.build import build_report
 from aloe.rundir import RunDir
 
 PEOPLE = [
@@ -214,3 +215,20 @@ def test_errors_say_what_to_do(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a journal"):
         forget_calls(other, {"x"}, {"y"})
     assert forget_calls(tmp_path / "none.sqlite", {"x"}, {"y"}).n_calls == 0
+
+
+def test_a_journal_kept_elsewhere_is_found(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir(copy / "run")
+    config = run.load_config()
+    folder = copy / "elsewhere"
+    folder.mkdir()
+    run.save_config(
+        config.model_copy(update={"execution": config.execution.model_copy(update={"journal_dir": str(folder)})})
+    )
+    (run.path / "journal.sqlite").rename(run.journal_path)
+    assert run.journal_path.parent == folder
+    assert dispatch(["journal", "stats", str(run.path)]) == 0 and "world:user" in capsys.readouterr().out
+    assert "Everything in the journal" in build_report(run.path).read_text("utf-8")
+    done = forget_user(run, "user-0")
+    assert done.calls.n_calls > 0 and done.leftovers == []
+    assert not [text for text in PEOPLE[0] if text in everything(copy)]

@@ -17,6 +17,7 @@ import orjson
 
 from aloe.errors import DataError
 from aloe.models.journal import Lock, check_schema, unpack
+from aloe.rundir import RunDir
 
 _MIB = 2**20
 _COLUMNS = (
@@ -62,9 +63,10 @@ def find_journal(where: Path) -> Path:
     Raises:
         DataError: there is none.
     """
-    path = where / "journal.sqlite" if where.is_dir() else where
+    path = RunDir(where).journal_path if where.is_dir() else where
     if not path.is_file():
-        raise DataError(f"{where} holds no journal.sqlite", "give a run directory, or a journal file")
+        what = "holds no journal.sqlite" if path.parent in (where, where.parent) else f"has no journal at {path}"
+        raise DataError(f"{where} {what}", "give a run directory, or a journal file")
     return path
 
 

@@ -276,7 +276,8 @@ def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
         if n_removed and file.is_relative_to(run.path / "bench"):
             touched.add(file.parent.name)
     _drop_benchmarks(run, done, touched, bool(traces.persona_ids))
-    for journal in sorted(run.path.rglob("*.sqlite")):
+    elsewhere = [] if run.journal_path.is_relative_to(run.path) else [run.journal_path]
+    for journal in sorted({*run.path.rglob("*.sqlite"), *(file for file in elsewhere if file.is_file())}):
         calls = forget_calls(journal, traces.ids | hashes, traces.passages)
         done.calls = ForgottenCalls(
             done.calls.n_calls + calls.n_calls,
@@ -290,7 +291,7 @@ def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
     if not done.is_empty:
         _drop(run, done, run.path / "report")
         _undo(run, ["report"], [])
-    done.leftovers = find_leftovers(run.path, sources, needles)
+    done.leftovers = find_leftovers(run.path, [*sources, *(file for file in elsewhere if file.is_file())], needles)
     run.log("forgot", rows=sum(done.rows.values()), calls=done.calls.n_calls, checkpoints=done.checkpoints)
     return done
 

@@ -20,6 +20,7 @@ from aloe.report.bars import Bar, bars_figure
 from aloe.report.charts import Figure
 from aloe.report.data import Row, RunData, note, number
 from aloe.report.explorer import clip
+from aloe.rundir import RunDir
 
 CALL_COLUMNS = ("n_calls", "n_replayed", "n_failed", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
 MODEL_COLUMNS = (
@@ -52,7 +53,7 @@ class JournalData:
 
 def read_journal(run: RunData) -> JournalData:
     """The run's journal as far as it can be read; what can't be is noted."""
-    if not (run.path / "journal.sqlite").is_file():
+    if not RunDir(run.path).journal_path.is_file():
         return JournalData()
     try:
         with Reader(run.path) as reader:
