@@ -44,7 +44,8 @@ SHORT_HELP = (
 def friendly_options(argv: list[str]) -> list[str]:
     """``argv`` of ``aloe bench`` with short options as options of the config.
 
-    Where neither a recipe nor an existing run is named, the recipe ``bench`` (packaged personas) is put in.
+    Where neither a recipe nor an existing run is named, the recipe ``bench`` (packaged personas) is put in. A run named
+    together with another ``--out`` is the recipe that it was made with.
 
     Raises:
         ConfigError: a short option without value.
@@ -71,7 +72,17 @@ def friendly_options(argv: list[str]) -> list[str]:
         else:  # quoted where it would be read as something else than it says
             rest.append(f"--{option}={value if option.startswith('bench.n_') or name == 'samples' else _quote(value)}")
     rest += [f"--{option}={json.dumps(values, ensure_ascii=False)}" for option, values in lists.items()]
+    if rest and (Path(rest[0]) / "config.toml").is_file() and (out := _out(rest)) is not None:
+        if Path(out).resolve() == Path(rest[0]).resolve():
+            return rest[1:]
+        rest[0] = str(Path(rest[0]) / "config.toml")
     return ["bench", *rest] if _needs_recipe(rest) else rest
+
+
+def _out(argv: list[str]) -> str | None:
+    """The value of ``--out``, None where it is not given."""
+    after = next((b for a, b in itertools.pairwise(argv) if a == "--out"), None)
+    return after or next((a[6:] for a in argv if a.startswith("--out=")), None)
 
 
 def _quote(text: str) -> str:
@@ -81,9 +92,20 @@ def _quote(text: str) -> str:
 def _needs_recipe(argv: list[str]) -> bool:
     if (argv and not argv[0].startswith("-")) or "-h" in argv or "--help" in argv:
         return False
-    out = next((b for a, b in itertools.pairwise(argv) if a == "--out"), None)
-    out = out or next((a[6:] for a in argv if a.startswith("--out=")), None)
+    out = _out(argv)
     return out is None or not (Path(out) / "config.toml").is_file()
+
+
+def left_out(config: Config) -> list[str]:
+    """What is wrong with the benchmark's persona file, a line each: a benchmark must not shrink unnoticed.
+
+    Raises:
+        DataError: nothing in it is usable.
+    """
+    from aloe.personas.importer import read_source, summarize_problems
+
+    source = config.bench.personas
+    return [] if source in (None, "packaged") else summarize_problems(read_source(str(source)).problems, 5)
 
 
 def is_offline(argv: list[str]) -> bool:
@@ -230,4 +252,4 @@ def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out
     console.print(f"\n{what}, {n_unscored} unscored -> {folder}", soft_wrap=True, markup=False)
 
 
-__all__ = ["FLAGS", "SHORT", "SHORT_HELP", "friendly_options", "is_offline", "offline_command"]
+__all__ = ["FLAGS", "SHORT", "SHORT_HELP", "friendly_options", "is_offline", "left_out", "offline_command"]

@@ -57,7 +57,7 @@ def _parser(command: str) -> OneLineParser:
 def stage_command(command: str, argv: list[str]) -> int:
     """Run a recipe up to a stage (or all of it) and say what came out."""
     if command == "bench":
-        from aloe.cli_bench import friendly_options, is_offline, offline_command
+        from aloe.cli_bench import friendly_options, is_offline, left_out, offline_command
 
         if is_offline(argv):
             return offline_command(argv)
@@ -84,6 +84,9 @@ def stage_command(command: str, argv: list[str]) -> int:
     say = None if arguments.quiet else print
     if say is not None:
         say(f"aloe: {recipe} -> {run.path} (seed {config.seed})")
+        if command == "bench":
+            for problem in left_out(config):
+                say(f"personas: {problem}")
     only = None if command == "run" else command
     redo = arguments.redo_from
     if command == "report" and redo is None:

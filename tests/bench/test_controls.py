@@ -6,7 +6,7 @@ import pytest
 
 from aloe.bench.controls import control_of, derange
 from aloe.config import ModelConfig
-from aloe.errors import DataError
+from aloe.errors import ConfigError, DataError
 from aloe.types import Persona
 
 
@@ -69,3 +69,11 @@ def test_nobody_to_swap_with(pairs):
 )
 def test_only_the_worlds_policies_are_controls(uri, control):
     assert control_of(ModelConfig(uri=uri)) == control
+
+
+@pytest.mark.parametrize(
+    "uri", ["world:oracle+inducer", "world:knows-all?phrasings=2+reminder", "world:swapped+persona"]
+)
+def test_a_wrapper_around_a_control_means_nothing(uri, personas, bench, tmp_path):
+    with pytest.raises(ConfigError, match="means nothing around it"):
+        bench(personas, [uri], tmp_path)

@@ -173,6 +173,30 @@ def test_bench_alone_by_command_line(tmp_path, capsys):
     assert sorted(p.name for p in (run / "bench").iterdir()) == ["assistant+persona", "generic"]
 
 
+def test_a_run_with_another_out_is_its_recipe(tmp_path, capsys):
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    small = ["--turns", "1", "--bench.n_personas", "2", "--bench.n_bootstrap", "100"]
+    assert main(["bench", "--model", "world:generic", *small, "--out", first]) == 0
+    assert main(["bench", first, "--model", "world:generic", "--scale", "binary", "--out", second]) == 0
+    found = BenchmarkResult.model_validate_json((tmp_path / "second/bench/generic/result.json").read_bytes())
+    assert (found.scale, found.n_personas, len(found.points)) == ("binary", 2, 1)
+    assert main(["bench", first, "--model", "world:assistant", "--out", first]) == 0
+    assert sorted(p.name for p in (tmp_path / "first/bench").iterdir()) == ["assistant", "generic"]
+    assert main(["bench", first, "--model", "world:assistant", "--turns", "2", "--from", "bench"]) == 0
+    assert "note: different numbers of turns: 1, 2" in capsys.readouterr().out
+
+
+def test_lines_of_a_persona_file_that_are_left_out_are_said(tmp_path, capsys):
+    people = tmp_path / "people.jsonl"
+    write(people, [{"profile": f"{name} is a baker.", "personality": "Quiet."} for name in ("Ann", "Bo")])
+    options = ["--model", "world:generic", "--turns", "1", "--bench.n_bootstrap", "100", "--personas", str(people)]
+    assert main(["bench", *options, "--out", str(tmp_path / "whole")]) == 0
+    assert "personas: " not in capsys.readouterr().out
+    people.write_text(people.read_text() + '{"profile": "Cy\n')
+    assert main(["bench", *options, "--out", str(tmp_path / "torn")]) == 0
+    assert f"personas: {people}, line 3: not valid JSON" in capsys.readouterr().out
+
+
 def test_offline_by_command_line(tmp_path, capsys):
     log = write(tmp_path / "log.jsonl", [{"messages": [*HELLO, *HELLO]}, {"messages": HELLO}])
     out = tmp_path / "run"

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from aloe.config import ModelConfig
 from aloe.dialogue.responder import plain_reply
 from aloe.dialogue.state import PathState
-from aloe.errors import DataError
+from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller, Reply
 from aloe.models.registry import plain_name, split_uri
 from aloe.models.wrappers import View, unwrap, wrapped_reply
@@ -60,7 +60,8 @@ def derange(personas: Sequence[Persona]) -> dict[str, Persona]:
         if other is None:
             raise DataError(
                 f"persona {persona.persona_id} has no other with a different profile and personality to swap with",
-                "give benchmark personas of at least two profiles and two personalities, or leave world:swapped out",
+                "give benchmark personas of at least two profiles and two personalities, or leave out world:swapped, "
+                "--gain and --full",
             )
         others[persona.persona_id] = other
     return others
@@ -89,8 +90,14 @@ def make_responder(caller: Caller, prompts: PromptSet, model: ModelConfig, perso
 
     Raises:
         DataError: ``world:swapped`` without anybody to swap with.
+        ConfigError: a wrapper around a control, which is told what it knows and would ignore what the wrapper finds.
     """
     inner, wrapper = unwrap(model)
+    if wrapper is not None and control_of(inner) is not None:
+        raise ConfigError(
+            f"'{model.uri}': a control is told what it knows, so +{wrapper} means nothing around it",
+            f"use {inner.uri} alone, or world:assistant+{wrapper}",
+        )
     if wrapper is not None:
 
         async def wrapped(persona: Persona, state: PathState, path: str) -> Answer:

@@ -18,6 +18,12 @@ _LENGTH = 200  # characters of an error or an answer that are shown
 def result_notes(results: Sequence[tuple[Path, BenchmarkResult]]) -> list[str]:
     """Lines to print below the table of these results (each with its folder): failures, unreadable judges, mixtures."""
     notes = unlike([result for _, result in results])
+    for what, sizes in (
+        ("turns", {len(result.points) for _, result in results}),
+        ("personas", {result.n_personas for _, result in results}),
+    ):
+        if len(sizes) > 1:
+            notes.append(f"different numbers of {what}: {', '.join(map(str, sorted(sizes)))}")
     for folder, result in results:
         n_all = result.n_personas * result.n_samples
         if result.n_failed:
