@@ -333,14 +333,22 @@ def checkpoints(run: RunDir) -> dict[str, Path]:
 
 
 def bench_models(context: Context) -> dict[str, ModelConfig]:
-    """Every model to benchmark by its plain name: the run's checkpoints, then the configured ones."""
+    """Every model to benchmark by its plain name: the run's checkpoints, then the configured ones.
+
+    A name under which the run already holds another model's result gets a number, unless the stage is done again.
+    """
+
+    def is_taken(name: str, uri: str) -> bool:
+        known = [] if context.redo else read_result(context.run.stage_dir("bench") / name / "result.json")
+        return name in models or any(result.uri != uri for result in known)
+
     models: dict[str, ModelConfig] = {}
     for name, path in checkpoints(context.run).items():
         models[name] = ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS, batch_size=128)
     for model in context.config.bench.models:
         name = base = plain_name(model.uri)
         number = 2
-        while name in models:
+        while is_taken(name, model.uri):
             name, number = f"{base}-{number}", number + 1
         models[name] = model
     return models

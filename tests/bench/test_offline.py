@@ -186,6 +186,20 @@ def test_a_run_with_another_out_is_its_recipe(tmp_path, capsys):
     assert "note: different numbers of turns: 1, 2" in capsys.readouterr().out
 
 
+def test_a_model_of_the_same_plain_name_does_not_replace_another(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    one, other = "world:generic", "world:generic?phrasings=1"
+    small = ["--turns", "1", "--bench.n_personas", "2", "--bench.n_bootstrap", "100"]
+    assert main(["bench", "--model", one, *small, "--out", run]) == 0
+    for uri in (other, one, other):
+        assert main(["bench", run, "--model", uri]) == 0
+    found = {
+        folder.name: BenchmarkResult.model_validate_json((folder / "result.json").read_bytes()).uri
+        for folder in (tmp_path / "run/bench").iterdir()
+    }
+    assert found == {"generic": one, "generic-2": other}
+
+
 def test_lines_of_a_persona_file_that_are_left_out_are_said(tmp_path, capsys):
     people = tmp_path / "people.jsonl"
     write(people, [{"profile": f"{name} is a baker.", "personality": "Quiet."} for name in ("Ann", "Bo")])
