@@ -8,10 +8,17 @@ import sys
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (130 after Ctrl-C)."""
-    from aloe.cli import dispatch
-    from aloe.errors import AloeError
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # while the package was still being read: nothing had begun
+        print("\naloe: interrupted", file=sys.stderr)
+        return 130
 
-    arguments = sys.argv[1:] if argv is None else argv
+
+def _run(arguments: list[str]) -> int:
+    from aloe.cli import dispatch
+    from aloe.errors import AloeError, is_place_error
+
     try:
         return dispatch(arguments)
     except AloeError as error:
@@ -30,6 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, e.g. `aloe ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a place that can't be read or written; anything else is a fault and shows itself
+        if not is_place_error(error) or os.environ.get("ALOE_TRACEBACK"):
+            raise
+        print(f"aloe: error: {error.filename}: {error.strerror}; give a place that can be used", file=sys.stderr)
+        return 3
 
 
 def one_line(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from aloe import __version__
 from aloe.cli import OneLineParser, existing_path
 from aloe.config import Config, ModelConfig
-from aloe.errors import ConfigError, DataError
+from aloe.errors import ConfigError, DataError, EndpointError
 from aloe.export.hub import Provenance
 from aloe.export.select import DataSet, Selection, length_report, read_data_set
 from aloe.progress import stage_progress
@@ -39,18 +39,20 @@ def _personas_of(run: RunDir) -> list[Persona]:
 def relabel_command(argv: list[str]) -> int:
     """``aloe relabel RUN --judge URI | --labeler lookahead``: one more labeler beside the trees."""
     parser = OneLineParser(prog="aloe relabel", description="Add a labeler to a run's trees, which stay as they are.")
-    parser.add_argument("run", type=existing_path)
+    parser.add_argument("run", type=existing_path, help="a run directory, or what 'aloe import' wrote")
     parser.add_argument("--judge", metavar="URI", help="the judge (default: the run's own)")
     parser.add_argument("--base-url", help="address of its OpenAI-compatible server")
     parser.add_argument("--api-key-env", help="name of the environment variable that holds its key")
     parser.add_argument("--labeler", help=f"name to label under (default: the judge's URI), or {LOOK_AHEAD}")
-    parser.add_argument("--label", choices=("compare", "score"), default="compare")
+    parser.add_argument(
+        "--label", choices=("compare", "score"), default="compare", help="compare replies, or score each by itself"
+    )
     parser.add_argument("--orders", type=int, choices=(1, 2), default=2, help="compare in one order or in both")
     parser.add_argument(
         "--scope", choices=("persona", "revealed"), help="what the judge rewards (default: as in the run)"
     )
-    parser.add_argument("--min-margin", type=float, default=0.0)
-    parser.add_argument("--stage", choices=("trees", "rollout"), default="trees")
+    parser.add_argument("--min-margin", type=float, default=0.0, help="below it two replies are a tie (default: 0)")
+    parser.add_argument("--stage", choices=("trees", "rollout"), default="trees", help="whose trees (default: trees)")
     arguments = parser.parse_args(argv)
     run = RunDir(arguments.run)
     config = _config_of(run)
@@ -61,12 +63,16 @@ def relabel_command(argv: list[str]) -> int:
 
     name = labels[0].labeler if labels else ""
     if not labels:
-        raise DataError(f"{folder} holds no siblings to label this way", "look-ahead needs trees that branch (both:2)")
+        hint = "look-ahead needs trees that branch (both:2)" if arguments.labeler == LOOK_AHEAD else "grow trees first"
+        raise DataError(f"{folder} holds no siblings to label this way", hint)
     total = merge_labels(folder / "labels.jsonl", labels, name)
     preferred = sum(x.outcome == "preferred" for x in labels)
     print(f"{len(labels):,} labels by {name}, {preferred:,} of them preferences; {total:,} labels in all")
     print_agreement(list(read_jsonl(folder / "labels.jsonl", Label)))
-    print(f"use them with: aloe export {run.path} --from export --export.labeler '{name}'")
+    own = run.exists() and arguments.stage == "trees"
+    how = f"--from export --export.labeler '{name}'" if own else f"--format trl --labeler '{name}'"
+    rollout = " --stage rollout" if arguments.stage == "rollout" else ""
+    print(f"use them with: aloe export {run.path} {how}{rollout}")
     return 0
 
 
@@ -99,6 +105,11 @@ async def _label(arguments: Namespace, run: RunDir, config: Config, trees: list[
             )  # fmt: skip
     finally:
         await caller.aclose()
+    if n_failed and not labels:
+        raise EndpointError(
+            f"{model.uri} judged none of {n_failed} replies of {run.path}",
+            "look at its address and key; 'aloe journal stats RUN' counts what failed",
+        )
     if n_failed:
         print(f"{n_failed} replies could not be judged (run the command again to retry them)")
     if is_ahead:
@@ -130,7 +141,7 @@ def import_command(argv: list[str]) -> int:
     from aloe.export.published import import_file
 
     parser = OneLineParser(prog="aloe import", description="Read conversations in the published format into trees.")
-    parser.add_argument("file", type=existing_path)
+    parser.add_argument("file", type=existing_path, help="JSON or JSON Lines, one conversation a row")
     parser.add_argument("--out", type=Path, required=True, help="a new or empty directory")
     arguments = parser.parse_args(argv)
     if arguments.out.exists() and (not arguments.out.is_dir() or any(arguments.out.iterdir())):
@@ -147,15 +158,15 @@ def import_command(argv: list[str]) -> int:
 def export_command(argv: list[str]) -> int:
     """``aloe export RUN --format F``: files for other tools."""
     parser = OneLineParser(prog="aloe export", description="Write a run's pairs and conversations for other tools.")
-    parser.add_argument("run", type=existing_path)
-    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument("run", type=existing_path, help="a run directory, or what 'aloe import' wrote")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="published: of trees, without filters")
     parser.add_argument("--to", type=Path, metavar="PATH", help="folder (default: RUN/datasets/FORMAT), or .json file")
     parser.add_argument("--labeler", help="whose labels (default: those made with the trees)")
-    parser.add_argument("--min-margin", type=float)
+    parser.add_argument("--min-margin", type=float, help="pairs of at least this margin (default: the run's)")
     parser.add_argument("--max-length-ratio", type=float, help="longer reply over shorter; 0 = any")
     parser.add_argument("--evidenced", action="store_true", help="only turns at which something was revealed")
     parser.add_argument("--validation", type=float, default=0.0, help="share of the profiles set apart")
-    parser.add_argument("--stage", choices=("trees", "rollout"), default="trees")
+    parser.add_argument("--stage", choices=("trees", "rollout"), default="trees", help="whose trees (default: trees)")
     parser.add_argument("--license", default="other", help="hub: the card's licence field")
     parser.add_argument("--name", help="hub: the data set's name (default: the run's)")
     arguments = parser.parse_args(argv)
@@ -163,6 +174,7 @@ def export_command(argv: list[str]) -> int:
     config = _config_of(run)
     out = arguments.to or run.stage_dir("datasets") / arguments.format
     if arguments.format == "published":
+        _refuse_filters(arguments)
         from aloe.export.published import export_file
 
         path = out if out.suffix in (".json", ".jsonl") else out / "conversations.json"
@@ -175,6 +187,21 @@ def export_command(argv: list[str]) -> int:
         raise DataError(f"no pair by {data.labeler} is left (left out: {dict(data.dropped)})", "relax the filters")
     _write(arguments, run, config, data, out)
     return 0
+
+
+def _refuse_filters(arguments: Namespace) -> None:
+    """The published format holds whole conversations of the trees as they were judged: nothing of it is picked."""
+    given = {
+        "--labeler": arguments.labeler is not None,
+        "--min-margin": arguments.min_margin is not None,
+        "--max-length-ratio": arguments.max_length_ratio is not None,
+        "--evidenced": arguments.evidenced,
+        "--validation": arguments.validation != 0,
+        "--stage rollout": arguments.stage == "rollout",
+    }
+    wrong = ", ".join(name for name, is_given in given.items() if is_given)
+    if wrong:
+        raise ConfigError(f"--format published takes no {wrong}", "leave it out, or choose another format")
 
 
 def _selection(arguments: Namespace, config: Config) -> Selection:

@@ -7,6 +7,8 @@ from pathlib import Path
 from aloe.cli import OneLineParser, existing_path
 from aloe.errors import ConfigError, DataError
 
+PLACES = "personas/, bench/, bench/PERSONA_ID, or a tree_id"
+
 
 def journal_command(argv: list[str]) -> int:
     """``aloe journal stats|cost|show|prune|export RUN``."""
@@ -21,13 +23,13 @@ def journal_command(argv: list[str]) -> int:
     show.add_argument("call", help="call_key (or its beginning), or a path in the run")
     prune = actions.add_parser("prune", help="delete calls of a place in the run and texts that nothing holds")
     prune.add_argument("run", type=existing_path, help="run directory or journal file")
-    prune.add_argument("--path", metavar="PREFIX", help="delete the calls whose path begins so, for example trees/")
+    prune.add_argument("--path", metavar="PREFIX", help=f"delete the calls whose path begins so: {PLACES}")
     prune.add_argument("--attempts", action="store_true", help="delete only the records of failed attempts")
     prune.add_argument("--dry", action="store_true", help="only say what would go")
     export = actions.add_parser("export", help="all calls in full as JSON lines")
     export.add_argument("run", type=existing_path, help="run directory or journal file")
     export.add_argument("--out", type=Path, metavar="FILE", default=Path("journal.jsonl"))
-    export.add_argument("--path", metavar="PREFIX", default="", help="only calls whose path begins so")
+    export.add_argument("--path", metavar="PREFIX", default="", help=f"only calls whose path begins so: {PLACES}")
     arguments = parser.parse_args(argv)
     if arguments.action in ("stats", "cost"):
         return _summary(arguments.run, arguments.action, arguments.json)
@@ -39,6 +41,8 @@ def journal_command(argv: list[str]) -> int:
 
     n = export_calls(arguments.run, arguments.out, arguments.path)
     print(f"{n:,} calls -> {arguments.out}")
+    if arguments.path and not n:
+        print(f"no path begins with '{arguments.path}'; paths begin with {PLACES}")
     return 0
 
 
@@ -87,6 +91,8 @@ def _prune(run: Path, prefix: str | None, attempts: bool, dry: bool) -> int:
     done = prune(run, prefix, attempts, dry)
     verb = "would go" if dry else "deleted"
     print(f"{verb}: {done.n_calls:,} calls, {done.n_attempts:,} failed attempts, {done.n_texts:,} texts")
+    if prefix is not None and not done.n_calls:
+        print(f"no path begins with '{prefix}'; paths begin with {PLACES}")
     if not dry:
         print(f"{done.bytes_before / 2**20:.1f} MiB -> {done.bytes_after / 2**20:.1f} MiB")
     return 0

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli import OneLineParser, existing_path
+from aloe.cli import OneLineParser, existing_path, share
 from aloe.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def pool_command(argv: list[str]) -> int:
     calibrate = actions.add_parser("calibrate", help="the distribution of similarities, and a threshold")
     calibrate.add_argument("file", type=existing_path, help="descriptions: any file that personas.file reads")
     calibrate.add_argument("--embedder", default="lexical", help="lexical, world, st:NAME_OR_PATH, openai:MODEL")
-    calibrate.add_argument("--keep", type=float, default=0.9, help="share of the texts that the filter should keep")
+    calibrate.add_argument("--keep", type=share, default=0.9, help="share of the texts that the filter should keep")
     calibrate.add_argument(
         "--run",
         type=Path,
@@ -73,7 +73,7 @@ def _add_chat_actions(actions: argparse._SubParsersAction[OneLineParser]) -> Non
     forget = actions.add_parser("forget", help="remove all that came from one user from every file of a run")
     forget.add_argument("user", nargs="?", help="the id as it stood in the chats")
     forget.add_argument("--hash", help="the user's hash, where the id is not at hand")
-    forget.add_argument("--run", type=existing_path, required=True)
+    forget.add_argument("--run", type=existing_path, required=True, help="the run directory to remove it from")
 
 
 def _from_chats(arguments: argparse.Namespace, rest: list[str]) -> int:

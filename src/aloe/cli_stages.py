@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aloe.cli import STAGE_HELP, OneLineParser
 from aloe.config import Config, fields, load_config, parse_overrides, recipe_names, type_name
-from aloe.errors import ConfigError
+from aloe.errors import ConfigError, DataError
 from aloe.rundir import RunDir
 
 
@@ -29,6 +29,15 @@ def options_help() -> str:
 
 
 def _short_options(command: str) -> str:
+    if command == "export":
+        return "for other tools: aloe export RUN --format trl|sharegpt|openai|hub|published [--help]\n\n"
+    if command in ("sft", "dpo"):
+        from aloe.cli_train import EXAMPLES
+
+        return (
+            f"without a recipe, on data and a model of your own ('aloe {command} --data X --help'):\n"
+            f"  {EXAMPLES[command]}\n\n"
+        )
     if command != "bench":
         return ""
     from aloe.cli_bench import SHORT_HELP
@@ -79,6 +88,9 @@ def stage_command(command: str, argv: list[str]) -> int:
         return 0
     config, run, recipe = _resolve(recipe, arguments.out, rest)
 
+    if command == "report" and not run.exists():
+        raise DataError(f"{run.path} is no run yet: nothing to report", "give the directory of an 'aloe run'")
+
     from aloe.pipeline import run_pipeline
 
     say = None if arguments.quiet else print
@@ -114,6 +126,10 @@ def _resolve(recipe: str | None, out: str | None, rest: list[str]) -> tuple[Conf
             raise ConfigError(f"{run.path} is no run yet and no recipe is given", f"aloe run demo --out {run.path}")
         config = load_config(run.config_path, overrides)
         return config, run, str(run.manifest().get("recipe", "run"))
+    if Path(recipe).is_dir() or ("/" in recipe and not Path(recipe).exists() and not recipe.endswith(".toml")):
+        raise ConfigError(
+            f"{recipe} is no run directory (no config.toml)", "give a run, a .toml file, or RECIPE --out DIR"
+        )
     config = load_config(recipe, overrides)
     name = Path(recipe).stem
     return config, RunDir(out or f"runs/{name}"), name

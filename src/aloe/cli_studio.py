@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli import OneLineParser, existing_path
+from aloe.cli import OneLineParser, existing_path, known_model, port_number
 from aloe.config import Config, ModelConfig, load_config, merge, parse_overrides, read_recipe, validate
-from aloe.errors import AloeError, ConfigError, DataError
+from aloe.errors import AloeError, ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,8 @@ SECTIONS = ("seed", "roles", "trees", "bench")  # of a config: all that the stud
 CHAT_HELP = """Type a message. With a persona, an empty line lets the user simulator write it.
 /again   ask again where a call failed        /back    take the last message back
 /beliefs all that is believed of the user     /quit    end (or Ctrl-D)"""
+
+COMMANDS = ("/again", "/back", "/beliefs", "/quit")
 
 
 def studio_command(argv: list[str]) -> int:
@@ -42,7 +44,7 @@ def studio_command(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("run", type=existing_path, metavar="RUN", help="run directory, finished or not")
-    parser.add_argument("--port", type=int, default=8780, help="0 = any free port (default: 8780)")
+    parser.add_argument("--port", type=port_number, default=8780, help="0 = any free port (default: 8780)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--model", action="append", default=[], metavar="URI", help="one more model to talk with")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
@@ -50,6 +52,8 @@ def studio_command(argv: list[str]) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if not arguments.run.is_dir():
         raise DataError(f"{arguments.run} is no directory", "give the directory of an 'aloe run'")
+    for uri in arguments.model:
+        known_model(uri)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(arguments, rest))
     return 0
@@ -135,7 +139,6 @@ def chat_command(argv: list[str]) -> int:
 async def _chat(arguments: Namespace, rest: list[str]) -> int:
     from rich.console import Console
 
-    from aloe.models.registry import plain_name
     from aloe.studio.choices import list_choices
     from aloe.studio.start import open_desk, open_people
     from aloe.studio.talk import Talk
@@ -146,7 +149,14 @@ async def _chat(arguments: Namespace, rest: list[str]) -> int:
     named = {c.name: c for c in list_choices(config, arguments.run)}
     choice = named.get(arguments.model) if arguments.run is not None else None
     if choice is None:
-        plain_name(arguments.model)  # what is no URI is told before anybody types
+        if ":" not in arguments.model:
+            hint = (
+                f"the models of {arguments.run}: {', '.join(named)}"
+                if arguments.run
+                else "add --run RUN for its models"
+            )
+            raise ConfigError(f"no model '{arguments.model}'{nearest(arguments.model, named)}", f"{hint}; or a URI")
+        known_model(arguments.model)  # what can't answer is told before anybody types
         choice = list_choices(config, None, [ModelConfig(uri=arguments.model)])[0]
     desk, more_notes = open_desk(config, arguments.run, people, arguments.patience)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -190,6 +200,9 @@ async def _converse(talk: Talk, console: Console, turns: int) -> int:
                 break
             if line == "/beliefs":
                 _show_beliefs(talk, console, list(talk.beliefs))
+                continue
+            if line.startswith("/") and line[1:].isalpha() and line not in COMMANDS:
+                console.print(f"no command {line}{nearest(line, COMMANDS)}", style="red", markup=False)
                 continue
             if line == "/back":
                 console.print(f"taken back: {talk.take_back()}", markup=False)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli import OneLineParser, existing_path
-from aloe.errors import ConfigError, nearest
+from aloe.cli import OneLineParser, existing_path, known_model, port_number
+from aloe.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
     from aloe.models.server import Running
@@ -46,19 +46,25 @@ def compare_command(argv: list[str]) -> int:
 
 
 def validate_command(argv: list[str]) -> int:
-    """``aloe validate RUN``: exit code 1 and a list of breaches where something is wrong."""
+    """``aloe validate RUN``: exit code 1 and a list of breaches where something is wrong.
+
+    Raises:
+        DataError: no run at all.
+    """
     from aloe.validate import validate_run
 
     parser = OneLineParser(prog="aloe validate", description="Check a run's files against each other.")
     parser.add_argument("run", type=existing_path)
     arguments = parser.parse_args(argv)
     report = validate_run(arguments.run)
+    if not report.counts and not report.breaches:
+        raise DataError(f"{arguments.run} holds no files of a run", "give the directory of an 'aloe run'")
     for breach in report.breaches[:100]:
         print(breach)
     if len(report.breaches) > 100:
         print(f"... and {len(report.breaches) - 100} more")
     checked = ", ".join(f"{n:,} {what}" for what, n in report.counts.items())
-    print(f"{len(report.breaches)} breaches in {checked or 'nothing: no files of a run found'}")
+    print(f"{len(report.breaches)} breaches in {checked}")
     return 1 if report.breaches else 0
 
 
@@ -103,7 +109,7 @@ def world_command(argv: list[str]) -> int:
     from aloe.models.server import serve_world
 
     parser = OneLineParser(prog="aloe world", description="The simulated world as an OpenAI-compatible endpoint.")
-    parser.add_argument("action", choices=("serve",))
+    parser.add_argument("action", choices=("serve",), help="the one thing to do with it")
     _add_address(parser)
     arguments = parser.parse_args(argv)
     serve_world(arguments.port, arguments.host, _say_where("any world:ACTOR"))
@@ -123,6 +129,8 @@ def serve_command(argv: list[str]) -> int:
     parser.add_argument("--batch-size", type=int, default=32, help="hf: prompts generated together")
     _add_address(parser)
     arguments = parser.parse_args(argv)
+    for uri in arguments.uris:
+        known_model(uri)  # a path that is not there is told now, not to whoever calls
     models = {uri: create_model(ModelConfig(uri=uri, batch_size=arguments.batch_size)) for uri in arguments.uris}
     serve_forever(models, arguments.host, arguments.port, _say_where(", ".join(models)))
     return 0
@@ -130,7 +138,7 @@ def serve_command(argv: list[str]) -> int:
 
 def _add_address(parser: OneLineParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    parser.add_argument("--port", type=int, default=8765, help="0 = any free port")
+    parser.add_argument("--port", type=port_number, default=8765, help="0 = any free port")
 
 
 def _say_where(models: str) -> Callable[[Running], None]:

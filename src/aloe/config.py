@@ -369,7 +369,11 @@ def _toml_value(text: str) -> Any:
         return None
     try:
         return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text.startswith("{"):
+            raise ConfigError(
+                f"'{text}' is no TOML table ({error})", "write it like '{uri = \"openai:MODEL\", temperature = 0}'"
+            ) from error
         return text
 
 

@@ -6,8 +6,14 @@ for errors that are not ours.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+PLACE_ERRORS = (
+    errno.ENOENT, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENOSPC,
+    errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
 
 
 class AloeError(Exception):
@@ -75,6 +81,11 @@ class BudgetExceeded(AloeError, RuntimeError):
     """The next call could pass a limit set by the user. Nothing was sent."""
 
     exit_code = 6
+
+
+def is_place_error(error: OSError) -> bool:
+    """Whether the system refused a file or directory that it names: a matter of the place, not of the program."""
+    return error.filename is not None and error.errno in PLACE_ERRORS
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -97,6 +97,7 @@ def run_pipeline(
     digests = stage_digests(config, prompts)
     if redo_from is not None:
         stage_by_name(redo_from)
+    wanted_stages(config, only)  # a name that is no stage is told before it gets into the run's config
     _check_models(config)
     run.open(config, recipe)
     try:

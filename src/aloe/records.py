@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -36,9 +36,10 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the place itself is the trouble there is nothing to remove
+            temporary.unlink(missing_ok=True)
         raise DataError(
-            f"{path} cannot be written: {error.strerror or error}", "free space or choose another --out"
+            f"{path} cannot be written: {error.strerror or error}", "free space or choose another place"
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -58,6 +58,17 @@ def sharegpt_sft(example: SFTExample) -> Row:
     return {"conversations": _sharegpt(example.messages)}
 
 
+def drop_other_splits(out: Path, pattern: str, splits: Iterable[str]) -> None:
+    """Remove what an earlier export left of splits that are no more: its rows are now in another split.
+
+    Args:
+        pattern: the files of a split below ``out``, with ``{}`` for its name.
+    """
+    for split in {"train", "validation"} - set(splits):
+        for old in out.glob(pattern.format(split)):
+            old.unlink()
+
+
 def write_trl(data: DataSet, out: Path) -> list[Path]:
     """``preference.SPLIT`` and ``sft.SPLIT``, each as Parquet and as JSONL with equal rows."""
     written: list[Path] = []
@@ -68,6 +79,7 @@ def write_trl(data: DataSet, out: Path) -> list[Path]:
             write_parquet(parquet, rows, schema)
             write_jsonl(jsonl, rows)
             written += [parquet, jsonl]
+    drop_other_splits(out, "*.{}.*", data.pairs)
     return written
 
 
@@ -86,6 +98,7 @@ def _write_lines(
             path = out / f"{name}.{split}.jsonl"
             write_jsonl(path, _as_rows(rows))
             written.append(path)
+    drop_other_splits(out, "*.{}.jsonl", data.pairs)
     return written
 
 

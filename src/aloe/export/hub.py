@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import digest
+from aloe.export.formats import drop_other_splits
 from aloe.export.select import DataSet, count_by_turn, length_report
 from aloe.preference import as_row, dpo_schema, sft_schema
 from aloe.records import atomic_write, write_parquet
@@ -46,6 +47,7 @@ def write_hub(data: DataSet, out: Path, provenance: Provenance, name: str) -> li
                 old.unlink()
             write_parquet(path, [as_row(r) for r in records], schema)  # type: ignore[attr-defined]
             written.append(path)
+    drop_other_splits(out, "data/*/{}-*.parquet", data.pairs)
     with atomic_write(out / "README.md") as file:
         file.write(card(data, provenance, name).encode())
     return [*written, out / "README.md"]

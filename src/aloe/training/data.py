@@ -180,6 +180,11 @@ def tokenize_replies(tokenizer: Any, chats: Sequence[Sequence[dict[str, str]]]) 
 
 
 def _check_chat(messages: Sequence[dict[str, str]]) -> None:
+    if not all(isinstance(m, dict) and isinstance(m.get("content"), str) and "role" in m for m in messages):
+        raise DataError(
+            "a conversation of the dataset is no list of messages",
+            'write each as [{"role": "user", "content": "..."}, ...], in prompt, chosen and rejected too',
+        )
     if not messages or messages[-1]["role"] != "assistant":
         raise DataError("a training conversation does not end with a reply", "see the dataset's 'messages' column")
     if not messages[-1]["content"].strip():
