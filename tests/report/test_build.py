@@ -55,6 +55,9 @@ def test_the_numbers_are_those_of_the_results(whole_run: Path) -> None:
     gain = next(r for r in page.data["figures"]["paired-avg"]["rows"] if r[0] == "dpo − base")
     assert gain[1] > 0 and gain[2] < gain[1] < gain[3]
     assert "What training changed" in page.text and "synthetic" in page.text
+    tables = [value for _, name, value in page.attributes if name == "aria-label" and "against the truth" in value]
+    assert tables == ["The replies, against the truth", "The simulated user, against the truth"]
+    assert "false memory" in page.text and "facts not yet revealed" not in page.text  # undefined for every model
 
 
 def test_every_conversation_is_there_with_what_was_judged_and_revealed(whole_run: Path) -> None:

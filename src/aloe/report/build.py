@@ -139,7 +139,7 @@ def _content(run: RunData, sources: list[Source], stats: dict[str, TreeStats]) -
         "headline": sections.headline(run.bench),
         "unfair": sections.unfair_notes(run.bench),
         "findings": sections.findings(run.bench),
-        "truth": sections.truth_table(run.bench),
+        "truth": sections.truth_tables(run.bench),
         "figures": bench_figures(run, lengths),
         "extras": extra_groups(run.bench, charts.style_map(m.name for m in run.bench)),
         "scopes": scope_rows(run),

@@ -27,11 +27,16 @@ TRUTH_NAMES = {
     "personal_gain": "personal gain",
     "over_personalisation": "facts forced in",
     "style_recall": "style marks used",
-    "leak_turn_1": "facts leaked at turn 1",
-    "facts_revealed": "facts revealed",
+    "repetition": "facts said again",
     "reply_words": "words per reply",
     "length_score_r": "length–score r",
+    "leak_turn_1": "facts leaked at turn 1",
+    "facts_revealed": "facts revealed",
+    "user_contradictions": "contradicts its persona",
+    "user_role_flips": "speaks as the assistant",
+    "user_repeats": "repeats itself",
 }
+USER_TRUTH = {"leak_turn_1", "facts_revealed", "user_contradictions", "user_role_flips", "user_repeats"}
 _SAME = {
     "false_memory_rate": "false_memory",
     "false": "false_memory",
@@ -121,13 +126,18 @@ def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
     return found
 
 
-def truth_table(models: Sequence[BenchModel]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Every ground-truth figure of every model: column names and rows."""
+def truth_tables(models: Sequence[BenchModel]) -> list[tuple[str, list[str], list[tuple[str, list[str]]]]]:
+    """Every ground-truth figure that any model has, in two tables: its replies, its users (title, columns, rows)."""
     found = [(model.name, truth_of(model)) for model in models]
-    keys = [key for key in TRUTH_NAMES if any(key in truth for _, truth in found)]
-    keys += sorted({key for _, truth in found for key in truth} - set(keys))
-    rows = [(name, [shown(truth.get(key), 3) for key in keys]) for name, truth in found if truth]
-    return [TRUTH_NAMES.get(key, key.replace("_", " ")) for key in keys], rows
+    known = {key for _, truth in found for key, value in truth.items() if value is not None}
+    keys = [*(key for key in TRUTH_NAMES if key in known), *sorted(known - set(TRUTH_NAMES))]
+    tables = []
+    for title, about_user in (("The replies", False), ("The simulated user", True)):
+        own = [key for key in keys if (key in USER_TRUTH) == about_user]
+        rows = [(name, [shown(truth.get(key), 2) for key in own]) for name, truth in found if truth]
+        if own and rows:
+            tables.append((title, [TRUTH_NAMES.get(key, key.replace("_", " ")) for key in own], rows))
+    return tables
 
 
 NOTICEABLE = 0.025  # of the judge's scale, first turn to last: a tenth of a point from 1 to 5
