@@ -194,6 +194,7 @@ def _targets(talks: Sequence[Logged], name: str, bench: Path) -> dict[str, list[
 def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out: Path) -> None:
     from rich.console import Console
 
+    from aloe.bench.notes import refuse_nothing
     from aloe.bench.offline import read_conversations, score_conversations
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
@@ -243,6 +244,7 @@ def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out
         results = asyncio.run(work())
     finally:
         run.close()
+    refuse_nothing(results)
     if arguments.quiet:
         return
     console = Console(width=120, highlight=False)

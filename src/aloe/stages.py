@@ -380,6 +380,7 @@ def with_bench_roles(config: Config) -> Config:
 
 def run_bench(context: Context) -> dict[str, Any]:
     """AL(k) for every model under one user and one judge; models that are done are kept."""
+    from aloe.bench.notes import refuse_nothing
     from aloe.bench.runner import run_benchmark
 
     config, run = with_bench_roles(context.config), context.run
@@ -389,6 +390,7 @@ def run_bench(context: Context) -> dict[str, Any]:
     shared = digest([config.bench.model_dump(mode="json", exclude={"models"}), _roles(config), context.prompts.hashes])
     done: dict[str, str] = {} if context.redo else run.manifest().get("bench", {})
     summary: dict[str, Any] = {"n_personas": len(personas), "n_failed": 0, "models": {}}
+    results: list[tuple[Path, BenchmarkResult]] = []
 
     async def work(caller: Caller) -> None:
         keys = {}
@@ -424,8 +426,10 @@ def run_bench(context: Context) -> dict[str, Any]:
             result = next(iter(read_result(out / "result.json")))
             summary["models"][name] = {"avg": result.avg, "ir": result.ir}
             summary["n_failed"] += result.n_failed
+            results.append((out, result))
 
     _with_caller(context, work)
+    refuse_nothing(results)
     return summary
 
 

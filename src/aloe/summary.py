@@ -16,11 +16,11 @@ from aloe.types import BenchmarkResult
 
 def number(value: float | None, digits: int = 2) -> str:
     """A figure for a table; ``none`` where it is undefined."""
-    return "none" if value is None else f"{value:.{digits}f}"
+    return "none" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: never -0.000
 
 
 def interval(value: tuple[float, float] | None, digits: int = 3) -> str:
-    return "none" if value is None else f"[{value[0]:.{digits}f}, {value[1]:.{digits}f}]"
+    return "none" if value is None else f"[{number(value[0], digits)}, {number(value[1], digits)}]"
 
 
 def results_table(results: list[BenchmarkResult]) -> Table:

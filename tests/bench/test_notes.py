@@ -1,7 +1,9 @@
 """What is printed below the table of results: why replies are unscored, what is not comparable, what else was asked."""
 
+import pytest
 from rich.console import Console
 
+from aloe.__main__ import main
 from aloe.bench.notes import result_notes
 from aloe.summary import print_results
 
@@ -25,6 +27,27 @@ def test_failed_conversations_say_why(bench, personas, tmp_path):
     (result,) = bench(personas[:2], ["world:oracle"], tmp_path, roles__judge=dead).values()
     (note,) = result_notes([(tmp_path / "oracle", result)])
     assert "2 of 2 conversations ended early; the first: judge at turn 1, " in note
+
+
+DEAD = "[{uri = 'openai:x', base_url = 'http://127.0.0.1:9/v1', max_attempts = 1}]"
+
+
+@pytest.mark.parametrize("is_logged", [False, True])
+def test_a_benchmark_without_any_score_is_no_success(is_logged, tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]}\n')
+    small = ["--turns", "1", "--bench.n_personas", "2", "--model", "world:generic"]
+    what = ["--conversations", str(log)] if is_logged else small
+    assert main(["bench", *what, f"--bench.judge={DEAD}", "--out", str(tmp_path / "run")]) == 4
+    said = capsys.readouterr().err.splitlines()
+    assert "no reply could be scored; the first: judge at turn 1, " in said[-1]
+    assert (tmp_path / "run/bench" / ("log" if is_logged else "generic") / "result.json").is_file()
+    assert main(["bench", *what, "--out", str(tmp_path / "other")]) == 0
+
+
+def test_a_judge_that_is_not_there_is_one_line(capsys):
+    assert main(["judge", "check", "--n", "6", f"--bench.judge={DEAD}"]) == 4
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_results_on_different_scales_are_said_not_to_be_comparable(bench, personas, tmp_path):

@@ -14,9 +14,10 @@ both, the better one twice. Abstention is a tie or an answer that can't be read;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from aloe.world.lexicon import narrow
 from aloe.world.model import create_world_model
 from aloe.world.truth import Shown, disclosed, read_message, read_persona, swap
 
+T = TypeVar("T")
 KINDS = ("tailored/swapped", "tailored/generic", "generic/swapped", "tailored/off-topic")
 _DECIDED = ("good", "bad")
 N_TURNS = 4  # of an item's conversation; by then there is something to tailor to
@@ -212,6 +214,7 @@ async def check_judge(
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # before the caller's journal is closed
 
 
 async def _ask_all(caller: Caller, prompts: PromptSet, item: KnownItem, scope: str, scale: Scale) -> Answers:
@@ -236,11 +239,18 @@ async def _ask_all(caller: Caller, prompts: PromptSet, item: KnownItem, scope: s
         judgement = await score_reply(caller, prompts, item.persona, item.state, candidate, scope, scale, sample=sample)
         return judgement.score
 
-    return Answers(
-        item,
-        *(await asyncio.gather(compared("good"), compared("bad"), compared("good", 1))),
-        *(await asyncio.gather(scored(item.good), scored(item.bad), scored(item.good, 1))),
-    )
+    forward, backward, repeated = await _side_by_side(compared("good"), compared("bad"), compared("good", 1))
+    good, bad, again = await _side_by_side(scored(item.good), scored(item.bad), scored(item.good, 1))
+    return Answers(item, forward, backward, repeated, good, bad, again)
+
+
+async def _side_by_side(*calls: Coroutine[Any, Any, T]) -> list[T]:
+    """The answers, in order; the first failure is raised when no call is under way any more."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 
 def fitness(answers: Sequence[Answers]) -> Fitness:

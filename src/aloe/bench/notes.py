@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aloe.bench.compare import unlike
+from aloe.errors import EndpointError
 from aloe.records import read_rows
 from aloe.types import BenchmarkResult
 
@@ -25,14 +26,28 @@ def result_notes(results: Sequence[tuple[Path, BenchmarkResult]]) -> list[str]:
         if len(sizes) > 1:
             notes.append(f"different numbers of {what}: {', '.join(map(str, sorted(sizes)))}")
     for folder, result in results:
-        n_all = result.n_personas * result.n_samples
         if result.n_failed:
             why = _first_error(folder / "conversations.jsonl")
-            notes.append(f"{result.model}: {result.n_failed} of {n_all} conversations ended early{why}")
+            if result.user_model == "logged":
+                what = f"{result.n_failed} conversations hold replies that no judge could be asked about"
+            else:
+                what = f"{result.n_failed} of {result.n_personas * result.n_samples} conversations ended early"
+            notes.append(f"{result.model}: {what}{why}")
         answer = _first_unread(folder / "scores.jsonl") if any(p.n_unscored for p in result.points) else None
         if answer is not None:
             notes.append(f"{result.model}: some of the judge's answers cannot be read, the first: {answer!r}")
     return notes
+
+
+def refuse_nothing(results: Sequence[tuple[Path, BenchmarkResult]]) -> None:
+    """A benchmark in which failed calls left not a single score is no success.
+
+    Raises:
+        EndpointError: so it is, with the first call's failure.
+    """
+    if results and all(result.n_failed and result.avg is None for _, result in results):
+        why = _first_error(results[0][0] / "conversations.jsonl")
+        raise EndpointError(f"no reply could be scored{why}", "mend that and run the same command again")
 
 
 def _first_error(path: Path) -> str:

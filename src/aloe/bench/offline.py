@@ -34,14 +34,24 @@ from aloe.prompts import PromptSet
 from aloe.records import write_json, write_jsonl
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters
-from aloe.types import AlignmentPoint, BenchmarkResult, ConversationTree, Judgement, Message, Node, Persona, Usage
+from aloe.types import (
+    AlignmentPoint,
+    BenchmarkResult,
+    ConversationTree,
+    Judgement,
+    Message,
+    Node,
+    NodeError,
+    Persona,
+    Usage,
+)
 
 UNKNOWN = "Nothing is known of this user beforehand. Go by what the user's own messages show."
 
 
 @dataclass(slots=True)
 class Logged:
-    """One logged conversation. ``judgements``: one per reply, None where the call failed for good."""
+    """One logged conversation. ``judgements``: one per reply, None where the call failed for good (``errors``)."""
 
     persona: Persona
     is_known: bool  # whether the log told who the user was
@@ -49,6 +59,7 @@ class Logged:
     sample: int = 0
     model: str = ""
     judgements: list[Judgement | None] = field(default_factory=list)
+    errors: list[NodeError] = field(default_factory=list)
 
     @property
     def n_replies(self) -> int:
@@ -213,7 +224,11 @@ async def score_conversations(
     result = _result(talks, config, prompts, name)
     usage = {role: usage_since(stats.usage, before) for role, stats in caller.stats.items() if role == "judge"}
     result = result.model_copy(update={"usage": usage})
-    write_jsonl(out_dir / "conversations.jsonl", trees)
+    told = [
+        tree.model_copy(update={"errors": tuple(sorted(talk.errors, key=lambda e: e.turn))})
+        for talk, tree in zip(talks, trees, strict=True)
+    ]
+    write_jsonl(out_dir / "conversations.jsonl", told)
     write_jsonl(out_dir / "scores.jsonl", (row for t, tree in zip(talks, trees, strict=True) for row in _rows(t, tree)))
     write_json(out_dir / "result.json", result.model_dump(mode="json"))
     return result
@@ -248,17 +263,18 @@ async def _score_one(
     for user, reply in zip(tree.nodes[::2], tree.nodes[1::2], strict=True):
         state = state.with_user(user.node_id, user.message.content)
         candidate = Candidate(reply.node_id, reply.message.content)
-        asked.append(_try(caller, prompts, talk.persona, state, candidate, scope, scale))
+        asked.append(_try(caller, prompts, talk, state, candidate, scope, scale))
         state = state.with_reply(reply.node_id, reply.message.content)
     return list(await asyncio.gather(*asked))
 
 
 async def _try(
-    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, reply: Candidate, scope: str, scale: Scale
+    caller: Caller, prompts: PromptSet, talk: Logged, state: PathState, reply: Candidate, scope: str, scale: Scale
 ) -> Judgement | None:
     try:
-        return await score_reply(caller, prompts, persona, state, reply, scope, scale)
-    except EndpointError:
+        return await score_reply(caller, prompts, talk.persona, state, reply, scope, scale)
+    except EndpointError as error:
+        talk.errors.append(NodeError(node_id=reply.node_id, turn=state.turn, role="judge", error=str(error)[:500]))
         return None
 
 
