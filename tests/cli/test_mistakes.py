@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aloe.__main__ import main
+from aloe.training.data import find_files
 
 PEOPLE = ("--personas.n_profiles=30", "--personas.n_personas=16", "--personas.n_bench_profiles=6")
 SMALL = (*PEOPLE, "--personas.n_bench=6", "--trees.n_turns=3", "--trees.n_trees=4")
@@ -88,11 +89,16 @@ def test_a_judge_out_of_reach_is_named_and_labels_stay(run: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("form", ["trl", "openai", "sharegpt", "hub"])
-def test_a_split_that_is_no_more_leaves_no_file(run: Path, tmp_path: Path, form: str) -> None:
+def test_trainers_find_every_export_and_no_old_split(run: Path, tmp_path: Path, form: str) -> None:
+    run: Path, tmp_path: Path, form: str
+) -> None:
     command = ["export", str(run), "--format", form, "--to", str(tmp_path)]
     assert main([*command, "--validation", "0.3"]) == 0
     assert list(tmp_path.rglob("*validation*"))
+    for kind in ("sft", "dpo"):  # what aloe sft and aloe dpo will read of it
+        assert find_files(tmp_path, kind) and find_files(tmp_path, kind, "test")
     assert main(command) == 0
+    assert not find_files(tmp_path, "dpo", "test")
     assert not list(tmp_path.rglob("*validation*")) and list(tmp_path.rglob("*train*"))
 
 

@@ -64,7 +64,8 @@ def find_files(path: str | Path, kind: str, split: str = "train") -> list[Path]:
     """The files of a data set: a file, a run directory, or a directory that ``aloe export`` wrote.
 
     Args:
-        kind: ``sft`` or ``dpo``. split: ``train`` or ``test`` (a run and a single file have no test split).
+        kind: ``sft`` or ``dpo`` (``preference`` in exports). split: ``train`` or ``test`` (``validation`` in exports; a
+            run and a single file have none).
 
     Raises:
         DataError: nothing of that kind there.
@@ -75,13 +76,17 @@ def find_files(path: str | Path, kind: str, split: str = "train") -> list[Path]:
     run_files = [place / "datasets" / f"{name}.parquet" for name in (("rollout", kind) if kind == "dpo" else (kind,))]
     if split == "train" and (found := [file for file in run_files if file.is_file()][:1]):
         return found
-    patterns = (
-        f"data/{kind}/{split}-*.parquet",
-        f"data/{split}-*.parquet",
-        f"{kind}.{split}.parquet",
-        f"{kind}.{split}.jsonl",
-        *((f"{kind}.parquet", f"{kind}.jsonl") if split == "train" else ()),
-    )
+    names = ("dpo", "preference") if kind == "dpo" else (kind,)
+    splits = ("test", "validation") if split == "test" else (split,)
+    patterns = [
+        pattern
+        for part in splits
+        for name in names
+        for pattern in (f"data/{name}/{part}-*.parquet", f"{name}.{part}.parquet", f"{name}.{part}.jsonl")
+    ]
+    patterns += [f"data/{part}-*.parquet" for part in splits]
+    if split == "train":
+        patterns += [f"{name}.{end}" for name in names for end in ("parquet", "jsonl")]
     for pattern in patterns:
         if files := sorted(place.glob(pattern)):
             return files
