@@ -90,8 +90,6 @@ def test_a_judge_out_of_reach_is_named_and_labels_stay(run: Path, capsys: pytest
 
 @pytest.mark.parametrize("form", ["trl", "openai", "sharegpt", "hub"])
 def test_trainers_find_every_export_and_no_old_split(run: Path, tmp_path: Path, form: str) -> None:
-    run: Path, tmp_path: Path, form: str
-) -> None:
     command = ["export", str(run), "--format", form, "--to", str(tmp_path)]
     assert main([*command, "--validation", "0.3"]) == 0
     assert list(tmp_path.rglob("*validation*"))
