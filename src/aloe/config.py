@@ -311,7 +311,10 @@ def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> tuple[dict[st
             raise ConfigError(
                 f"recipe file {path} does not exist", f"give a path or one of: {', '.join(recipe_names())}"
             )
-        text, where = path.read_text("utf-8"), str(path)
+        try:
+            text, where = path.read_text("utf-8"), str(path)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is no UTF-8 text ({error.reason})", "save it as UTF-8") from error
     elif str(recipe) in recipe_names():
         text = resources.files("aloe.recipes").joinpath(f"{recipe}.toml").read_text("utf-8")
         where = f"recipe '{recipe}'"

@@ -73,6 +73,12 @@ def test_a_mistake_is_one_line(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_recipe_in_another_encoding_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.toml").write_bytes("# é\n".encode("utf-16"))
+    code, line = said(capsys, "run", tmp_path / "mine.toml")
+    assert code == 2 and "mine.toml is no UTF-8 text" in line
+
+
 def test_a_fault_of_the_program_is_no_place_error() -> None:
     from aloe.errors import is_place_error
 
