@@ -207,6 +207,10 @@ class TrainingSection(Section):
         "auto", description="of the weights; auto: bfloat16 for frozen weights on a GPU, else float32"
     )
     gradient_checkpointing: bool = False
+    freeze_embeddings: bool = Field(
+        False,
+        description="leave the vectors of tokens (a shared head's too) as they are, those that data lacks above all",
+    )
     lora_rank: int = Field(0, ge=0, description="0 = train all weights")
     lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters; 0 keeps packs equal to rows")

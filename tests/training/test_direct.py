@@ -101,6 +101,17 @@ def test_sft_then_dpo_from_an_export(data: Path, model: Path, tmp_path: Path) ->
     assert "attn_implementation" not in (tmp_path / "dpo" / "config.json").read_text("utf-8")
 
 
+@pytest.mark.parametrize("checkpointing", ["false", "true"])
+def test_frozen_embeddings_stay_and_all_else_learns(
+    data: Path, model: Path, tmp_path: Path, checkpointing: str
+) -> None:
+    out, options = tmp_path / "sft", ["--sft.freeze_embeddings", "true", "--sft.gradient_checkpointing", checkpointing]
+    assert run(*command("sft", data, model, out, *options)).returncode == 0
+    before, after = load_file(model / "model.safetensors"), load_file(out / "model.safetensors")
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {name for name in before if "embed_tokens" in name or "lm_head" in name}
+
+
 def test_a_killed_training_goes_on_to_the_same_end(data: Path, model: Path, tmp_path: Path) -> None:
     options = ("--dpo.epochs", "6")
     assert run(*command("dpo", data, model, tmp_path / "whole", *options)).returncode == 0

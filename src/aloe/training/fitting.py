@@ -156,6 +156,8 @@ def fit(
     trl_run.claim(out_dir, digest([stage, section.model_dump(mode="json"), seed, source, shape]))
     with trl_run.quietly():
         model = load_model(model_path, trl_run.weight_dtype(section), trainable=True)
+        if section.freeze_embeddings:
+            trl_run.freeze_embeddings(model)
         trl_run.need_space(out_dir, model, section)
         before = model.config.get_text_config()._attn_implementation
         job = prepare_job(section, model, tokenizer, train, evaluate, seed)

@@ -92,6 +92,15 @@ def check_section(section: TrainingSection) -> None:
         raise ConfigError("patience needs an evaluation split", "set eval_share, for example to 0.1")
 
 
+def freeze_embeddings(model: Any) -> None:
+    """Take the vectors of tokens out of training; a head that shares them with the input goes with them.
+
+    A shared vector of a token that is no target of the data is pushed away at every step, although the model reads
+    with it: what fine-tuning never shows it then unlearns to read.
+    """
+    model.get_input_embeddings().requires_grad_(False)
+
+
 def lora_config(section: TrainingSection) -> Any:
     """A peft config for ``lora_rank`` > 0, None for full fine-tuning."""
     if not section.lora_rank:
