@@ -41,7 +41,7 @@ def test_overrides_win_over_the_recipe() -> None:
         (["--trees.turns", "5"], "unknown key 'trees.turns' \\(did you mean 'n_turns'\\?\\)"),
         (["--n_replicates", "4"], "unknown key 'n_replicates' \\(did you mean 'trees.replicates'\\?\\)"),
         (["--trees.n_turns", "many"], "trees.n_turns = 'many': input should be a valid integer"),
-        (["--trees.policy", "sometimes"], "trees.policy = 'sometimes'"),
+        (["--trees.policy", "sometimes"], "trees.policy = 'sometimes': expected path, both:D, budget:N"),
         (["--trees.n_turns"], "option --trees.n_turns has no value"),
         (["five"], "unexpected argument 'five'"),
         (["--trees", "5", "--trees.n_turns", "3"], "clashes with an earlier one"),

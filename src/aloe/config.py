@@ -426,9 +426,11 @@ def _explain(error: ValidationError, where: str) -> tuple[str, str]:
                 near = near.replace(f"'{name}'", f"'{path}'")
         inside = f"[{parent}]" if parent else "the top level"
         return f"{where}: unknown key '{dotted}'{near}{more}", f"valid in {inside}: {', '.join(valid)}"
-    got = f"{first['input']!r}"
+    got, said = f"{first['input']!r}", first["msg"].lower()
+    if first["type"] == "string_pattern_mismatch":  # the option's own words instead of a regular expression
+        said = f"expected {_section_at(names[:-1]).model_fields[names[-1]].description or said}"
     return (
-        f"{where}: {dotted} = {got[:80]}: {first['msg'].lower()}{more}",
+        f"{where}: {dotted} = {got[:80]}: {said}{more}",
         "'aloe run --help' lists every option with its type",
     )
 

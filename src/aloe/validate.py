@@ -82,7 +82,7 @@ def _check_forest(folder: Path, personas: set[str], report: Report) -> None:
     nodes: dict[str, dict[str, Node]] = {}
     homes: dict[str, str] = {}
     for tree in _read(folder / "trees.jsonl", ConversationTree, report):
-        report.count(f"{folder.name} trees")
+        report.count("trees" if folder.name == "trees" else f"{folder.name} trees")
         where = f"{folder.name}: tree {tree.tree_id}"
         if tree.tree_id in nodes:
             report.breaches.append(f"{where} is there twice")

@@ -128,6 +128,8 @@ def test_a_port_in_use_is_refused_and_a_closed_server_lets_go() -> None:
 def test_the_world_answers_the_same_here_and_behind_an_address_under_the_same_key() -> None:
     async def work() -> None:
         server = await start_server(resolve_world())
+        async with aiohttp.ClientSession() as session, session.get(f"{server.base_url}/models") as listed:
+            assert {"world:user", "world:judge"} <= {model["id"] for model in (await listed.json())["data"]}
         uri = "world:assistant?phrasings=2"
         here, there = create_model(ModelConfig(uri=uri)), create_model(ModelConfig(uri=uri, base_url=server.base_url))
         messages = (PromptMessage("user", ("What shall I cook tonight?",)),)

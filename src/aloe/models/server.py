@@ -19,6 +19,7 @@ from aloe.config import ModelConfig
 from aloe.errors import AloeError, ConfigError, EndpointError
 from aloe.models.registry import create_model
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
+from aloe.world.model import actor_names
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class _Service:
         return web.json_response({"status": "ok"})
 
     async def list_models(self, _: web.Request) -> web.Response:
-        names = [] if callable(self._models) else list(self._models)
+        names = [f"world:{name}" for name in actor_names()] if callable(self._models) else list(self._models)
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "aloe"} for name in names]
         return web.json_response({"object": "list", "data": data})
 

@@ -27,8 +27,8 @@ _DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?(?!\d|[.,]\d|e[+-]?\d)"
 _WORD = "|".join(_WORDS)
 _SCORE = re.compile(
     r"\b(?:score|rating|overall|total|(?:rate|give) (?:it|this|this reply|the reply))\W{0,12}(?:is\s+|of\s+|as?\s+)*"
-    rf"({_DIGITS}|(?:{_WORD})\b)(?!\s*(?:/|out of\b|(?:to|-)\s*\d))"
-    rf"|({_DIGITS}|\b(?:{_WORD}))\s*(?:/|out of)\s*(\d{{1,9}}|(?:{_WORD})\b)",
+    rf"({_DIGITS}|(?:{_WORD})\b)(?!\s*(?:/|out of\b|\(of\b|(?:to|-)\s*\d))"
+    rf"|({_DIGITS}|\b(?:{_WORD}))\s*(?:/|out of|\(of)\s*(\d{{1,9}}|(?:{_WORD})\b)",
     re.I,
 )
 _VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
@@ -134,6 +134,8 @@ def _from_words(text: str, low: float, high: float) -> float | None:
         return _WORDS[word]
     if (low, high) == (0.0, 1.0) and word in _YES:
         return _YES[word]
+    if high == 100:
+        word = word.removesuffix("%").rstrip()
     match = re.fullmatch(r"(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:(?:/|out of)\s*(\d{1,9}))?", word)
     if match is None or (match.group(2) and float(match.group(2)) != high):
         return None
