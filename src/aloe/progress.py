@@ -33,11 +33,15 @@ class StageProgress:
         self._tasks: dict[str, int] = {}
         self._last_line = self.started
         self._first: tuple[float, float] | None = None  # when and with how much done the first update came
+        self._latest = 0.0
 
     def update(self, done: float, total: float | None, unit: str = "", note: str = "") -> None:
         """``done`` of ``total`` (None = unknown) of ``unit``; call as often as you like."""
         now = time.monotonic()
-        began, before = self._first = self._first or (now, done)  # what came before is set-up, or was done earlier
+        if self._first is None or done < self._latest:  # what came before is set-up, done earlier, or another model's
+            self._first = (now, done)
+        self._latest = done
+        began, before = self._first
         rate = (done - before) / max(now - began, 1e-9)
         text = f"{rate:,.1f} {unit}/s {note}" if unit else note
         if self._bar is not None:

@@ -33,11 +33,12 @@ def test_lines_go_to_the_stream_given(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_time_left_counts_from_the_first_update(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StageProgress, "quiet_every", 0.0)
-    out, now = io.StringIO(), iter([0.0, 100.0, 110.0, 120.0])  # 100 s of loading, then 2 turns in 10 s
+    out, now = io.StringIO(), iter([0.0, 100.0, 110.0, 120.0, 200.0, 205.0])  # 100 s of loading
     monkeypatch.setattr("aloe.progress.time.monotonic", lambda: next(now))
     progress = StageProgress("bench", out, None)
-    for done in (0, 2, 4):
+    for done in (0, 2, 4, 1, 3):  # the last two are a second model's
         progress.update(done, 10, "turns")
     lines = out.getvalue().splitlines()
     assert "left" not in lines[0]  # nothing is known yet
     assert lines[1].endswith("2 of 10 turns, 40 s left") and lines[2].endswith("4 of 10 turns, 30 s left")
+    assert "left" not in lines[3] and lines[4].endswith("3 of 10 turns, 18 s left")

@@ -196,7 +196,6 @@ async def check_judge(
         EndpointError: a call failed for good.
     """
     gate = asyncio.Semaphore(config.execution.concurrency)
-
     n_done = 0
 
     async def work(item: KnownItem) -> Answers:

@@ -303,7 +303,6 @@ async def _converse_all(
             done[index] = talk
 
     tick(0)
-
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(jobs))):
