@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_the_results(whole_run: Path) -> None:
     assert "What training changed" in page.text and "synthetic" in page.text
     tables = [value for _, name, value in page.attributes if name == "aria-label" and "against the truth" in value]
     assert tables == ["The replies, against the truth", "The simulated user, against the truth"]
-    columns = [page.source.count(f'<th scope="col">{c}</th>') for c in ("false memory", "facts leaked at turn 1")]
+    columns = [page.source.count(f'<th scope="col">{c}</th>') for c in ("style marks used", "facts leaked at turn 1")]
     assert columns == [1, 1]  # each in one of the two
     assert "false memory" in page.text and "facts not yet revealed" not in page.text  # undefined for every model
 
