@@ -6,6 +6,7 @@ personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> report
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -310,6 +311,7 @@ def run_dpo(context: Context) -> dict[str, Any]:
     config, run = context.config, context.run
     data = run.stage_dir("datasets") / ("rollout.parquet" if config.rollout.n_trees else "dpo.parquet")
     folder = run.stage_dir("checkpoints")
+    shared = folder / "reference"  # both start from the same model on the same pairs
     summary: dict[str, Any] = {}
     for name, preference in (("dpo", True), ("sft-control", False)):
         if preference or config.dpo.control:
@@ -322,7 +324,9 @@ def run_dpo(context: Context) -> dict[str, Any]:
                 progress=_train_progress(context),
                 preference=preference,
                 profiles=_profiles(run) if config.dpo.eval_share else None,
+                reference_dir=shared,
             )
+    shutil.rmtree(shared, ignore_errors=True)
     return {**summary["dpo"], "control": summary.get("sft-control")}
 
 

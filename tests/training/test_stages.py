@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -145,6 +146,25 @@ def test_sft_then_dpo_prefer_what_is_preferred(base: Path, tmp_path: Path) -> No
     logged = [row for row in read_metrics(tmp_path / "dpo") if "rewards/margins" in row]
     assert {"logps/chosen", "logps/rejected", "rewards/chosen", "loss"} <= set(logged[0])
     assert not (tmp_path / "dpo" / "trainer").exists()
+
+
+def test_reference_log_probabilities_are_shared_by_trainings_on_the_same_pairs(base: Path, tmp_path: Path) -> None:
+    _, rows = write_rows(tmp_path)
+    shared = tmp_path / "reference"
+
+    def curve(name: str, model: Path = base, **options: Any) -> list[float]:
+        train_dpo(DPOConfig(**DPO, max_steps=2), rows, model, tmp_path / name, **options)
+        return [row["rewards/chosen"] for row in read_metrics(tmp_path / name) if "rewards/chosen" in row]
+
+    alone = curve("alone")
+    assert curve("first", reference_dir=shared) == alone == curve("second", reference_dir=shared)
+    (file,) = shared.iterdir()
+    with np.load(file) as held:
+        np.savez(file, **{key: held[key] - 1.0 for key in held.files})
+    beta = DPOConfig(**DPO).beta
+    assert curve("third", reference_dir=shared) == pytest.approx([reward + beta for reward in alone], abs=1e-4)
+    curve("another", tmp_path / "alone", reference_dir=shared)  # another model never reads them
+    assert len(list(shared.iterdir())) == 2
 
 
 def test_lora_trains_and_its_adapter_answers(base: Path, tmp_path: Path) -> None:

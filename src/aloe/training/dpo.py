@@ -34,6 +34,7 @@ def train_dpo(
     progress: trl_run.Progress | None = None,
     preference: bool = True,
     profiles: Mapping[str, str] | None = None,
+    reference_dir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Tune the model at ``model_path`` on preference rows and save it to ``out_dir``.
 
@@ -42,6 +43,8 @@ def train_dpo(
     Args:
         dataset: a .parquet or .jsonl with ``prompt``, ``chosen``, ``rejected``, a run directory, or an exported set.
         profiles: profile of each persona id, for an evaluation split by profile.
+        reference_dir: where reference log-probabilities are kept for another training on the same model and rows;
+            None: among the resumable states, which go when training ends.
 
     Returns:
         Counts, tokens with and without packing, margins, the drift of the chosen replies' log-probability against
@@ -57,7 +60,10 @@ def train_dpo(
     held = _rows(config, dataset, "test") if config.eval_share else None
 
     def make_trainer(job: Job, arguments: dict[str, Any]) -> Any:
-        return _trainer(config, job, arguments, Path(out_dir), progress, preference)
+        kept = Path(reference_dir or Path(out_dir) / trl_run.WORK)
+        kept.mkdir(parents=True, exist_ok=True)
+        reference = kept / f"reference-{job.key}"
+        return _trainer(config, job, arguments, Path(out_dir), reference, progress, preference)
 
     return fit(
         config,
@@ -113,7 +119,13 @@ def select_pairs(config: DPOConfig, rows: Rows) -> Rows:
 
 
 def _trainer(
-    config: DPOConfig, job: Job, arguments: dict[str, Any], out_dir: Path, progress: Any, preference: bool
+    config: DPOConfig,
+    job: Job,
+    arguments: dict[str, Any],
+    out_dir: Path,
+    reference: Path,
+    progress: Any,
+    preference: bool,
 ) -> Any:
     from trl import DPOConfig as Arguments
 
@@ -131,7 +143,7 @@ def _trainer(
         packs=job.packs,
         n_train=job.n_train,
         backend=job.backend,
-        reference=out_dir / trl_run.WORK / "reference",
+        reference=reference,
         model=job.model,
         args=Arguments(
             **arguments,

@@ -30,6 +30,7 @@ class Job:
     Attributes:
         packs: of training, then of evaluation. n_train: how many are for training.
         accumulation: packs of a process in an optimiser step.
+        key: names model, rows and packs: what reference log-probabilities depend on.
     """
 
     model: Any
@@ -40,6 +41,7 @@ class Job:
     backend: str
     reason: str
     statistics: PackStatistics
+    key: str = ""
 
 
 def split_rows(rows: Rows, share: float, seed: int, profiles: Mapping[str, str] | None = None) -> tuple[Rows, Rows]:
@@ -161,6 +163,8 @@ def fit(
         trl_run.need_space(out_dir, model, section)
         before = model.config.get_text_config()._attn_implementation
         job = prepare_job(section, model, tokenizer, train, evaluate, seed)
+        shaped_by = [section.token_budget, section.batch_size, section.dtype, trl_run.processes().num_processes]
+        job.key = digest([source, shape, seed, job.backend, shaped_by])
         arguments = trl_run.common_arguments(section, out_dir, seed, job.accumulation)
         trainer = make_trainer(job, arguments)
         prepared = time.monotonic()
