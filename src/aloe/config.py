@@ -270,6 +270,7 @@ class ExecutionConfig(Section):
 
     concurrency: int = Field(64, ge=1, description="conversations open at once")
     executor: Literal["local"] = Field("local", description="where trees grow")
+    replicas: int = Field(1, ge=1, description="hf: processes that decode side by side, with GPUs each on its own")
     journal_dir: str | None = Field(None, description="put the journal here (where the run is on NFS or the like)")
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from aloe.config import Config, digest
 from aloe.errors import AloeError, ConfigError
+from aloe.models.local_workers import start_workers, stop_workers
 from aloe.models.registry import create_model, split_uri
 from aloe.models.wrappers import unwrap
 from aloe.progress import stage_progress
@@ -106,11 +108,26 @@ def run_pipeline(
         run.forget_stages([n for n in redo if only is None or n in {s.name for s in wanted_stages(config, only)}])
         run.save_config(config)
         outcome = Outcome()
-        for stage in wanted_stages(config, only):
+        stages = wanted_stages(config, only)
+        if any(stage.name == "rollout" and not _is_finished(stage, run, digests) for stage in stages):
+            _start_decoders(config.execution.replicas)
+        for stage in stages:
             _run_stage(stage, config, run, prompts, digests, redo, outcome, say)
         return outcome
     finally:
+        stop_workers()
         run.close()
+
+
+def _start_decoders(replicas: int) -> None:
+    """What will decode the rollout's replies loads its libraries while the stages before it are at work."""
+    if replicas > 1 and find_spec("torch") is not None:
+        start_workers(replicas)
+
+
+def _is_finished(stage: Stage, run: RunDir, digests: dict[str, str]) -> bool:
+    state = run.stage_state(stage.name)
+    return state is not None and state.get("digest") == digests[stage.name] and not _left_over(state)
 
 
 def _check_models(config: Config) -> None:
@@ -136,11 +153,9 @@ def _run_stage(
     outcome: Outcome,
     say: Any,
 ) -> None:
-    state = run.stage_state(stage.name)
-    finished = state is not None and state.get("digest") == digests[stage.name] and not _left_over(state)
+    finished = _is_finished(stage, run, digests)
     if finished and stage.name != "bench" and (stage.name != "report" or not outcome.seconds):
-        assert state is not None
-        outcome.summaries[stage.name] = state.get("summary", {})
+        outcome.summaries[stage.name] = (run.stage_state(stage.name) or {}).get("summary", {})
         outcome.skipped.append(stage.name)
         return
     started = time.monotonic()

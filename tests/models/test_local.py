@@ -14,7 +14,8 @@ import torch
 from aloe.config import BaseConfig, ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError
 from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
-from aloe.models.local import PrefixStore, create_local_model, weight_digest
+from aloe.models.local import create_local_model, weight_digest
+from aloe.models.prefix_store import PrefixStore
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.training.tiny import create_model
 from aloe.training.tokenizer import build_tokenizer

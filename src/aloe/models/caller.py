@@ -124,12 +124,14 @@ class Caller:
         seed: int,
         models: Mapping[str, Sequence[ModelConfig]],
         budget: BudgetConfig | None = None,
+        replicas: int = 1,
     ) -> None:
         self.stats: dict[str, RoleStats] = {}
         self.journal = journal
         self._prompts = prompts
         self._seed = seed
         self._models = models
+        self._replicas = replicas
         self._limits = budget or BudgetConfig()
         spent = journal.spent() if self._limits.usd or self._limits.tokens else (0, 0.0)
         self.budget = Budget(self._limits.usd, self._limits.tokens, spent)
@@ -165,7 +167,7 @@ class Caller:
         for role in models.values() if config.budget.usd is not None else ():
             for model in role:
                 _require_price(model)
-        return cls(Journal.open(journal_path), prompts, seed, models, config.budget)
+        return cls(Journal.open(journal_path), prompts, seed, models, config.budget, config.execution.replicas)
 
     async def call(
         self,
@@ -350,7 +352,7 @@ class Caller:
         """One model object per content of config."""
         name = config.model_dump_json()
         if name not in self._made:
-            self._made[name] = create_model(config, self._shared_session)
+            self._made[name] = create_model(config, self._shared_session, self._replicas)
         return self._made[name]
 
     def _route(self, config: ModelConfig) -> Route:

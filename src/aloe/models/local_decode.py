@@ -17,7 +17,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from aloe.models.checkpoint import load_model, load_tokenizer
-from aloe.models.local import PrefixStore, Row, free_memory
+from aloe.models.local_batch import Codec, Row
+from aloe.models.prefix_store import PrefixStore, free_memory
 
 READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
 
@@ -94,7 +95,7 @@ class Decoder:
             self.model = self.model.cuda()
         self.device = self.model.device
         config = self.model.config.get_text_config()
-        self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
+        self.codec = Codec(self.tokenizer, int(getattr(config, "max_position_embeddings", 0) or 1 << 20))
         self.ends = self._end_ids()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self._plain = kinds == {"full_attention"} and hasattr(config, "num_attention_heads")
@@ -126,14 +127,10 @@ class Decoder:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def encode(self, messages: Sequence[dict[str, str]]) -> list[int]:
-        """Token ids of a conversation up to and including the generation prompt."""
-        encoded = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
-        return list(encoded["input_ids"])
-
-    def text(self, ids: Sequence[int]) -> str:
-        """The reply's text without special tokens."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+    def close(self) -> None:
+        """Free the model and what is kept; nothing can be decoded any more."""
+        del self.model
+        self.forget()
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def decode(self, rows: Sequence[Row]) -> None:
@@ -194,7 +191,7 @@ class Decoder:
             row.finish = "stop"
             return False
         row.new.append(token)
-        if row.stop and any(stop in self.text(row.new[-32:]) for stop in row.stop):
+        if row.stop and any(stop in self.codec.text(row.new[-32:]) for stop in row.stop):
             row.finish = "stop"
             return False
         return len(row.new) < row.max_tokens

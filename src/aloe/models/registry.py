@@ -56,8 +56,14 @@ def plain_name(uri: str) -> str:
     return f"{name}+{wrapper}" if wrapper else name
 
 
-def create_model(config: ModelConfig, session: Callable[[], aiohttp.ClientSession] | None = None) -> ChatModel:
-    """The model that ``config`` names. ``session`` gives the HTTP session to share.
+def create_model(
+    config: ModelConfig, session: Callable[[], aiohttp.ClientSession] | None = None, replicas: int = 1
+) -> ChatModel:
+    """The model that ``config`` names.
+
+    Args:
+        session: gives the HTTP session to share.
+        replicas: processes that decode for a local checkpoint.
 
     Raises:
         ConfigError: unknown scheme or actor, or a missing environment variable.
@@ -80,7 +86,7 @@ def create_model(config: ModelConfig, session: Callable[[], aiohttp.ClientSessio
     if scheme == "hf":
         from aloe.models.local import create_local_model
 
-        return create_local_model(config)
+        return create_local_model(config, replicas)
     if scheme in _registered:
         return _registered[scheme](config)
     plug_ins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
