@@ -172,16 +172,19 @@ def tokenize_replies(tokenizer: Any, chats: Sequence[Sequence[dict[str, str]]]) 
         prompts = [_render(tokenizer, messages[:-1], add_generation_prompt=True) for messages in some]
         wholes = [_render(tokenizer, messages) for messages in some]
         fast = bool(getattr(tokenizer, "is_fast", False))
-        encoded = tokenizer(wholes, add_special_tokens=False, return_offsets_mapping=fast)
+        encoded = tokenizer(wholes, add_special_tokens=False, return_attention_mask=False)
         for i, (prompt, whole) in enumerate(zip(prompts, wholes, strict=True)):
             ids = list(encoded["input_ids"][i])
-            if fast and whole.startswith(prompt):
-                ends = encoded["offset_mapping"][i]
-                at = next((n for n in range(len(ids)) if ends[n][1] > len(prompt)), len(ids))
-            else:
+            at = _token_at(encoded, i, len(prompt)) if fast and whole.startswith(prompt) else None
+            if at is None:
                 at = common_prefix(tokenizer(prompt, add_special_tokens=False)["input_ids"], ids)
             found.append((ids, max(1, at)))
     return found
+
+
+def _token_at(encoded: Any, number: int, place: int) -> int | None:
+    """The first token that covers a character from ``place`` on (some, such as spaces, belong to no token)."""
+    return next((at for n in range(place, place + 4) if (at := encoded.char_to_token(number, n)) is not None), None)
 
 
 def _check_chat(messages: Sequence[dict[str, str]]) -> None:
