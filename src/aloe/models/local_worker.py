@@ -7,7 +7,6 @@ CONNECTION is an inherited file descriptor; NUMBER chooses the GPU where there a
 
 from __future__ import annotations
 
-import signal
 import sys
 from multiprocessing.connection import Connection
 from typing import Any
@@ -64,7 +63,6 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     if torch.cuda.is_available():
         torch.cuda.set_device(int(sys.argv[2]) % torch.cuda.device_count())
     serve(Connection(int(sys.argv[1])))

@@ -32,7 +32,10 @@ class Worker:
         threads = int(os.environ.get("OMP_NUM_THREADS") or len(_cores())) // n
         command = [sys.executable, "-m", "aloe.models.local_worker", str(theirs.fileno()), str(number)]
         self._process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env={**os.environ, "OMP_NUM_THREADS": str(max(1, threads))}
+            command,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "OMP_NUM_THREADS": str(max(1, threads))},
+            start_new_session=True,  # Ctrl-C is for the process that asks
         )
         theirs.close()
         self._connection = Connection(ours.detach())

@@ -1,0 +1,155 @@
+"""Replicas answer as one process does; a killed one is replaced, and none outlives the process that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+import test_local as local
+
+from aloe.config import ModelConfig
+from aloe.errors import ConfigError, DataError, EndpointError
+from aloe.models.local import LocalModel, create_local_model
+from aloe.models.local_workers import start_workers, stop_workers
+from aloe.protocols import ChatRequest, Completion, PromptMessage
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up as Linux shows them")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield local.save_tiny(tmp_path_factory.mktemp("checkpoint"), 0)
+    stop_workers()
+
+
+def workers_of(parent: int) -> list[int]:
+    """Process ids of the workers that ``parent`` has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if parents == parent and b"aloe.models.local_worker" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def conversations(n: int, temperature: float | None, logprobs: int | None = None) -> list[ChatRequest]:
+    """Two turns each, so that later requests find what earlier ones left."""
+    rng = Random(7)
+    found = []
+    for seed in range(n):
+        said = [" ".join(rng.choices(local.WORDS, k=rng.randint(2, 9))) for _ in range(3)]
+        whole = [PromptMessage(role, (text,)) for role, text in zip(("user", "assistant", "user"), said, strict=True)]
+        for messages in (whole[:1], whole):
+            found.append(
+                ChatRequest(tuple(messages), temperature=temperature, seed=seed, max_tokens=12, logprobs=logprobs)
+            )
+    return found
+
+
+async def ask(model: LocalModel, asked: list[ChatRequest]) -> list[Completion]:
+    return list(await asyncio.gather(*(model.complete(request) for request in asked)))
+
+
+def answers(checkpoint: Path, asked: list[ChatRequest], replicas: int) -> list[Completion]:
+    async def run() -> list[Completion]:
+        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}"), replicas)
+        try:
+            return await ask(model, asked)
+        finally:
+            await model.aclose()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("temperature", [None, 1.0])
+def test_replicas_answer_as_one_process_does(checkpoint: Path, temperature: float | None) -> None:
+    asked = conversations(12, temperature)
+    assert answers(checkpoint, asked, 2) == answers(checkpoint, asked, 1)
+    assert len(workers_of(os.getpid())) == 2
+
+
+def test_log_probabilities_come_back_too(checkpoint: Path) -> None:
+    asked = conversations(4, None, logprobs=3)
+    for mine, other in zip(answers(checkpoint, asked, 1), answers(checkpoint, asked, 2), strict=True):
+        assert mine.logprobs is not None and other.logprobs is not None
+        assert [token["token"] for token in mine.logprobs] == [token["token"] for token in other.logprobs]
+        told = [[token["logprob"] for token in reply.logprobs or ()] for reply in (mine, other)]
+        assert told[0] == pytest.approx(told[1], abs=1e-4)
+
+
+def test_workers_are_kept_for_the_next_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    start_workers(2)
+    before = workers_of(os.getpid())
+    another = local.save_tiny(tmp_path / "another", 1)
+    asked = conversations(6, None)
+    assert answers(another, asked, 2) == answers(another, asked, 1) != answers(checkpoint, asked, 2)
+    assert workers_of(os.getpid()) == before
+
+
+def test_errors_of_a_worker_are_told_as_without_one(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(EndpointError, match=r"a prompt of \d+ tokens, the context holds 2048"):
+        answers(checkpoint, [ChatRequest((PromptMessage("user", ("waa " * 3000,)),), max_tokens=2)], 2)
+    empty = local.save_tiny(tmp_path / "broken", 2)
+    (empty / "config.json").unlink()
+    with pytest.raises(DataError, match="no model at"):
+        answers(empty, conversations(2, None), 2)
+    with pytest.raises(ConfigError, match="replicas is 0"):
+        create_local_model(ModelConfig(uri=f"hf:{checkpoint}"), 0)
+
+
+@pytest.mark.parametrize("when", ["between batches", "in a batch"])
+def test_a_killed_worker_is_replaced(checkpoint: Path, when: str) -> None:
+    asked = conversations(40, 1.0)
+    expected = answers(checkpoint, asked, 1)
+
+    async def run() -> list[Completion]:
+        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}"), 2)
+        await ask(model, asked[:4])
+        victims = workers_of(os.getpid())
+        assert len(victims) == 2
+        if when == "between batches":
+            for victim in victims:
+                os.kill(victim, signal.SIGKILL)
+            return await ask(model, asked)
+        os.kill(victims[0], signal.SIGSTOP)  # it takes its batch and does not answer until it is killed
+        waiting = asyncio.create_task(ask(model, asked))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        os.kill(victims[0], signal.SIGKILL)
+        return await waiting
+
+    assert asyncio.run(run()) == expected
+    assert len(workers_of(os.getpid())) == 2
+
+
+PARENT = """
+import os, sys, time
+from aloe.models.local_workers import start_workers
+start_workers(2)
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_workers_end_with_the_process_that_started_them() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "started\n"
+        workers = workers_of(parent.pid)
+        assert len(workers) == 2
+        parent.kill()
+    deadline = time.monotonic() + 60  # they may still be loading their libraries
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker has outlived its parent"
+        time.sleep(0.1)
