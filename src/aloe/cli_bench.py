@@ -200,7 +200,7 @@ def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out
     from aloe.progress import stage_progress
     from aloe.prompts import PromptSet
     from aloe.rundir import RunDir
-    from aloe.stages import with_bench_roles
+    from aloe.stages_bench import with_bench_roles
     from aloe.summary import print_results
     from aloe.types import BenchmarkResult
 

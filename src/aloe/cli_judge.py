@@ -45,7 +45,7 @@ def judge_command(argv: list[str]) -> int:
 
 def _config(recipe: str | None, rest: list[str]) -> tuple[Config, Path | None]:
     """The config meant by a recipe or a run directory, with overrides; and the run's directory."""
-    from aloe.stages import with_bench_roles
+    from aloe.stages_bench import with_bench_roles
 
     overrides = parse_overrides([a for a in friendly_options(rest) if a != "bench"])
     run = Path(recipe) if recipe is not None and (Path(recipe) / "config.toml").is_file() else None

@@ -68,7 +68,7 @@ def _config(run: Path | None, rest: list[str]) -> tuple[Config, list[str]]:
     Raises:
         ConfigError: a bad option, or roles or a benchmark that can't be read.
     """
-    from aloe.stages import with_bench_roles
+    from aloe.stages_bench import with_bench_roles
 
     overrides = parse_overrides(rest)
     path = run / "config.toml" if run is not None else None

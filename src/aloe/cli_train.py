@@ -79,7 +79,7 @@ def _train(
     command: str, config: Config, data: str, model: str, out: str, progress: StageProgress
 ) -> dict[str, Any] | None:
     """The summary; None in the processes that are not the first of several."""
-    from aloe.stages import need_training
+    from aloe.stages_train import need_training
 
     need_training(command)
     if command == "sft":

@@ -20,7 +20,8 @@ from aloe.models.wrappers import unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
 from aloe.rundir import RunDir
-from aloe.stages import STAGES, Context, Stage, stage_by_name
+from aloe.stage_context import Context, Stage
+from aloe.stages import STAGES, stage_by_name
 
 
 @dataclass(slots=True)

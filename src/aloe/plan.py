@@ -38,7 +38,9 @@ from aloe.plan_training import TrainingLine, plan_training
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage
 from aloe.records import read_jsonl
-from aloe.stages import CHECKPOINTS, REPLY_TOKENS, bench_sample, rollout_plan, tree_plan, with_bench_roles
+from aloe.stage_context import CHECKPOINTS, REPLY_TOKENS
+from aloe.stages_bench import bench_sample, with_bench_roles
+from aloe.stages_trees import rollout_plan, tree_plan
 from aloe.types import Persona, PoolEntry, Usage
 from aloe.world.model import create_world_model
 

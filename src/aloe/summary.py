@@ -10,7 +10,7 @@ from rich.table import Table
 
 from aloe.pipeline import Outcome
 from aloe.rundir import RunDir
-from aloe.stages import read_result
+from aloe.stages_bench import read_result
 from aloe.types import BenchmarkResult
 
 

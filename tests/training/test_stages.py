@@ -16,8 +16,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from aloe.config import Config, ConfigError, DPOConfig, SFTConfig, validate
-from aloe.errors import DataError
+from aloe.config import Config, DPOConfig, SFTConfig, validate
+from aloe.errors import ConfigError, DataError
 from aloe.models.local import weight_digest
 from aloe.training.dpo import train_dpo
 from aloe.training.material import prepare

@@ -1,0 +1,285 @@
+"""Every option of aloe is a field here and nowhere else; the command line's help is made from these descriptions.
+
+Secrets and headers are only ever *names* of environment variables. Read and written by ``config`` (layer 1).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelConfig(Section):
+    """A model for a role. A plain string in a recipe means ``{uri = ...}``."""
+
+    uri: str = Field(description="world:ACTOR, openai:MODEL, hf:PATH_OR_ID, or a plug-in's scheme")
+    base_url: str | None = Field(None, description="address of an OpenAI-compatible server (ends in /v1)")
+    api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
+    headers_env: dict[str, str] = Field(default_factory=dict, description="header -> name of environment variable")
+    temperature: float | None = Field(None, ge=0, description="None: the endpoint's own default")
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: tuple[str, ...] = ()
+    send_seed: bool = Field(True, description="send a sampling seed derived from (run seed, place in the run)")
+    structured: bool = Field(False, description="ask for JSON-schema output where a role has a schema")
+    logprobs: bool = Field(
+        True,
+        description="openai: a judge's score is its expectation over the score's token, where the endpoint tells it",
+    )
+    extra: dict[str, Any] = Field(default_factory=dict, description="provider fields, passed through unchanged")
+    max_concurrency: int = Field(64, ge=1, description="calls in flight at most")
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    timeout_seconds: float = Field(120.0, gt=0)
+    max_attempts: int = Field(6, ge=1, description="tries per call, the first included")
+    price_prompt: float | None = Field(None, ge=0, description="USD per million prompt tokens")
+    price_completion: float | None = Field(None, ge=0, description="USD per million completion tokens")
+    price_cached: float | None = Field(None, ge=0, description="USD per million cached prompt tokens")
+    batch_size: int = Field(32, ge=1, description="hf: prompts generated together")
+    weight: float = Field(1.0, gt=0, description="share of calls where a role has several models")
+
+
+def _as_model(value: Any) -> Any:
+    return {"uri": value} if isinstance(value, str) else value
+
+
+def _as_models(value: Any) -> Any:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [_as_model(item) for item in items]
+
+
+def _as_names(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
+Model = Annotated[ModelConfig, BeforeValidator(_as_model)]
+Models = Annotated[tuple[ModelConfig, ...], BeforeValidator(_as_models), Field(min_length=1)]
+
+
+class RolesConfig(Section):
+    """Who plays which role; each may be another endpoint, and a role may have several weighted models."""
+
+    writer: Models = (ModelConfig(uri="world:persona-writer"),)
+    user: Models = (ModelConfig(uri="world:user"),)
+    inducer: Models = (ModelConfig(uri="world:inducer"),)
+    tailored: Models = (ModelConfig(uri="world:tailored"),)
+    generic: Models = (ModelConfig(uri="world:generic"),)
+    judge: Models = (ModelConfig(uri="world:judge"),)
+
+
+class PersonasConfig(Section):
+    """Stage ``personas``: the pool and the pairs drawn from it (paper section 3.1)."""
+
+    seeds: str = Field("packaged", description="packaged, world, or a file or directory of your own (see docs)")
+    population: str = Field("", description="a sentence that describes the people wanted")
+    language: str = Field("en", description="language of the descriptions")
+    n_profiles: int = Field(331, ge=2, description="target size of the profile pool, benchmark's included")
+    n_personalities: int = Field(71, ge=2, description="target size of the personality pool, benchmark's included")
+    n_personas: int = Field(3310, ge=1, description="training personas")
+    n_bench_profiles: int = Field(20, ge=1, description="profiles set apart for the benchmark")
+    n_bench_personalities: int = Field(5, ge=1, description="personalities set apart for the benchmark")
+    n_bench: int = Field(100, ge=1, description="benchmark personas")
+    profile_words: int = Field(50, ge=3, description="length asked for; two fifths to two and a half times is accepted")
+    personality_words: int = Field(65, ge=3)
+    embedder: str = Field("lexical", description="lexical, world, st:NAME_OR_PATH, openai:MODEL")
+    profile_threshold: float | None = Field(
+        None, gt=0, le=1, description="highest cosine similarity to any member; none = the embedder's calibrated one"
+    )
+    personality_threshold: float | None = Field(None, gt=0, le=1)
+    n_examples: int = Field(5, ge=1, description="pool members shown per call")
+    n_new: int = Field(20, ge=1, description="descriptions asked for per call")
+    wave: int = Field(4, ge=1, description="calls per wave; the pool grows between waves only")
+    max_waves: int = Field(200, ge=1)
+    min_acceptance: float = Field(
+        0.02, ge=0, le=1, description="saturated below this rate over saturation_window waves"
+    )
+    saturation_window: int = Field(5, ge=1)
+    file: str | None = Field(None, description="use this persona file instead of growing a pool")
+    bench_file: str | None = Field(None, description="benchmark personas: 'packaged' or a file")
+
+
+class TreesConfig(Section):
+    """Stage ``trees``: preference trees by collaboration of user, inducer, responders and judge (section 3.2)."""
+
+    n_trees: int = Field(0, ge=0, description="conversations; 0 = one per training persona and replicate")
+    replicates: int = Field(1, ge=1, description="trees per persona")
+    n_turns: int = Field(10, ge=1)
+    policy: str = Field(
+        "path",
+        pattern=r"^(path|both:\d+|budget:\d+|chance:(0|1|0?\.\d+|1\.0+)(,(0|1|0?\.\d+|1\.0+))*)$",
+        description="path, both:D, budget:N or chance:P,Q,... (by turn)",
+    )
+    p_preferred: float = Field(0.5, ge=0, le=1, description="path: probability that the preferred reply continues")
+    orders: Literal[1, 2] = Field(1, description="judge once in seeded order, or in both orders")
+    scope: Literal["persona", "revealed"] = Field("persona", description="what the judge rewards")
+    label: Literal["compare", "score"] = Field("compare", description="judge by comparison or by score difference")
+    min_margin: float = Field(0.0, ge=0, description="score labels: smallest difference that counts as a preference")
+    n_tailored: int = Field(1, ge=0, description="tailored candidates per turn")
+    n_generic: int = Field(1, ge=0, description="generic candidates per turn; more than two in all: best against worst")
+    release: int = Field(0, ge=0, description="facts a turn before the user is told to hold back; 0 = never told")
+    tasks: Names = Field((), description="kinds of conversation, drawn per tree: advice,planning,...")
+    end_on_goodbye: bool = Field(True, description="a branch ends when the user takes its leave")
+
+    @model_validator(mode="after")
+    def _needs_two_replies(self) -> TreesConfig:
+        if self.n_tailored + self.n_generic < 2:
+            raise ValueError("n_tailored and n_generic must be two or more together, or there is nothing to compare")
+        return self
+
+
+class ExportConfig(Section):
+    """Stage ``export``: which labels become preference pairs."""
+
+    labeler: str | None = Field(None, description="whose labels; none = those made with the trees")
+    min_margin: float | None = Field(None, ge=0, description="none = trees.min_margin")
+    max_length_ratio: float = Field(0.0, ge=0, description="longer reply over shorter at most; 0 = any")
+    evidenced: bool = Field(False, description="only turns at which something was revealed")
+
+
+class BenchConfig(Section):
+    """Stage ``bench``: AL(k) over turns for each model, under one user and one judge (section 4)."""
+
+    models: Models = (
+        ModelConfig(uri="world:generic"),
+        ModelConfig(uri="world:oracle"),
+        ModelConfig(uri="world:knows-all"),
+        ModelConfig(uri="world:swapped"),
+    )
+    n_turns: int = Field(10, ge=1)
+    n_personas: int = Field(0, ge=0, description="0 = all benchmark personas")
+    samples: int = Field(1, ge=1, description="conversations per persona")
+    scope: Literal["persona", "revealed"] = Field("revealed", description="what the judge rewards")
+    scale: Literal["1-5", "1-100", "binary"] = Field("1-5", description="what the judge scores on")
+    gain: bool = Field(False, description="also judge every conversation for a swapped persona: personal gain")
+    full: bool = Field(False, description="also judge in the other scope; includes gain")
+    judge: Models | None = Field(None, description="judge of the benchmark only; none = roles.judge")
+    user: Models | None = Field(None, description="user of the benchmark only; none = roles.user")
+    personas: str | None = Field(None, description="'packaged' or a persona file; none = the run's benchmark personas")
+    n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
+
+
+class BaseConfig(Section):
+    """Stage ``base``: a tiny fluent model trained from scratch on plain documents and generic dialogues."""
+
+    d_model: int = Field(96, ge=8, description="width of the tiny transformer")
+    n_layers: int = Field(3, ge=1)
+    n_heads: int = Field(4, ge=1)
+    d_ffn: int = Field(256, ge=8)
+    learning_rate: float = Field(3e-3, gt=0)
+    batch_size: int = Field(32, ge=1, description="documents per step")
+    min_steps: int = Field(200, ge=1)
+    max_steps: int = Field(3000, ge=1, description="stop here even if the gate was not passed")
+    copy_gate: float = Field(0.95, ge=0, le=1, description="accuracy of copying stated facts that ends pre-training")
+    cooldown_steps: int = Field(100, ge=1, description="steps after the gate, learning rate falling to a tenth")
+    checkpoint_seconds: float = Field(10.0, gt=0, description="seconds between resumable checkpoints")
+
+
+class TrainingSection(Section):
+    """What SFT and DPO share: the optimiser, packing, adapters, evaluation, records."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(0, ge=0, description="0 = by epochs")
+    warmup_steps: int = Field(10, ge=0)
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's, on matrices only")
+    packing: Literal["auto", "segments", "flex", "dense", "rows"] = Field(
+        "auto", description="how trees go through the model; rows = each reply with its history on its own"
+    )
+    token_budget: int = Field(8192, ge=1, description="tokens of a forward pass; a larger conversation goes alone")
+    max_length: int = Field(0, ge=0, description="tokens of a history with its reply; 0 = the model's context")
+    too_long: Literal["cut", "drop"] = Field("cut", description="longer ones lose their oldest turns, or are dropped")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the weights; auto: bfloat16 for frozen weights on a GPU, else float32"
+    )
+    gradient_checkpointing: bool = False
+    freeze_embeddings: bool = Field(
+        False,
+        description="leave the vectors of tokens (a shared head's too) as they are, those that data lacks above all",
+    )
+    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
+    lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters; 0 keeps packs equal to rows")
+    lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
+    eval_share: float = Field(0.0, ge=0, lt=1, description="share of the profiles kept for evaluation; 0 = none")
+    eval_steps: int = Field(50, ge=1, description="steps between evaluations")
+    patience: int = Field(0, ge=0, description="evaluations without improvement after which to stop; 0 = never stop")
+    checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
+    report_to: Names = Field((), description="wandb, trackio, tensorboard; metrics.jsonl is written always")
+
+
+class SFTConfig(TrainingSection):
+    """Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL."""
+
+    model: str | None = Field(None, description="path or id of the model to start from; None: the base stage's")
+    batch_size: int = Field(48, ge=1, description="replies per optimiser step, about (conversations stay whole)")
+    history: Literal["answered", "preferred"] = Field(
+        "answered", description="replies under the history that the user answered, or the all-preferred one alone"
+    )
+    mix: str | None = Field(None, description="file of general chats ('messages') to mix in against forgetting")
+    mix_share: float = Field(0.5, gt=0, lt=1, description="share of the replies that comes from 'mix'")
+
+
+class RolloutConfig(Section):
+    """Stage ``rollout``: trees whose replies are the SFT checkpoint's own, scored by the judge, for DPO."""
+
+    n_trees: int = Field(240, ge=0, description="conversations; 0 = DPO on the pairs of stage 'trees'")
+    n_candidates: int = Field(6, ge=2, description="replies drawn per turn")
+    temperature: float = Field(1.0, gt=0)
+    p_best: float = Field(0.7, ge=0, le=1, description="probability that the best reply continues, else the worst")
+    min_margin: float = Field(0.15, ge=0, description="smallest score difference of a pair")
+    select: Literal["closest", "extreme"] = Field("closest", description="best against nearest, or against worst")
+
+
+class DPOConfig(TrainingSection):
+    """Stage ``dpo``: preference optimisation from the SFT checkpoint (section 3.3), by TRL."""
+
+    batch_size: int = Field(48, ge=1, description="pairs per optimiser step, about (conversations stay whole)")
+    beta: float = Field(0.1, gt=0)
+    loss: Names = Field(("sigmoid",), description="TRL's loss types: sigmoid, ipo, hinge, robust, apo_zero, ...")
+    sft_weight: float = Field(1.0, ge=0, description="weight of the likelihood term on the chosen reply")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of labels held wrong; loss robust, exo_pair")
+    warmup_steps: int = Field(5, ge=0)
+    siblings: Literal["all", "widest"] = Field("all", description="all rejected replies of a node, or the worst")
+    labeler: str | None = Field(None, description="pairs of this labeler only")
+    checkpoint_steps: int = Field(20, ge=1, description="steps between resumable checkpoints")
+    control: bool = Field(True, description="also train 'sft-control': the same steps, preference term off")
+
+
+class BudgetConfig(Section):
+    usd: float | None = Field(None, gt=0, description="stop before this much was spent")
+    tokens: int | None = Field(None, gt=0, description="stop before this many tokens were used")
+
+
+class ExecutionConfig(Section):
+    """How, not what: nothing here changes a result."""
+
+    concurrency: int = Field(64, ge=1, description="conversations open at once")
+    executor: Literal["local"] = Field("local", description="where trees grow")
+    replicas: int = Field(1, ge=1, description="hf: processes that decode side by side, with GPUs each on its own")
+    journal_dir: str | None = Field(None, description="put the journal here (where the run is on NFS or the like)")
+
+
+class Config(Section):
+    """A whole run."""
+
+    seed: int = Field(0, ge=0, description="every random choice derives from it")
+    prompts_dir: str | None = Field(None, description="your own prompt files, by the packaged names")
+    skip: Names = Field((), description="stages to leave out of 'aloe run'")
+    roles: RolesConfig = RolesConfig()
+    personas: PersonasConfig = PersonasConfig()
+    trees: TreesConfig = TreesConfig()
+    export: ExportConfig = ExportConfig()
+    base: BaseConfig = BaseConfig()
+    sft: SFTConfig = SFTConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    dpo: DPOConfig = DPOConfig()
+    bench: BenchConfig = BenchConfig()
+    budget: BudgetConfig = BudgetConfig()
+    execution: ExecutionConfig = ExecutionConfig()

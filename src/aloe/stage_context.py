@@ -1,0 +1,100 @@
+"""What a stage is and works with: its context, its calls, and files of earlier stages that several read (layer 6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aloe.config import Config
+from aloe.errors import DataError
+from aloe.models.caller import Caller
+from aloe.progress import StageProgress
+from aloe.prompts import PromptSet
+from aloe.records import read_jsonl
+from aloe.rundir import RunDir
+from aloe.types import Persona
+
+T = TypeVar("T")
+REPLY_TOKENS = 96  # room for a reply of the tiny model; it ends by itself
+CHECKPOINTS = ("base", "sft", "dpo", "sft-control")  # in the order in which they are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a stage works with."""
+
+    config: Config
+    run: RunDir
+    prompts: PromptSet
+    progress: StageProgress
+    redo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage and what its result depends on.
+
+    Attributes:
+        reads: config sections (and single fields, dotted) that shape its result.
+        needs: stages whose files it reads.
+        roles: roles whose models it calls (or, for ``base``, whose words it learns).
+        prompts: prompts that it renders. Another role's model or prompt leaves its result as it is.
+    """
+
+    name: str
+    run: Callable[[Context], dict[str, Any]]
+    reads: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+
+
+def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
+    """Run async work with an open caller; call statistics go to the manifest whatever happens."""
+
+    async def inner() -> T:
+        journal = context.run.journal_in(context.config.execution.journal_dir)
+        caller = Caller.open(context.config, journal, seed=context.config.seed, prompts=context.prompts)
+        try:
+            return await work(caller)
+        finally:
+            _record_calls(context.run, context.progress.name, caller)
+            await caller.aclose()
+
+    return asyncio.run(inner())
+
+
+def _record_calls(run: RunDir, stage: str, caller: Caller) -> None:
+    manifest = run.manifest()
+    calls = manifest.setdefault("calls", {}).setdefault(stage, {})
+    for role, stats in caller.stats.items():
+        row = asdict(stats)
+        if row["n_calls"] or role not in calls:  # a replay does not wipe what the paid run counted
+            calls[role] = row
+    run.save_manifest(manifest)
+
+
+def tokens_so_far(caller: Caller) -> str:
+    n = sum(s.usage.prompt_tokens + s.usage.completion_tokens for s in caller.stats.values())
+    return f"{n / 1e6:.2f}M tokens" if n >= 1e6 else f"{n / 1e3:.0f}k tokens"
+
+
+def read_personas(run: RunDir, split: str) -> list[Persona]:
+    """The run's personas of one split.
+
+    Raises:
+        DataError: the personas stage has not run.
+    """
+    found = [p for p in read_jsonl(run.stage_dir("personas") / "personas.jsonl", Persona) if p.split == split]
+    if not found:
+        raise DataError(f"{run.path}/personas/personas.jsonl has no {split} personas", "redo it: --from personas")
+    return found
+
+
+def checkpoints(run: RunDir) -> dict[str, Path]:
+    """Finished checkpoints of a run by name, in the order in which they are shown."""
+    folder = run.stage_dir("checkpoints")
+    return {name: folder / name for name in CHECKPOINTS if (folder / name / "config.json").is_file()}

@@ -1,0 +1,136 @@
+"""Stage ``bench``: which models and personas, and what is done already (layer 6)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aloe.config import Config, ModelConfig, digest
+from aloe.models.caller import Caller
+from aloe.models.registry import plain_name
+from aloe.models.wrappers import unwrap
+from aloe.seeding import derive_rng
+from aloe.stage_context import REPLY_TOKENS, Context, checkpoints, read_personas, tokens_so_far, with_caller
+from aloe.types import BenchmarkResult, Persona
+
+
+def bench_models(context: Context) -> dict[str, ModelConfig]:
+    """Every model to benchmark by its plain name: the run's checkpoints, then the configured ones.
+
+    A name under which the run already holds another model's result gets a number, unless the stage is done again.
+    """
+
+    def is_taken(name: str, uri: str) -> bool:
+        known = [] if context.redo else read_result(context.run.stage_dir("bench") / name / "result.json")
+        return name in models or any(result.uri != uri for result in known)
+
+    models: dict[str, ModelConfig] = {}
+    for name, path in checkpoints(context.run).items():
+        models[name] = ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS, batch_size=128)
+    for model in context.config.bench.models:
+        name = base = plain_name(model.uri)
+        number = 2
+        while is_taken(name, model.uri):
+            name, number = f"{base}-{number}", number + 1
+        models[name] = model
+    return models
+
+
+def bench_sample(personas: list[Persona], n: int, seed: int) -> list[Persona]:
+    """``n`` of the benchmark personas (0 = all), drawn by seed, in their stored order."""
+    if n == 0 or n >= len(personas):
+        return personas
+    picks = sorted(derive_rng(seed, "bench", "personas").permutation(len(personas))[:n].tolist())
+    return [personas[i] for i in picks]
+
+
+def bench_personas(context: Context) -> list[Persona]:
+    """Those of ``bench.personas`` where that is set, else the run's own."""
+    source = context.config.bench.personas
+    if source is None:
+        return read_personas(context.run, "bench")
+    from aloe.personas.stage import read_bench_file
+
+    return read_bench_file(source, 10**6, context.config.seed)
+
+
+def with_bench_roles(config: Config) -> Config:
+    """The config with the benchmark's own judge and user in their roles, where it has any."""
+    own = {role: models for role in ("judge", "user") if (models := getattr(config.bench, role)) is not None}
+    return config.model_copy(update={"roles": config.roles.model_copy(update=own)}) if own else config
+
+
+def run_bench(context: Context) -> dict[str, Any]:
+    """AL(k) for every model under one user and one judge; models that are done are kept."""
+    from aloe.bench.notes import refuse_nothing
+    from aloe.bench.runner import run_benchmark
+
+    config, run = with_bench_roles(context.config), context.run
+    context = replace(context, config=config)
+    personas = bench_sample(bench_personas(context), config.bench.n_personas, config.seed)
+    models = bench_models(context)
+    shared = digest([config.bench.model_dump(mode="json", exclude={"models"}), _roles(config), context.prompts.hashes])
+    done: dict[str, str] = {} if context.redo else run.manifest().get("bench", {})
+    summary: dict[str, Any] = {"n_personas": len(personas), "n_failed": 0, "models": {}}
+    results: list[tuple[Path, BenchmarkResult]] = []
+
+    async def work(caller: Caller) -> None:
+        keys = {}
+        for name, model in models.items():
+            uri = unwrap(model)[0].uri
+            weights = digest_folder(Path(uri[3:])) if uri.startswith("hf:") else ""
+            keys[name] = digest([shared, model.model_dump(mode="json"), weights, [p.persona_id for p in personas]])
+
+        def is_done(name: str) -> bool:
+            return done.get(name) == keys[name] and (run.stage_dir("bench") / name / "result.json").is_file()
+
+        todo = [name for name in models if not is_done(name)]
+
+        def show(caller: Caller, n_before: int, n: int, of: int) -> None:
+            context.progress.update(n_before * of + n, len(todo) * of, "turns", tokens_so_far(caller))
+
+        for name, model in models.items():
+            out = run.stage_dir("bench") / name
+            if name in todo:
+                result = await run_benchmark(
+                    caller,
+                    context.prompts,
+                    personas,
+                    model,
+                    config=config,
+                    out_dir=out,
+                    name=name,
+                    progress=partial(show, caller, todo.index(name)),
+                )
+                manifest = run.manifest()
+                manifest.setdefault("bench", {})[name] = keys[name] if result.n_failed == 0 else ""
+                run.save_manifest(manifest)
+            result = next(iter(read_result(out / "result.json")))
+            summary["models"][name] = {"avg": result.avg, "ir": result.ir}
+            summary["n_failed"] += result.n_failed
+            results.append((out, result))
+
+    with_caller(context, work)
+    refuse_nothing(results)
+    return summary
+
+
+def _roles(config: Config) -> Any:
+    return [[m.uri, m.temperature, m.top_p, m.max_tokens] for m in (*config.roles.user, *config.roles.judge)]
+
+
+def digest_folder(path: Path) -> str:
+    """A cheap stamp of a checkpoint folder: names, sizes and times of its weight files."""
+    if not path.is_dir():
+        return ""
+    stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(path.glob("*.safetensors"))]
+    return digest(stamps)
+
+
+def read_result(path: Path) -> list[BenchmarkResult]:
+    """One result file as a list of one; empty where there is none."""
+    if not path.is_file():
+        return []
+    return [BenchmarkResult.model_validate_json(path.read_bytes())]
