@@ -134,6 +134,30 @@ def test_a_killed_worker_is_replaced(checkpoint: Path, when: str) -> None:
     assert len(workers_of(os.getpid())) == 2
 
 
+FRESH = """
+import asyncio, sys
+from aloe.config import ModelConfig
+from aloe.models.local import create_local_model
+from aloe.protocols import ChatRequest, PromptMessage
+
+async def main():
+    model = create_local_model(ModelConfig(uri="hf:" + sys.argv[1]), 4)
+    asked = [ChatRequest((PromptMessage("user", (f"waa {i}",)),), max_tokens=2) for i in range(16)]
+    print(len(await asyncio.gather(*(model.complete(request) for request in asked))))
+    await model.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_lanes_load_at_the_same_time_in_a_process_that_has_loaded_nothing(checkpoint: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, str(checkpoint)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "16\n"
+
+
 PARENT = """
 import os, sys, time
 from aloe.models.local_workers import start_workers

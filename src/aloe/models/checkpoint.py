@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 from aloe.errors import DataError
+
+_loading = threading.Lock()  # transformers imports its parts when they are asked for, which two threads must not do
 
 
 def quiet() -> None:
@@ -19,17 +22,24 @@ def quiet() -> None:
     logging.set_verbosity_error()
 
 
+def _auto_class(name: str) -> Any:
+    """One of transformers' Auto classes, without its notices."""
+    with _loading:
+        import transformers
+
+        quiet()
+        return getattr(transformers, name)
+
+
 def load_tokenizer(path: str | Path) -> Any:
     """``AutoTokenizer`` with a pad token and padding on the left, for any model.
 
     Raises:
         DataError: there is no tokenizer at ``path``.
     """
-    from transformers import AutoTokenizer
-
-    quiet()
+    auto = _auto_class("AutoTokenizer")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path), padding_side="left")
+        tokenizer = auto.from_pretrained(str(path), padding_side="left")
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"no tokenizer at '{path}': {reason}", "give a directory in HF layout or a model id") from error
@@ -48,9 +58,8 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
         DataError: there is no model at ``path``.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    quiet()
+    auto = _auto_class("AutoModelForCausalLM")
     try:
         if (Path(path) / "adapter_config.json").is_file():
             from peft import AutoPeftModelForCausalLM
@@ -58,7 +67,7 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
             return AutoPeftModelForCausalLM.from_pretrained(
                 str(path), dtype=getattr(torch, dtype), is_trainable=trainable
             )
-        return AutoModelForCausalLM.from_pretrained(str(path), dtype=getattr(torch, dtype))
+        return auto.from_pretrained(str(path), dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"no model at '{path}': {reason}", "give a directory in HF layout or a model id") from error
