@@ -34,6 +34,7 @@ readme: setup
 
 setup: $(STAMP)
 
+# Bytecode at once: where Python may not write it, every start would compile torch and transformers anew (7 s more).
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "aloe needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

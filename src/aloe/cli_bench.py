@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli import OneLineParser, existing_path
+from aloe.cli_parser import OneLineParser, existing_path
 from aloe.config import Config, load_config, parse_overrides
 from aloe.errors import ConfigError
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from aloe import __version__
-from aloe.cli import OneLineParser, existing_path
+from aloe.cli_parser import OneLineParser, existing_path
 from aloe.config import Config, ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError
 from aloe.export.hub import Provenance

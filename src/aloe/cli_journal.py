@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aloe.cli import OneLineParser, existing_path
+from aloe.cli_parser import OneLineParser, existing_path
 from aloe.errors import ConfigError, DataError
 
 PLACES = "personas/, bench/, bench/PERSONA_ID, or a tree_id"

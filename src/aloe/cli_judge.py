@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aloe.cli import OneLineParser, existing_path
 from aloe.cli_bench import friendly_options
+from aloe.cli_parser import OneLineParser, existing_path
 from aloe.config import Config, load_config, parse_overrides
 from aloe.errors import ConfigError
 from aloe.rundir import RunDir

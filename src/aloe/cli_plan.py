@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from aloe.cli import OneLineParser
+from aloe.cli_parser import OneLineParser
 from aloe.config import load_config, parse_overrides, recipe_names
 from aloe.errors import ConfigError
 

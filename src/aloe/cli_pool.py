@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli import OneLineParser, existing_path, share
+from aloe.cli_parser import OneLineParser, existing_path, share
 from aloe.errors import DataError
 
 if TYPE_CHECKING:

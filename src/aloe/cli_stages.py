@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from aloe.cli import STAGE_HELP, OneLineParser
+from aloe.cli_parser import STAGE_HELP, OneLineParser
 from aloe.config import Config, fields, load_config, parse_overrides, recipe_names, type_name
 from aloe.errors import ConfigError, DataError
 from aloe.rundir import RunDir

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli import OneLineParser, existing_path, known_model, port_number
+from aloe.cli_parser import OneLineParser, existing_path, known_model, port_number
 from aloe.config import Config, ModelConfig, load_config, merge, parse_overrides, read_recipe, validate
 from aloe.errors import AloeError, ConfigError, DataError, nearest
 

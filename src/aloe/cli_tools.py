@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli import OneLineParser, existing_path, known_model, port_number
+from aloe.cli_parser import OneLineParser, existing_path, known_model, port_number
 from aloe.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aloe.cli import OneLineParser
+from aloe.cli_parser import OneLineParser
 from aloe.config import Config, fields, load_config, parse_overrides, type_name
 from aloe.errors import ConfigError
 from aloe.progress import StageProgress, stage_progress
