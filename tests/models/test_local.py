@@ -211,7 +211,7 @@ async def main():
     asked = [ChatRequest((PromptMessage("user", (text,)),), max_tokens=3) for text in texts]
     if many_samples:
         said = (PromptMessage("user", (texts[0],)),)
-        asked = [ChatRequest(said, max_tokens=24, temperature=1.0, seed=i) for i in range(256)]
+        asked = [ChatRequest(said, max_tokens=100, temperature=1.0, seed=i) for i in range(256)]
     for reply in await asyncio.gather(*(model.complete(r) for r in asked)):
         print("reply:", reply.text)
     await model.aclose()
@@ -226,7 +226,7 @@ asyncio.run(main())
     ("of", "megabytes", "told", "n_replies"),
     [
         ("prompts", 90, "out of memory with 48 prompts; goes on with 24", 48),
-        ("samples", 6, "out of memory with 256 samples of one prompt; goes on with 128", 256),
+        ("samples", 18, "out of memory with 256 samples of one prompt; goes on with 128", 256),
     ],
 )
 def test_where_memory_runs_out_batches_are_halved(
