@@ -101,10 +101,13 @@ def test_workers_are_kept_for_the_next_checkpoint(checkpoint: Path, tmp_path: Pa
 def test_errors_of_a_worker_are_told_as_without_one(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(EndpointError, match=r"a prompt of \d+ tokens, the context holds 2048"):
         answers(checkpoint, [ChatRequest((PromptMessage("user", ("waa " * 3000,)),), max_tokens=2)], 2)
-    empty = local.save_tiny(tmp_path / "broken", 2)
+    empty, half = local.save_tiny(tmp_path / "empty", 2), local.save_tiny(tmp_path / "half", 3)
     (empty / "config.json").unlink()
-    with pytest.raises(DataError, match="no model at"):
-        answers(empty, conversations(2, None), 2)
+    os.truncate(half / "model.safetensors", 9000)
+    for replicas in (1, 2):
+        for broken in (empty, half):
+            with pytest.raises(DataError, match="no model at"):
+                answers(broken, conversations(2, None), replicas)
     with pytest.raises(ConfigError, match="replicas is 0"):
         create_local_model(ModelConfig(uri=f"hf:{checkpoint}"), 0)
 
@@ -156,6 +159,24 @@ def test_lanes_load_at_the_same_time_in_a_process_that_has_loaded_nothing(checkp
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "16\n"
+
+
+def test_execution_replicas_decode_a_benchmark_and_end_with_it(checkpoint: Path, tmp_path: Path) -> None:
+    def bench(replicas: int) -> tuple[bytes, int]:
+        out, most = tmp_path / f"replicas{replicas}", 0
+        arguments = ["bench", "bench", "--out", str(out), "--model", f"hf:{checkpoint}", "--turns", "2"]
+        arguments += ["--bench.n_personas", "16", "--execution.replicas", str(replicas)]
+        with subprocess.Popen([sys.executable, "-m", "aloe", *arguments], stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                most = max(most, len(workers_of(process.pid)))
+                time.sleep(0.05)
+        assert process.returncode == 0
+        (result,) = out.glob("bench/*/conversations.jsonl")
+        return result.read_bytes(), most
+
+    alone, together = bench(1), bench(2)
+    assert alone[0] == together[0]
+    assert (alone[1], together[1]) == (0, 2)
 
 
 PARENT = """

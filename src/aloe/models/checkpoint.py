@@ -58,6 +58,7 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
         DataError: there is no model at ``path``.
     """
     import torch
+    from safetensors import SafetensorError
 
     auto = _auto_class("AutoModelForCausalLM")
     try:
@@ -68,7 +69,7 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
                 str(path), dtype=getattr(torch, dtype), is_trainable=trainable
             )
         return auto.from_pretrained(str(path), dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"no model at '{path}': {reason}", "give a directory in HF layout or a model id") from error
 

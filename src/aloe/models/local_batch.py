@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from aloe.errors import EndpointError
+from aloe.errors import DataError, EndpointError
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,11 @@ class Lane:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="aloe-local-model")
 
     async def codec(self) -> Codec:
-        """The checkpoint's tokenizer; the first caller loads the model with it."""
+        """The checkpoint's tokenizer; the first caller loads the model with it.
+
+        Raises:
+            DataError: there is no model, or it can't be loaded.
+        """
         decoder = self._decoder
         if decoder is None:
             decoder = await asyncio.get_running_loop().run_in_executor(self._pool, self._loaded)
@@ -117,7 +121,10 @@ class Lane:
     def _loaded(self) -> BatchDecoder:
         """Loaded once: the pool's one thread asks again for those who came meanwhile."""
         if self._decoder is None:
-            self._decoder = self._open()
+            try:
+                self._decoder = self._open()
+            except (RuntimeError, MemoryError) as error:  # too little memory, or the process that loads has died
+                raise DataError(f"{self._name} could not be loaded: {error}", "try with fewer replicas") from error
         return self._decoder
 
     async def decode(self, row: Row) -> Row:
