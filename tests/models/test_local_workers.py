@@ -137,6 +137,26 @@ def test_a_killed_worker_is_replaced(checkpoint: Path, when: str) -> None:
     assert len(workers_of(os.getpid())) == 2
 
 
+def test_workers_that_are_killed_again_and_again_are_an_error_and_not_an_endless_wait(checkpoint: Path) -> None:
+    async def kill() -> None:
+        while True:
+            for victim in workers_of(os.getpid()):
+                os.kill(victim, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}"), 2)
+        await ask(model, conversations(2, None))
+        killer = asyncio.create_task(kill())
+        with pytest.raises(EndpointError, match=r"decoding failed: .* has ended with exit status -9"):
+            await asyncio.wait_for(ask(model, conversations(4, None)), 60)
+        killer.cancel()
+        assert await ask(model, conversations(4, None))
+        await model.aclose()
+
+    asyncio.run(run())
+
+
 FRESH = """
 import asyncio, sys
 from aloe.config import ModelConfig

@@ -151,22 +151,30 @@ class Lane:
             try:
                 await loop.run_in_executor(self._pool, decoder.decode, [p.row for p in batch])
             except Exception as error:  # whatever torch raises belongs to these requests, not to the queue
-                if is_out_of_memory(error) and len(batch) > 1:
-                    self._halve(batch)
-                    await loop.run_in_executor(self._pool, decoder.forget)
-                    for pending in batch:
-                        pending.row.take([], [], "length")
-                    self._pending = batch + self._pending
-                    continue
-                for pending in batch:
-                    if not pending.future.done():
-                        pending.future.set_exception(
-                            EndpointError(f"{self._name}: decoding failed: {error}", "see the traceback in the log")
-                        )
+                await self._recover(decoder, batch, error)
                 continue
             for pending in batch:
                 if not pending.future.done():
                     pending.future.set_result(pending.row)
+
+    async def _recover(self, decoder: BatchDecoder, batch: Sequence[_Pending], error: Exception) -> None:
+        """Put back what may work in smaller batches; tell those who wait for the rest."""
+        if is_out_of_memory(error) and len(batch) > 1:
+            self._halve(batch)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._pool, decoder.forget)
+            except Exception as again:
+                error = again
+            else:
+                for pending in batch:
+                    pending.row.take([], [], "length")
+                self._pending = [*batch, *self._pending]
+                return
+        log.debug("%s: decoding failed", self._name, exc_info=error)
+        hint = "ask for fewer max_tokens or use fewer replicas" if is_out_of_memory(error) else "is the checkpoint whole?"
+        for pending in batch:
+            if not pending.future.done():
+                pending.future.set_exception(EndpointError(f"{self._name}: decoding failed: {error}", hint))
 
     def _halve(self, batch: Sequence[_Pending]) -> None:
         """Ask for less at once from now on: half the prompts, or of one prompt half the samples."""

@@ -125,9 +125,12 @@ class WorkerDecoder:
             row.take(*came)
 
     def forget(self) -> None:
-        self._ask("forget")
+        self._ask_if_alive("forget")
 
     def close(self) -> None:
-        worker = _workers.get(self._place)
+        self._ask_if_alive("close")
+
+    def _ask_if_alive(self, operation: str) -> None:
+        worker = _workers.get(self._place)  # a new one would hold nothing to free
         if worker is not None and worker.is_alive:
-            worker.ask("close", self._path, self._most_cached)
+            worker.ask(operation, self._path, self._most_cached)
