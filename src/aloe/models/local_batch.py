@@ -171,7 +171,7 @@ class Lane:
                 self._pending = [*batch, *self._pending]
                 return
         log.debug("%s: decoding failed", self._name, exc_info=error)
-        hint = "ask for fewer max_tokens or use fewer replicas" if is_out_of_memory(error) else "is the checkpoint whole?"
+        hint = "ask for fewer max_tokens, or fewer replicas" if is_out_of_memory(error) else "is the checkpoint whole?"
         for pending in batch:
             if not pending.future.done():
                 pending.future.set_exception(EndpointError(f"{self._name}: decoding failed: {error}", hint))
