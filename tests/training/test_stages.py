@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,9 +17,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from aloe.config import Config, DPOConfig, SFTConfig, validate
+from aloe.config import Config, DPOConfig, ModelConfig, SFTConfig, validate
 from aloe.errors import ConfigError, DataError
-from aloe.models.local import weight_digest
+from aloe.models.checkpoint import load_model
+from aloe.models.local import create_local_model, weight_digest
+from aloe.protocols import ChatRequest, PromptMessage
 from aloe.training.dpo import train_dpo
 from aloe.training.material import prepare
 from aloe.training.sft import train_sft
@@ -172,6 +175,21 @@ def test_lora_trains_and_its_adapter_answers(base: Path, tmp_path: Path) -> None
     train_sft(SFTConfig(**SFT, lora_rank=4), sft_rows, base, tmp_path / "lora")
     assert (tmp_path / "lora" / "adapter_config.json").is_file()
     assert weight_digest(tmp_path / "lora") != weight_digest(base)
+    ids = torch.arange(5, 45)[None]
+    models = load_model(tmp_path / "lora"), load_model(tmp_path / "lora", trainable=True), load_model(base)
+    with torch.no_grad():
+        added, adapted, before = (model.eval()(ids).logits for model in models)
+    torch.testing.assert_close(added, adapted, atol=1e-4, rtol=1e-4)
+    assert (added - before).abs().max() > 0.01
+
+    async def answer() -> str:
+        model = create_local_model(ModelConfig(uri=f"hf:{tmp_path / 'lora'}"))
+        try:
+            return (await model.complete(ChatRequest((PromptMessage("user", ("Hello",)),), max_tokens=8))).text
+        finally:
+            await model.aclose()
+
+    assert asyncio.run(answer())
 
 
 def test_missing_inputs_are_named(base: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
     """``AutoModelForCausalLM`` from a directory or an id; LoRA adapters load on top of their base model.
 
     Args:
-        trainable: an adapter's weights are to be trained further; else they are frozen.
+        trainable: an adapter's weights are to be trained further; else they are added to its base model's.
 
     Raises:
         DataError: there is no model at ``path``.
@@ -65,9 +66,11 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
         if (Path(path) / "adapter_config.json").is_file():
             from peft import AutoPeftModelForCausalLM
 
-            return AutoPeftModelForCausalLM.from_pretrained(
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # of peft
+            adapted = AutoPeftModelForCausalLM.from_pretrained(
                 str(path), dtype=getattr(torch, dtype), is_trainable=trainable
             )
+            return adapted if trainable else adapted.merge_and_unload()
         return auto.from_pretrained(str(path), dtype=getattr(torch, dtype))
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
