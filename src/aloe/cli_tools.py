@@ -127,15 +127,15 @@ def serve_command(argv: list[str]) -> int:
         "uris", nargs="+", metavar="URI", help="hf:PATH_OR_ID, world:ACTOR, ...; the URI is the model's name"
     )
     parser.add_argument("--batch-size", type=int, default=32, help="hf: prompts generated together")
+    dtypes = ("auto", "float32", "bfloat16", "float16")
+    parser.add_argument("--dtype", choices=dtypes, default="auto", help="hf: of the weights")
     parser.add_argument("--replicas", type=int, default=1, help="hf: processes that decode side by side")
     _add_address(parser)
     arguments = parser.parse_args(argv)
     for uri in arguments.uris:
         known_model(uri)  # a path that is not there is told now, not to whoever calls
-    models = {
-        uri: create_model(ModelConfig(uri=uri, batch_size=arguments.batch_size), replicas=arguments.replicas)
-        for uri in arguments.uris
-    }
+    shared = {"batch_size": arguments.batch_size, "dtype": arguments.dtype}
+    models = {uri: create_model(ModelConfig(uri=uri, **shared), replicas=arguments.replicas) for uri in arguments.uris}
     serve_forever(models, arguments.host, arguments.port, _say_where(", ".join(models)))
     return 0
 

@@ -41,6 +41,9 @@ class ModelConfig(Section):
     price_completion: float | None = Field(None, ge=0, description="USD per million completion tokens")
     price_cached: float | None = Field(None, ge=0, description="USD per million cached prompt tokens")
     batch_size: int = Field(32, ge=1, description="hf: prompts generated together")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="hf: of the weights; auto: float32, on a GPU as they were saved"
+    )
     weight: float = Field(1.0, gt=0, description="share of calls where a role has several models")
 
 

@@ -56,7 +56,11 @@ def _lookup(data: dict[str, Any], dotted: str) -> Any:
 def _what_matters(roles: dict[str, list[dict[str, Any]]], names: tuple[str, ...]) -> Any:
     """The named roles' models without what changes no answer: addresses, limits, prices."""
     keep = ("uri", "temperature", "top_p", "max_tokens", "stop", "send_seed", "structured", "extra", "weight")
-    return {role: [{k: model[k] for k in keep} for model in roles[role]] for role in names}
+    return {role: [{k: model[k] for k in keep} | _dtype(model) for model in roles[role]] for role in names}
+
+
+def _dtype(model: dict[str, Any]) -> dict[str, Any]:
+    return {} if model["dtype"] == "auto" else {"dtype": model["dtype"]}
 
 
 def wanted_stages(config: Config, only: str | None = None) -> list[Stage]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import test_local as local
@@ -62,9 +63,9 @@ async def ask(model: LocalModel, asked: list[ChatRequest]) -> list[Completion]:
     return list(await asyncio.gather(*(model.complete(request) for request in asked)))
 
 
-def answers(checkpoint: Path, asked: list[ChatRequest], replicas: int) -> list[Completion]:
+def answers(checkpoint: Path, asked: list[ChatRequest], replicas: int, **options: Any) -> list[Completion]:
     async def run() -> list[Completion]:
-        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}"), replicas)
+        model = create_local_model(ModelConfig(uri=f"hf:{checkpoint}", **options), replicas)
         try:
             return await ask(model, asked)
         finally:
@@ -87,6 +88,19 @@ def test_log_probabilities_come_back_too(checkpoint: Path) -> None:
         assert [token["token"] for token in mine.logprobs] == [token["token"] for token in other.logprobs]
         told = [[token["logprob"] for token in reply.logprobs or ()] for reply in (mine, other)]
         assert told[0] == pytest.approx(told[1], abs=1e-4)
+
+
+def first_logprobs(found: list[Completion]) -> list[float]:
+    return [token["logprob"] for reply in found for token in (reply.logprobs or ())[:1]]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_weights_in_half_the_bytes_answer_nearly_the_same(checkpoint: Path, replicas: int) -> None:
+    asked = conversations(4, None, logprobs=1)
+    whole, half = (first_logprobs(answers(checkpoint, asked, replicas, dtype=d)) for d in ("float32", "bfloat16"))
+    assert len(half) == len(asked) and half == pytest.approx(whole, abs=0.1) and half != whole
+    kept = [create_local_model(ModelConfig(uri=f"hf:{checkpoint}", dtype=d)).revision for d in ("auto", "bfloat16")]
+    assert kept[0] != kept[1], "the journal would take one's replies for the other's"
 
 
 def test_workers_are_kept_for_the_next_checkpoint(checkpoint: Path, tmp_path: Path) -> None:

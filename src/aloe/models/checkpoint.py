@@ -53,7 +53,9 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
     """``AutoModelForCausalLM`` from a directory or an id; LoRA adapters load on top of their base model.
 
     Args:
-        trainable: an adapter's weights are to be trained further; else they are added to its base model's.
+        dtype: of the weights, a name of torch's; auto: as they were saved.
+        trainable: an adapter's weights are to be trained further; else they are added to its base model's where that is
+            float32 (shorter formats would round small changes away).
 
     Raises:
         DataError: there is no model at ``path``.
@@ -62,16 +64,15 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
     from safetensors import SafetensorError
 
     auto = _auto_class("AutoModelForCausalLM")
+    kind = dtype if dtype == "auto" else getattr(torch, dtype)
     try:
         if (Path(path) / "adapter_config.json").is_file():
             from peft import AutoPeftModelForCausalLM
 
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # of peft
-            adapted = AutoPeftModelForCausalLM.from_pretrained(
-                str(path), dtype=getattr(torch, dtype), is_trainable=trainable
-            )
-            return adapted if trainable else adapted.merge_and_unload()
-        return auto.from_pretrained(str(path), dtype=getattr(torch, dtype))
+            adapted = AutoPeftModelForCausalLM.from_pretrained(str(path), dtype=kind, is_trainable=trainable)
+            return adapted if trainable or adapted.dtype != torch.float32 else adapted.merge_and_unload()
+        return auto.from_pretrained(str(path), dtype=kind)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"no model at '{path}': {reason}", "give a directory in HF layout or a model id") from error

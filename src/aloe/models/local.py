@@ -69,16 +69,16 @@ def create_local_model(config: ModelConfig, replicas: int = 1) -> LocalModel:
     return LocalModel(config, path, replicas)
 
 
-def _open_here(path: str) -> BatchDecoder:
+def _open_here(path: str, dtype: str) -> BatchDecoder:
     from aloe.models.local_decode import Decoder
 
-    return Decoder(path, MOST_CACHED)
+    return Decoder(path, dtype, MOST_CACHED)
 
 
-def _open_in_worker(path: str, number: int, n: int) -> BatchDecoder:
+def _open_in_worker(path: str, dtype: str, number: int, n: int) -> BatchDecoder:
     from aloe.models.local_workers import WorkerDecoder
 
-    return WorkerDecoder(path, MOST_CACHED // n, number, n)
+    return WorkerDecoder(path, dtype, MOST_CACHED // n, number, n)
 
 
 class LocalModel:
@@ -88,9 +88,11 @@ class LocalModel:
         self.name = config.uri
         local = Path(path)
         self.revision = weight_digest(local) if local.is_dir() else path
-        openers = [partial(_open_in_worker, path, i, replicas) for i in range(replicas)]
+        if config.dtype != "auto":  # other weights, other answers
+            self.revision += f" in {config.dtype}"
+        openers = [partial(_open_in_worker, path, config.dtype, i, replicas) for i in range(replicas)]
         if replicas == 1:
-            openers = [partial(_open_here, path)]
+            openers = [partial(_open_here, path, config.dtype)]
         self._lanes = [Lane(self.name, opener, config.batch_size) for opener in openers]
 
     async def complete(self, request: ChatRequest) -> Completion:

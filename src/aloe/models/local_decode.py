@@ -84,13 +84,16 @@ class Decoder:
     """Model, tokenizer and prefix store of one checkpoint. Not thread-safe: one thread decodes.
 
     Args:
+        dtype: of the weights: a name of torch's, or auto (float32, on a GPU as they were saved).
         most_cached: bytes of keys and values kept from turn to turn; at most a quarter of the memory (of the GPU where
             the model is on one) that is free once the model is loaded.
     """
 
-    def __init__(self, path: str, most_cached: int) -> None:
+    def __init__(self, path: str, dtype: str, most_cached: int) -> None:
         self.tokenizer = load_tokenizer(path)
-        self.model = load_model(path).eval()
+        if dtype == "auto" and not torch.cuda.is_available():
+            dtype = "float32"
+        self.model = load_model(path, dtype).eval()
         if torch.cuda.is_available():
             self.model = self.model.cuda()
         self.device = self.model.device

@@ -17,15 +17,17 @@ from aloe.errors import AloeError
 from aloe.models.local_batch import is_out_of_memory
 from aloe.models.local_decode import Decoder
 
+Decoders = dict[tuple[str, str], Decoder]  # (path, dtype) -> the one at work
 
-def _answer(decoders: dict[str, Decoder], operation: str, path: str, most_cached: int, *arguments: Any) -> Any:
+
+def _answer(decoders: Decoders, operation: str, path: str, dtype: str, most_cached: int, *arguments: Any) -> Any:
     if operation == "close":
-        if path in decoders:
-            decoders.pop(path).close()
+        if (path, dtype) in decoders:
+            decoders.pop((path, dtype)).close()
         return None
-    if path not in decoders:
-        decoders[path] = Decoder(path, most_cached)
-    decoder = decoders[path]
+    if (path, dtype) not in decoders:
+        decoders[path, dtype] = Decoder(path, dtype, most_cached)
+    decoder = decoders[path, dtype]
     if operation == "open":
         return decoder.codec.max_positions
     if operation == "forget":
@@ -45,7 +47,7 @@ def _as_sent(error: Exception) -> Exception:
 
 def serve(connection: Connection) -> None:
     """Answer until the other end is gone."""
-    decoders: dict[str, Decoder] = {}
+    decoders: Decoders = {}
     while True:
         try:
             request = connection.recv()

@@ -109,16 +109,17 @@ class WorkerDecoder:
     """A ``Decoder`` in another process. A worker that has died is replaced at the next batch.
 
     Args:
-        most_cached: bytes of keys and values kept from turn to turn. number, n: which worker of how many.
+        dtype: of the weights. most_cached: bytes of keys and values kept from turn to turn. number, n: which worker of
+            how many.
     """
 
-    def __init__(self, path: str, most_cached: int, number: int, n: int) -> None:
-        self._path, self._most_cached = path, most_cached
+    def __init__(self, path: str, dtype: str, most_cached: int, number: int, n: int) -> None:
+        self._wanted = (path, dtype, most_cached)
         self._place = (number, n)
         self.codec = Codec(load_tokenizer(path), self._ask("open"))
 
     def _ask(self, operation: str, *arguments: Any) -> Any:
-        return get_worker(*self._place).ask(operation, self._path, self._most_cached, *arguments)
+        return get_worker(*self._place).ask(operation, *self._wanted, *arguments)
 
     def decode(self, rows: Sequence[Row]) -> None:
         for row, came in zip(rows, self._ask("decode", list(rows)), strict=True):
@@ -133,4 +134,4 @@ class WorkerDecoder:
     def _ask_if_alive(self, operation: str) -> None:
         worker = _workers.get(self._place)  # a new one would hold nothing to free
         if worker is not None and worker.is_alive:
-            worker.ask(operation, self._path, self._most_cached)
+            worker.ask(operation, *self._wanted)
