@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from aloe.cli_parser import OneLineParser, existing_path, known_model, port_number
 from aloe.errors import ConfigError, DataError, nearest
@@ -127,7 +127,7 @@ def serve_command(argv: list[str]) -> int:
         "uris", nargs="+", metavar="URI", help="hf:PATH_OR_ID, world:ACTOR, ...; the URI is the model's name"
     )
     parser.add_argument("--batch-size", type=int, default=32, help="hf: prompts generated together")
-    dtypes = ("auto", "float32", "bfloat16", "float16")
+    dtypes = get_args(ModelConfig.model_fields["dtype"].annotation)
     parser.add_argument("--dtype", choices=dtypes, default="auto", help="hf: of the weights")
     parser.add_argument("--replicas", type=int, default=1, help="hf: processes that decode side by side")
     _add_address(parser)

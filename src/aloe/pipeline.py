@@ -60,6 +60,7 @@ def _what_matters(roles: dict[str, list[dict[str, Any]]], names: tuple[str, ...]
 
 
 def _dtype(model: dict[str, Any]) -> dict[str, Any]:
+    """Left out unless it is set, so that stages done before there was one stay done."""
     return {} if model["dtype"] == "auto" else {"dtype": model["dtype"]}
 
 

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from aloe.config import load_config
+from aloe.pipeline import stage_digests
+from aloe.prompts import PromptSet
+
 SMALL = [
     "--personas.n_profiles=30", "--personas.n_personalities=16", "--personas.n_personas=24",
     "--personas.n_bench_profiles=6", "--personas.n_bench_personalities=4", "--personas.n_bench=6",
@@ -111,6 +115,16 @@ def test_another_config_in_the_same_directory_is_refused(run_dir: Path) -> None:
     other = aloe("run", "demo", "--out", run_dir, "--seed", "1", *SMALL, "--trees.n_turns=3")
     assert other.returncode == 2
     assert "trees.n_turns: 4 -> 3" in other.stderr and "--from trees" in other.stderr
+
+
+def test_another_dtype_asks_for_its_stage_again() -> None:
+    def digests(**model: str) -> dict[str, str]:
+        tailored = {"uri": "hf:somewhere", **model}
+        return stage_digests(load_config("demo", {"roles": {"tailored": tailored}}), PromptSet())
+
+    plain, half = digests(), digests(dtype="bfloat16")
+    assert plain == digests(dtype="auto") == digests(base_url="http://127.0.0.1:1/v1")
+    assert plain["trees"] != half["trees"] and plain["personas"] == half["personas"]
 
 
 def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:

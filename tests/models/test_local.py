@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -15,6 +16,7 @@ from aloe.config import BaseConfig, ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError
 from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local import create_local_model, weight_digest
+from aloe.models.local_batch import Codec, Lane, Row
 from aloe.models.prefix_store import PrefixStore
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.training.tiny import create_model
@@ -241,3 +243,28 @@ def test_where_memory_runs_out_batches_are_halved(
     assert little.returncode == 0, little.stderr
     assert told in little.stderr
     assert little.stdout == enough.stdout and little.stdout.count("reply:") == n_replies
+
+
+class Stuck:
+    """A decoder on a device that is out of memory and can't be asked for anything any more."""
+
+    codec = Codec(None, 99)
+
+    def decode(self, rows: Sequence[Row]) -> None:
+        raise MemoryError("no room")
+
+    def forget(self) -> None:
+        raise RuntimeError("device lost")
+
+    def close(self) -> None: ...
+
+
+def test_requests_are_told_when_not_even_memory_can_be_freed() -> None:
+    async def run() -> list[Row | BaseException]:
+        lane = Lane("a model", Stuck, 8)
+        await lane.codec()
+        rows = [Row([number], 4, 0.0, None, None) for number in range(3)]
+        return await asyncio.wait_for(asyncio.gather(*map(lane.decode, rows), return_exceptions=True), 20)
+
+    for told in asyncio.run(run()):
+        assert isinstance(told, EndpointError) and "a model: decoding failed: device lost" in str(told)

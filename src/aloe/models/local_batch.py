@@ -124,7 +124,9 @@ class Lane:
             try:
                 self._decoder = self._open()
             except (RuntimeError, MemoryError) as error:  # too little memory, or the process that loads has died
-                raise DataError(f"{self._name} could not be loaded: {error}", "try with fewer replicas") from error
+                raise DataError(
+                    f"{self._name} could not be loaded: {error}", "use fewer replicas or a shorter dtype"
+                ) from error
         return self._decoder
 
     async def decode(self, row: Row) -> Row:
