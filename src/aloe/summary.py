@@ -27,7 +27,8 @@ def results_table(results: list[BenchmarkResult]) -> Table:
     """The headline table."""
     table = Table(title="ALOE benchmark", title_justify="left", box=None, pad_edge=False)
     table.add_column("model")
-    for column in ("AL(1)", "AL(K)", "AVG", "IR", "95%", "N-IR", "N-R2", "recall", "false", "style", "unscored"):
+    columns = ("AL(1)", "AL(K)", "AVG", "IR", "95%", "N-IR", "N-R2", "recall", "false", "style", "marks", "unscored")
+    for column in columns:
         table.add_column(column, justify="right")
     for r in results:
         unscored = sum(p.n_unscored for p in r.points)
@@ -43,6 +44,7 @@ def results_table(results: list[BenchmarkResult]) -> Table:
             number(r.truth.get("recall")),
             number(r.truth.get("false_memory_rate")),
             number(r.truth.get("style_accuracy")),
+            number(r.truth.get("style_recall")),
             str(unscored),
         )
     return table

@@ -292,6 +292,28 @@ def test_a_forgetful_reply_leaves_each_fact_out_on_its_own():
     assert whole, "not all or nothing"
 
 
+def test_a_slipping_reply_leaves_each_mark_of_manner_out_on_its_own():
+    four = Options(traits=("formality", "warmth", "thinking", "humour"))
+    shown = dict.fromkeys((0.0, 0.5, 1.0), 0)
+    counts = set()
+    for number, person in enumerate(draw_personas(120, options=four)):
+        latent = read_persona(*person)
+        told = revealed_slots(notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)]))
+        for slip in shown:
+            uri = f"world:tailored?steady=1&slip={slip}"
+            text = ask(uri, "tailored", seed=number, last="Any idea for dinner this evening?", revealed=told)
+            reading = read_reply(text)
+            marks = {trait for trait, _ in reading.fits}
+            assert marks <= set(latent.poles)
+            shown[slip] += len(marks)
+            if slip == 0.5:
+                counts.add(len(marks))
+            relevant = {item.name for item in latent.facts} & set(narrow().by_topic["dinner"].slots)
+            assert len(reading.values) == min(3, len(relevant))  # facts do not slip
+    assert shown[1.0] == 0 and 0.42 < shown[0.5] / shown[0.0] < 0.58
+    assert counts == {0, 1, 2, 3, 4}, "not all or nothing"
+
+
 def test_somebody_elses_fact_used_as_the_users_is_false_memory():
     message = "I keep a ferret as a pet. My cousin lives in Ashcombe. What should I do this weekend?"
     talk = [Message(role="user", content=message)]

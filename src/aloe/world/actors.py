@@ -313,6 +313,9 @@ def _reply(
     by_trait = narrow().by_trait
     shown = [item for item in items if item.kind == "trait" and item.name in by_trait]
     traits = language.pick_traits(shown, rng, len(shown) if options.steady else 3)
+    if options.slip:
+        slips = Random(digest(seed, "slip", last, len(messages), *(item.value for item in items)))
+        traits = [item for item in traits if slips.random() >= options.slip]
     asks = asks and rng.random() < QUESTION
     question = _question(messages, items, topic, rng, lexicon, bool(options.steady)) if asks else ""
     return language.write_tailored(topic, relevant, traits, question, rng, lexicon)

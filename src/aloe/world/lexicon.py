@@ -111,7 +111,8 @@ class Options:
         steady: 1 makes replies that draw on notes predictable: of more than three facts that matter those that the
             topic lists first, in its order; every mark of manner; the first open question.
         hints, distractors: the user's rates. flaws: the persona-writer's. miss, invent: the inducer's.
-        lapse: how often a reply that draws on notes leaves out a fact that it could have used, each on its own.
+        lapse, slip: how often a reply that draws on notes leaves out a fact, or a mark of manner, that it could have
+            used, each on its own.
         leak, repeat, flip: faults of a user (tells all at once, repeats itself, answers as an assistant).
         bias: "first" makes a judge that always says so.
     """
@@ -131,6 +132,7 @@ class Options:
     flaws: float = 0.03
     miss: float = 0.15
     lapse: float = 0.0
+    slip: float = 0.0
     invent: float = 0.0
     leak: float = 0.0
     repeat: float = 0.0
