@@ -22,6 +22,16 @@ def test_an_unreadable_judge_is_quoted(bench, personas, tmp_path):
     assert len(note) > 80
 
 
+def test_the_table_says_which_marks_suit_and_how_many_of_those_wanted_are_there(bench, personas, tmp_path):
+    (result,) = bench(personas[:6], ["world:knows-all"], tmp_path).values()
+    lines = printed([(tmp_path / "knows-all", result)]).splitlines()
+    (head,) = [line.split() for line in lines if line.startswith("model")]
+    row = next(line for line in lines if line.startswith("knows-all")).rsplit(maxsplit=3)
+    assert head[-3:] == ["style", "marks", "unscored"]
+    style, marks = float(row[1]), float(row[2])
+    assert 0 < marks < style == 1 and marks == round(result.truth["style_recall"], 2)
+
+
 def test_failed_conversations_say_why(bench, personas, tmp_path):
     dead = {"uri": "openai:x", "base_url": "http://127.0.0.1:9/v1", "max_attempts": 1}
     (result,) = bench(personas[:2], ["world:oracle"], tmp_path, roles__judge=dead).values()
