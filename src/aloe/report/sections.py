@@ -100,6 +100,7 @@ def headline(models: Sequence[BenchModel]) -> list[Row]:
                 "recall": percent(truth.get("recall")),
                 "false": percent(truth.get("false_memory")),
                 "style": percent(truth.get("style")),
+                "marks": percent(truth.get("style_recall")),
                 "n": int(number(result.get("n_personas")) or 0),
                 "n_failed": int(number(result.get("n_failed")) or 0),
                 "n_unscored": sum(int(number(p.get("n_unscored")) or 0) for p in points),
