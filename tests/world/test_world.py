@@ -28,6 +28,7 @@ from aloe.world.truth import (
     swap,
 )
 
+TRAITS = ("formality", "warmth", "thinking", "humour")
 PEOPLE = draw_personas(40, seed=11)
 FERRET = (
     "She keeps a ferret as a pet. She is 34 years old. She keeps to a vegan diet. She lives in Orford.",
@@ -262,8 +263,7 @@ def test_the_judge_minds_a_clause_said_twice():
 
 def test_a_steady_reply_uses_what_its_topic_lists_first_and_every_mark_of_manner():
     order = narrow().by_topic["dinner"].slots
-    four = Options(traits=("formality", "warmth", "thinking", "humour"))
-    for number, person in enumerate(draw_personas(20, options=four)):
+    for number, person in enumerate(draw_personas(20, options=Options(traits=TRAITS))):
         latent = read_persona(*person)
         told = notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)])
         last = "Any idea for dinner this evening?"
@@ -274,42 +274,39 @@ def test_a_steady_reply_uses_what_its_topic_lists_first_and_every_mark_of_manner
         assert {trait for trait, _ in reading.fits} == set(latent.poles)
 
 
-def test_a_forgetful_reply_leaves_each_fact_out_on_its_own():
-    four = Options(traits=("formality", "warmth", "thinking", "humour"))
-    used = dict.fromkeys((0.0, 0.3, 1.0), 0)
-    whole = 0
-    for number, person in enumerate(draw_personas(120, options=four)):
+def replies_that_leave_out(option, chances):
+    """(chance, whom the reply is to, what it holds): people of whom all is known, asked for a dinner."""
+    for number, person in enumerate(draw_personas(120, options=Options(traits=TRAITS))):
         latent = read_persona(*person)
         told = revealed_slots(notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)]))
-        for lapse in used:
-            uri = f"world:tailored?steady=1&lapse={lapse}"
+        for chance in chances:
+            uri = f"world:tailored?steady=1&{option}={chance}"
             text = ask(uri, "tailored", seed=number, last="Any idea for dinner this evening?", revealed=told)
-            reading = read_reply(text)
-            used[lapse] += len(reading.values)
-            whole += lapse == 0.3 and len(reading.values) == 2
-            assert {trait for trait, _ in reading.fits} == set(latent.poles)  # manners are not forgotten
+            yield chance, latent, read_reply(text)
+
+
+def test_a_forgetful_reply_leaves_each_fact_out_on_its_own():
+    used = dict.fromkeys((0.0, 0.3, 1.0), 0)
+    whole = 0
+    for lapse, latent, reading in replies_that_leave_out("lapse", used):
+        used[lapse] += len(reading.values)
+        whole += lapse == 0.3 and len(reading.values) == 2
+        assert {trait for trait, _ in reading.fits} == set(latent.poles)  # manners are not forgotten
     assert used[1.0] == 0 and 0.6 < used[0.3] / used[0.0] < 0.8
     assert whole, "not all or nothing"
 
 
 def test_a_slipping_reply_leaves_each_mark_of_manner_out_on_its_own():
-    four = Options(traits=("formality", "warmth", "thinking", "humour"))
     shown = dict.fromkeys((0.0, 0.5, 1.0), 0)
     counts = set()
-    for number, person in enumerate(draw_personas(120, options=four)):
-        latent = read_persona(*person)
-        told = revealed_slots(notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)]))
-        for slip in shown:
-            uri = f"world:tailored?steady=1&slip={slip}"
-            text = ask(uri, "tailored", seed=number, last="Any idea for dinner this evening?", revealed=told)
-            reading = read_reply(text)
-            marks = {trait for trait, _ in reading.fits}
-            assert marks <= set(latent.poles)
-            shown[slip] += len(marks)
-            if slip == 0.5:
-                counts.add(len(marks))
-            relevant = {item.name for item in latent.facts} & set(narrow().by_topic["dinner"].slots)
-            assert len(reading.values) == min(3, len(relevant))  # facts do not slip
+    for slip, latent, reading in replies_that_leave_out("slip", shown):
+        marks = {trait for trait, _ in reading.fits}
+        assert marks <= set(latent.poles)
+        shown[slip] += len(marks)
+        if slip == 0.5:
+            counts.add(len(marks))
+        relevant = {item.name for item in latent.facts} & set(narrow().by_topic["dinner"].slots)
+        assert len(reading.values) == min(3, len(relevant))  # facts do not slip
     assert shown[1.0] == 0 and 0.42 < shown[0.5] / shown[0.0] < 0.58
     assert counts == {0, 1, 2, 3, 4}, "not all or nothing"
 

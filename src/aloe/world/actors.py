@@ -295,7 +295,8 @@ def _reply(
     lexicon = narrow(options)
     name = read_message(last).topic
     topic = (lexicon.by_topic.get(name) or narrow().by_topic[name]) if name else None
-    rng = Random(digest(seed, last, len(messages), *(item.value for item in items)))
+    place = (last, len(messages), *(item.value for item in items))
+    rng = Random(digest(seed, *place))
     relevant = [
         item
         for item in items
@@ -307,18 +308,22 @@ def _reply(
     elif len(relevant) > 3:
         kept = set(rng.sample(range(len(relevant)), 3))
         relevant = [item for number, item in enumerate(relevant) if number in kept]
-    if options.lapse:
-        forgets = Random(digest(seed, "lapse", last, len(messages), *(item.value for item in items)))
-        relevant = [item for item in relevant if forgets.random() >= options.lapse]
+    relevant = _thinned(relevant, options.lapse, seed, "lapse", *place)
     by_trait = narrow().by_trait
     shown = [item for item in items if item.kind == "trait" and item.name in by_trait]
     traits = language.pick_traits(shown, rng, len(shown) if options.steady else 3)
-    if options.slip:
-        slips = Random(digest(seed, "slip", last, len(messages), *(item.value for item in items)))
-        traits = [item for item in traits if slips.random() >= options.slip]
+    traits = _thinned(traits, options.slip, seed, "slip", *place)
     asks = asks and rng.random() < QUESTION
     question = _question(messages, items, topic, rng, lexicon, bool(options.steady)) if asks else ""
     return language.write_tailored(topic, relevant, traits, question, rng, lexicon)
+
+
+def _thinned(items: list[Item], chance: float, *where: object) -> list[Item]:
+    """The items without those left out, each on its own with that chance."""
+    if not chance:
+        return items
+    rng = Random(digest(*where))
+    return [item for item in items if rng.random() >= chance]
 
 
 def _question(
