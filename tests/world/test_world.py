@@ -290,7 +290,8 @@ def test_a_forgetful_reply_leaves_each_fact_out_on_its_own():
     whole = 0
     for lapse, latent, reading in replies_that_leave_out("lapse", used):
         used[lapse] += len(reading.values)
-        whole += lapse == 0.3 and len(reading.values) == 2
+        relevant = {item.name for item in latent.facts} & set(narrow().by_topic["dinner"].slots)
+        whole += lapse == 0.3 and 0 < len(reading.values) < min(3, len(relevant))
         assert {trait for trait, _ in reading.fits} == set(latent.poles)  # manners are not forgotten
     assert used[1.0] == 0 and 0.6 < used[0.3] / used[0.0] < 0.8
     assert whole, "not all or nothing"
