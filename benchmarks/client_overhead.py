@@ -32,7 +32,7 @@ import orjson
 
 from aloe.config import Config, ModelConfig
 from aloe.models.caller import Caller
-from aloe.models.http import allow_open_files
+from aloe.models.http.connection import allow_open_files
 from aloe.prompts.parsers import clean_message
 from aloe.prompts.render import PromptSet
 from aloe.prompts.sections import Slots

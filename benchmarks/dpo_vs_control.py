@@ -24,14 +24,14 @@ from aloe.bench.compare import compare_pair, read_scored
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
-from aloe.pipeline import run_pipeline
 from aloe.prompts import PromptSet
-from aloe.rundir import RunDir
 from aloe.seeding import derive_seed
-from aloe.training.material import read_material
+from aloe.stages.pipeline import run_pipeline
+from aloe.store.rundir import RunDir
+from aloe.training.tiny.material import read_material
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon import narrow
+from aloe.world.lexicon.index import narrow
 
 MODELS = ("sft", "dpo", "sft-control")
 

@@ -36,7 +36,7 @@ import orjson
 from aiohttp import web
 
 from aloe.config import load_config
-from aloe.models.journal import unpack
+from aloe.models.journal.journal import unpack
 from aloe.models.server import read_request
 from aloe.world.model import WorldModel, create_world_model
 

@@ -31,7 +31,7 @@ from aloe.prompts import PromptSet
 from aloe.protocols import PromptMessage
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon import narrow
+from aloe.world.lexicon.index import narrow
 
 WIDTH, LAYERS, HEADS, KV_HEADS, FFN = 640, 6, 10, 2, 1792
 Call = tuple[str, tuple[PromptMessage, ...], str]  # persona's path, prompt, reply
@@ -58,7 +58,7 @@ def make_checkpoint(folder: Path, vocabulary: int) -> int:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from aloe.training.tokenizer import SPECIAL, build_tokenizer
+    from aloe.training.tiny.tokenizer import SPECIAL, build_tokenizer
 
     texts = [p.profile + " " + p.personality for p in make_personas(2000)]
     tokenizer = build_tokenizer(texts, vocabulary)

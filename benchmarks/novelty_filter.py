@@ -23,7 +23,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from aloe.models.embedding import LexicalEmbedder, SentenceEmbedder
+from aloe.models.embed.embedders import LexicalEmbedder, SentenceEmbedder
 from aloe.personas.novelty import VectorSet, WordIndex, filter_bulk
 from aloe.protocols import Embedder
 

@@ -24,15 +24,15 @@ from aloe.bench.compare import compare_pair, read_scored
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
-from aloe.pipeline import run_pipeline
 from aloe.prompts import PromptSet
-from aloe.records import read_jsonl
-from aloe.rundir import RunDir
 from aloe.seeding import derive_seed
-from aloe.training.material import read_material
+from aloe.stages.pipeline import run_pipeline
+from aloe.store.records import read_jsonl
+from aloe.store.rundir import RunDir
+from aloe.training.tiny.material import read_material
 from aloe.types import BenchmarkResult, ConversationTree, Persona
 from aloe.world.latent import draw_facts, draw_traits, read_persona, write_personality, write_profile
-from aloe.world.lexicon import narrow
+from aloe.world.lexicon.index import narrow
 from aloe.world.reading import read_reply
 from aloe.world.truth import read_known
 

@@ -40,7 +40,7 @@ def make_run(folder: Path) -> None:
     """A run directory with 3,310 trees of ten turns and their personas."""
     from paper_scale import make_personas, run_once
 
-    from aloe.records import write_jsonl
+    from aloe.store.records import write_jsonl
 
     write_jsonl(folder / "personas" / "personas.jsonl", make_personas(N_TREES))
     run_once(N_TREES, folder, "one", 1, False)

@@ -90,7 +90,7 @@ def loss_of(chosen: Any, rejected: Any) -> Any:
 
 def step_tree(model: Any, made: Any) -> Any:
     """One packed sequence. Returns the log-probabilities of all rows, chosen first."""
-    from aloe.training.packs import Collator, Pack
+    from aloe.training.trees.packs import Collator, Pack
 
     batch = Collator([Pack([made], 0)], 0, True)([{"pack": 0}])
     found = model(input_ids=batch["input_ids"], tree=batch["tree"], fused_lm_head=True).log_probs.sum(1)
@@ -103,7 +103,7 @@ def step_rows(model: Any, made: Any, lean: bool = False) -> Any:
     """Row by row, longest pairs first; the two rows of a pair are held at once, since its loss needs both sums."""
     import torch
 
-    from aloe.training.tree_head import TargetLogProbs
+    from aloe.training.trees.head import TargetLogProbs
 
     def logps(number: int) -> Any:
         ids = torch.tensor(made.rows[number])[None]
@@ -140,7 +140,7 @@ def measure(variant: str, turns: int, size: str, seed: int) -> dict[str, Any]:
 
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
     if variant == "tree":
-        from aloe.training.tree_model import add_trees
+        from aloe.training.trees.model import add_trees
 
         add_trees(model, "segments")
     step = {"tree": step_tree, "rows": step_rows, "lean": step_lean}[variant]
@@ -214,7 +214,7 @@ def spawn(variant: str, turns: int, size: str, seed: int) -> dict[str, Any]:
 
 def compare(turns: int, size: str, rounds: int, trl_batches: list[int], lean: bool) -> dict[str, float]:
     """Medians over interleaved rounds; each round is another conversation, the same for all variants."""
-    from aloe.training.trie import build_trie
+    from aloe.training.trees.trie import build_trie
 
     variants = ["tree", "rows", *(["lean"] if lean else []), *(f"trl:{n}" for n in trl_batches)]
     seen: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}

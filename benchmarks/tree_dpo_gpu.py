@@ -64,8 +64,8 @@ def prepare_tree(size: str, device: str, checkpointing: bool) -> tuple[Any, Call
     import torch
     from trl.trainer.utils import add_fused_lm_head
 
-    from aloe.training.packs import Collator, make_packs
-    from aloe.training.tree_model import add_trees
+    from aloe.training.trees.model import add_trees
+    from aloe.training.trees.packs import Collator, make_packs
 
     model = make_model(size, device)
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))

@@ -55,8 +55,8 @@ def step(variant: str, model: Any, made: Any, linear: Any) -> float:
     """Mean cross-entropy of the target tokens and its gradient; returns the loss."""
     import torch
 
-    from aloe.training.packs import Collator, Pack
-    from aloe.training.tree_head import TargetLogProbs
+    from aloe.training.trees.head import TargetLogProbs
+    from aloe.training.trees.packs import Collator, Pack
 
     n_targets = sum(len(row) - start for row, start in zip(made.rows, made.starts, strict=True))
     if variant == "tree":
@@ -99,7 +99,7 @@ def measure(variant: str, turns: int, size: str, seed: int) -> dict[str, Any]:
     if variant == "tree":
         from trl.trainer.utils import add_fused_lm_head
 
-        from aloe.training.tree_model import add_trees
+        from aloe.training.trees.model import add_trees
 
         add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
         add_trees(model, "segments")
@@ -159,7 +159,7 @@ def spawn(variant: str, turns: int, size: str, seed: int) -> dict[str, Any]:
 
 
 def compare(turns: int, size: str, rounds: int) -> dict[str, float]:
-    from aloe.training.trie import build_trie
+    from aloe.training.trees.trie import build_trie
 
     seen: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
     token_ratios = []

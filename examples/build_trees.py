@@ -3,8 +3,8 @@
 import sys
 
 from aloe.config import load_config
-from aloe.pipeline import run_pipeline
-from aloe.rundir import RunDir
+from aloe.stages.pipeline import run_pipeline
+from aloe.store.rundir import RunDir
 
 base_url, model, out = sys.argv[1:4]
 everybody = {"uri": model, "base_url": base_url, "temperature": 0.7}

@@ -12,7 +12,7 @@ from aloe.config import Config, load_config, parse_overrides
 from aloe.models.caller import Caller
 from aloe.personas.stage import run_personas
 from aloe.prompts import PromptSet
-from aloe.records import read_jsonl
+from aloe.store.records import read_jsonl
 from aloe.types import Persona
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aloe.errors import DataError
-from aloe.records import SortedJsonlWriter, read_jsonl, read_rows, repair_tail, write_jsonl
+from aloe.store.records import SortedJsonlWriter, read_jsonl, read_rows, repair_tail, write_jsonl
 from aloe.types import Message
 
 MESSAGES = st.lists(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aloe.cli.tables import load_results, results_table
 from aloe.report.build import write_figures
-from aloe.rundir import RunDir
-from aloe.summary import load_results, results_table
+from aloe.store.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent
 

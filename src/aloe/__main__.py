@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from aloe.cli import dispatch
+    from aloe.cli.main import dispatch
     from aloe.errors import AloeError, is_place_error
 
     try:

@@ -1,7 +1,7 @@
 """Where work runs: an Executor maps a function over shards of a stage, in order.
 
 Here it runs in this process, which holds thousands of conversations in flight; one shard is then enough. Another
-executor (Ray actors, say) gets several shards of trees, each with a journal of its own. Layer 1.
+executor (Ray actors, say) gets several shards of trees, each with a journal of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The three protocols that carry everything: ChatModel, Embedder, Executor.
 
-The simulated world, an HTTP endpoint and a local checkpoint are all ChatModels. Layer 0.
+The simulated world, an HTTP endpoint and a local checkpoint are all ChatModels.
 """
 
 from __future__ import annotations

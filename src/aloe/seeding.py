@@ -1,4 +1,4 @@
-"""Random generators derived from (seed, stage, item): results do not depend on concurrency or order. Layer 0."""
+"""Random generators derived from (seed, stage, item): results do not depend on concurrency or order."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ share a profile or a personality are not independent. ``Clusters`` holds the par
 ``mean_interval`` gives the interval of a mean whose error is a sum of one random effect per partition.
 
 Invariants: nothing here draws unless a generator is passed in; an interval that can't be had is ``None``, never NaN.
-Layer 0: no other aloe module.
+Imports no other aloe module.
 """
 
 from __future__ import annotations

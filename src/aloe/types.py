@@ -2,7 +2,7 @@
 
 ``chosen``/``rejected`` is a preference; ``continued`` is which reply the conversation went on from. They are
 different things. Turns are 1-based; a turn is a user message and the replies to it. Unscored is ``None``,
-never a default. Layer 0: no I/O, no other aloe module.
+never a default. No I/O, no other aloe module.
 """
 
 from __future__ import annotations

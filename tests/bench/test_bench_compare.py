@@ -7,7 +7,7 @@ import pytest
 from aloe.bench.compare import compare, compare_pair, find_models, format_comparison, read_scored
 from aloe.bench.records import BenchScore
 from aloe.errors import DataError
-from aloe.records import write_jsonl
+from aloe.store.records import write_jsonl
 
 
 def store(folder, scores):

@@ -6,16 +6,16 @@ import json
 import pytest
 
 from aloe.bench.compare import compare
+from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.records import BenchScore
 from aloe.bench.runner import run_benchmark
-from aloe.bench.truth_figures import TruthFigures
 from aloe.config import Config, ModelConfig, load_config
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.registry import register_scheme
 from aloe.prompts import PromptSet
 from aloe.protocols import Completion
-from aloe.records import read_jsonl
+from aloe.store.records import read_jsonl
 from aloe.types import BenchmarkResult, ConversationTree, Message, Persona
 
 CONTROLS = ["world:generic", "world:oracle", "world:knows-all", "world:swapped"]

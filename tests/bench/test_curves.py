@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aloe.bench.curves import format_metrics, metrics_table, read_curve
+from aloe.bench.metrics_file import format_metrics, metrics_table, read_curve
 from aloe.errors import DataError
 
 PUBLISHED = "62.16 68.92 70.27 74.32 72.97 74.32 75.68 78.38 77.03 79.73"

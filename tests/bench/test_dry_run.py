@@ -3,10 +3,10 @@
 import pytest
 
 from aloe.config import load_config
-from aloe.models.wrappers import WRAPPERS
-from aloe.pipeline import run_pipeline
-from aloe.plan import make_plan
-from aloe.rundir import RunDir
+from aloe.dialogue.wrappers import WRAPPERS
+from aloe.forecast.calls import make_plan
+from aloe.stages.pipeline import run_pipeline
+from aloe.store.rundir import RunDir
 
 PEOPLE = {"seeds": "world", "embedder": "world", "n_profiles": 30, "n_personalities": 16, "n_personas": 8,
           "n_bench_profiles": 6, "n_bench_personalities": 4, "n_bench": 24}  # fmt: skip

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from aloe.bench.compare import read_scored
-from aloe.bench.extras import identify
+from aloe.bench.gain import identify
 from aloe.bench.records import BenchScore
 from aloe.errors import DataError
-from aloe.records import read_jsonl
+from aloe.store.records import read_jsonl
 from aloe.types import BenchmarkResult, Message
 
 CONTROLS = ["world:generic", "world:oracle", "world:knows-all", "world:swapped"]
@@ -132,9 +132,9 @@ def test_health_of_the_user(personas, bench, tmp_path):
 
 
 def test_repetition_counts_the_third_mention_on(personas):
-    from aloe.bench.truth_figures import TruthFigures
+    from aloe.bench.ground_truth import TruthFigures
     from aloe.world.latent import read_persona
-    from aloe.world.lexicon import narrow
+    from aloe.world.lexicon.index import narrow
 
     latent = read_persona(personas[0].profile, personas[0].personality)
     item = latent.facts[0]

@@ -21,10 +21,10 @@ from aloe.bench.calibration import (
 )
 from aloe.bench.check import KINDS, Answers, fitness, format_fitness, known_items
 from aloe.bench.scoring import SCALES
-from aloe.cli_judge import format_calibration
+from aloe.cli.judge import format_calibration
 from aloe.errors import DataError
-from aloe.records import write_jsonl
 from aloe.stats import cohen_kappa, spearman
+from aloe.store.records import write_jsonl
 
 
 def check(capsys, *arguments):

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from aloe.__main__ import main
 from aloe.bench.notes import result_notes
-from aloe.summary import print_results
+from aloe.cli.tables import print_results
 
 
 def printed(results):

@@ -6,13 +6,13 @@ import pytest
 
 from aloe.bench.compare import compare_pair, read_scored
 from aloe.config import ModelConfig, load_config
+from aloe.dialogue.wrappers import WRAPPERS, split_wrapper
 from aloe.errors import ConfigError, ParseError
-from aloe.models.journal import Journal
+from aloe.models.journal.journal import Journal
 from aloe.models.registry import create_model, plain_name
-from aloe.models.wrappers import WRAPPERS, split_wrapper
-from aloe.pipeline import run_pipeline
 from aloe.prompts.parsers import parse_revision
-from aloe.rundir import RunDir
+from aloe.stages.pipeline import run_pipeline
+from aloe.store.rundir import RunDir
 
 
 @pytest.mark.parametrize(

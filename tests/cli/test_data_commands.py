@@ -38,7 +38,7 @@ def test_relabel_prints_agreement_and_export_uses_the_labeler(run: Path) -> None
     labeler = "lookahead:world:judge"
     done = aloe("export", run, "--from", "export", "--export.labeler", labeler)
     assert done.returncode == 0 and "pairs" in done.stdout, done.stderr
-    from aloe.records import read_parquet
+    from aloe.store.records import read_parquet
 
     assert {row["labeler"] for row in read_parquet(run / "datasets" / "dpo.parquet")} == {labeler}
     assert aloe("export", run, "--from", "export", "--export.labeler", "none").returncode == 0

@@ -6,9 +6,9 @@ import pytest
 
 from aloe.__main__ import main
 from aloe.config import load_config
-from aloe.pipeline import run_pipeline
-from aloe.plan import cacheable_share, format_plan, make_plan
-from aloe.rundir import RunDir
+from aloe.forecast.calls import cacheable_share, format_plan, make_plan
+from aloe.stages.pipeline import run_pipeline
+from aloe.store.rundir import RunDir
 
 PEOPLE = {"seeds": "world", "embedder": "world", "n_profiles": 30, "n_personalities": 16, "n_personas": 24,
           "n_bench_profiles": 6, "n_bench_personalities": 4, "n_bench": 24}  # fmt: skip

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from aloe.config import load_config
-from aloe.pipeline import stage_digests
 from aloe.prompts import PromptSet
+from aloe.stages.pipeline import stage_digests
 
 SMALL = [
     "--personas.n_profiles=30", "--personas.n_personalities=16", "--personas.n_personas=24",

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aloe.dialogue.pairs import check_messages, tree_to_pairs
 from aloe.dialogue.tree_builder import TreePlan
 from aloe.dialogue.user import is_repeated, parse_user_message, release_allowance, says_goodbye, speaks_as_user
 from aloe.errors import ParseError
-from aloe.preference import check_messages, tree_to_pairs
-from aloe.records import read_jsonl, write_jsonl
+from aloe.store.records import read_jsonl, write_jsonl
+from aloe.store.validate import validate_run
 from aloe.types import ConversationTree, Label
-from aloe.validate import validate_run
 from dialogue.growing import grow, grow_into, with_roles
 from helpers import world_personas
 

@@ -11,12 +11,7 @@ import pytest
 
 from aloe.config import Config, ModelConfig
 from aloe.dialogue.judge import comparison_margin, verdict_probabilities
-from aloe.dialogue.tree_builder import TreePlan
-from aloe.models.caller import Caller
-from aloe.models.registry import register_scheme
-from aloe.protocols import ChatRequest, Completion
-from aloe.records import read_jsonl
-from aloe.relabel import (
+from aloe.dialogue.relabel import (
     Judging,
     agreement,
     judge_trees,
@@ -27,8 +22,13 @@ from aloe.relabel import (
     reply_scores,
     restore_labels,
 )
+from aloe.dialogue.tree_builder import TreePlan
+from aloe.models.caller import Caller
+from aloe.models.registry import register_scheme
+from aloe.protocols import ChatRequest, Completion
+from aloe.store.records import read_jsonl
+from aloe.store.validate import validate_run
 from aloe.types import ConversationTree, Judgement, Label, Message, Node
-from aloe.validate import validate_run
 from aloe.world.model import create_world_model
 from dialogue.growing import PROMPTS, grow, grow_into, with_roles
 from helpers import world_personas

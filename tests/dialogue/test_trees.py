@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from aloe.config import Config, load_config
 from aloe.dialogue.forest import grow_forest, plan_jobs
+from aloe.dialogue.pairs import check_messages, tree_to_pairs, tree_to_sft
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.models.caller import Caller
-from aloe.preference import check_messages, tree_to_pairs, tree_to_sft
 from aloe.prompts import PromptSet
+from aloe.store.validate import Report, validate_run
 from aloe.types import Persona
-from aloe.validate import Report, validate_run
 from helpers import world_personas
 
 PROMPTS = PromptSet()
@@ -35,7 +35,7 @@ def grow(persona: Persona, plan: TreePlan, seed: int = 0, config: Config | None 
 
 def problems(grown: GrownTree) -> list[str]:
     """Breaches of a tree, through the validator's own reading."""
-    from aloe.validate import _check_disclosure, _check_label, _check_tree
+    from aloe.store.validate import _check_disclosure, _check_label, _check_tree
 
     report = Report()
     nodes = {n.node_id: n for n in grown.tree.nodes}

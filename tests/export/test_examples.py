@@ -14,8 +14,8 @@ import pytest
 
 from aloe.models.server import start_server
 from aloe.protocols import ChatRequest, Completion
-from aloe.records import read_parquet
-from aloe.validate import validate_run
+from aloe.store.records import read_parquet
+from aloe.store.validate import validate_run
 from aloe.world.model import create_world_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -84,8 +84,8 @@ def test_trees_from_ones_own_endpoint(run: Path) -> None:
 def test_trl_trains_from_the_exported_folder(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("trl")
     from aloe.config import BaseConfig
-    from aloe.training.tiny import create_model
-    from aloe.training.tokenizer import build_tokenizer
+    from aloe.training.tiny.model import create_model
+    from aloe.training.tiny.tokenizer import build_tokenizer
 
     python("-m", "aloe", "export", run, "--format", "hub")
     (path,) = (run / "datasets" / "hub" / "data" / "preference").glob("train-*.parquet")

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aloe.dialogue.pairs import check_messages
 from aloe.dialogue.tree_builder import TreePlan
 from aloe.errors import DataError
 from aloe.export.formats import write_openai, write_sharegpt, write_trl
 from aloe.export.hub import Provenance, card, write_hub
 from aloe.export.select import DataSet, Selection, length_ratio, length_report, read_data_set, split_profiles
-from aloe.preference import check_messages
-from aloe.records import read_jsonl, read_parquet
+from aloe.store.records import read_jsonl, read_parquet
 from aloe.types import Label, Message, PreferencePair, SFTExample
 from dialogue.growing import grow_into
 from helpers import world_personas

@@ -14,9 +14,9 @@ from aloe.dialogue.tree_builder import TreePlan
 from aloe.errors import DataError
 from aloe.export.published import export_file, import_file
 from aloe.export.select import Selection, read_data_set
-from aloe.records import read_jsonl, write_jsonl
+from aloe.store.records import read_jsonl, write_jsonl
+from aloe.store.validate import validate_run
 from aloe.types import ConversationTree, Label, Persona
-from aloe.validate import validate_run
 from dialogue.growing import grow_into
 from helpers import world_personas
 

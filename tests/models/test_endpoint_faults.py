@@ -15,9 +15,9 @@ from aloe.errors import EndpointError
 from aloe.models.caller import Caller
 from aloe.models.server import read_request
 from aloe.prompts import PromptSet
-from aloe.records import read_jsonl
+from aloe.store.records import read_jsonl
+from aloe.store.validate import validate_run
 from aloe.types import ConversationTree
-from aloe.validate import validate_run
 from aloe.world.model import create_world_model
 from helpers import world_personas
 from models.faulty import HELLO, Fault, FaultyServer, answer, attempts, calling, model_at, refusal, serving

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aloe.errors import DataError
-from aloe.models.journal import SCHEMA, Journal, filesystem_of, hash_text, unpack
+from aloe.models.journal.journal import SCHEMA, Journal, filesystem_of, hash_text, unpack
 from aloe.protocols import Completion, PromptMessage
 from aloe.types import Usage
 
@@ -71,7 +71,7 @@ def test_a_caller_is_told_only_once_it_is_on_disk(tmp_path: Path) -> None:
 def test_a_second_process_is_refused_and_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     code = (
-        "import sys, time; from pathlib import Path; from aloe.models.journal import Journal;"
+        "import sys, time; from pathlib import Path; from aloe.models.journal.journal import Journal;"
         "j = Journal.open(Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from aloe.cli import dispatch
+from aloe.cli.main import dispatch
 from aloe.errors import AloeError, DataError
-from aloe.models.journal import Journal
-from aloe.models.journal_tools import Reader, prune
+from aloe.models.journal.inspect import Reader, prune
+from aloe.models.journal.journal import Journal
 from aloe.protocols import PromptMessage
 from models.faulty import HELLO, Fault, calling, model_at, refusal, serving
 

@@ -14,13 +14,13 @@ import torch
 
 from aloe.config import BaseConfig, ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError
-from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
-from aloe.models.local import create_local_model, weight_digest
-from aloe.models.local_batch import Codec, Lane, Row
-from aloe.models.prefix_store import PrefixStore
+from aloe.models.local.batch import Codec, Lane, Row
+from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
+from aloe.models.local.model import create_local_model, weight_digest
+from aloe.models.local.prefixes import PrefixStore
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
-from aloe.training.tiny import create_model
-from aloe.training.tokenizer import build_tokenizer
+from aloe.training.tiny.model import create_model
+from aloe.training.tiny.tokenizer import build_tokenizer
 
 WORDS = [f"w{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
 
@@ -198,7 +198,7 @@ def test_a_second_turn_is_answered_as_without_a_kept_reply(checkpoint: Path) -> 
 OUT_OF_MEMORY = """
 import asyncio, resource, sys
 from aloe.config import ModelConfig
-from aloe.models.local import create_local_model
+from aloe.models.local.model import create_local_model
 from aloe.protocols import ChatRequest, PromptMessage
 import torch
 torch.set_num_threads(1)

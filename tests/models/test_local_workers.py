@@ -18,8 +18,8 @@ import test_local as local
 
 from aloe.config import ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError
-from aloe.models.local import LocalModel, create_local_model
-from aloe.models.local_workers import start_workers, stop_workers
+from aloe.models.local.model import LocalModel, create_local_model
+from aloe.models.local.pool import start_workers, stop_workers
 from aloe.protocols import ChatRequest, Completion, PromptMessage
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up as Linux shows them")
@@ -40,7 +40,7 @@ def workers_of(parent: int) -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except (OSError, ValueError):
             continue
-        if parents == parent and b"aloe.models.local_worker" in command:
+        if parents == parent and b"aloe.models.local.worker" in command:
             found.append(int(folder.name))
     return found
 
@@ -174,7 +174,7 @@ def test_workers_that_are_killed_again_and_again_are_an_error_and_not_an_endless
 FRESH = """
 import asyncio, sys
 from aloe.config import ModelConfig
-from aloe.models.local import create_local_model
+from aloe.models.local.model import create_local_model
 from aloe.protocols import ChatRequest, PromptMessage
 
 async def main():
@@ -215,7 +215,7 @@ def test_execution_replicas_decode_a_benchmark_and_end_with_it(checkpoint: Path,
 
 PARENT = """
 import os, sys, time
-from aloe.models.local_workers import start_workers
+from aloe.models.local.pool import start_workers
 start_workers(2)
 print("started", flush=True)
 time.sleep(600)

@@ -12,7 +12,7 @@ import pytest
 
 from aloe.config import Config, ModelConfig, load_config
 from aloe.errors import ConfigError, EndpointError
-from aloe.models.embedding import create_embedder
+from aloe.models.embed.embedders import create_embedder
 from aloe.models.registry import create_model
 from aloe.models.server import read_request
 from aloe.protocols import ChatRequest

@@ -26,11 +26,11 @@ import torch
 from aloe.bench.runner import run_benchmark
 from aloe.config import BaseConfig, Config, ModelConfig
 from aloe.models.caller import Caller
-from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
+from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.prompts import PromptSet
-from aloe.records import read_jsonl
-from aloe.training.tiny import create_model
-from aloe.training.tokenizer import build_tokenizer
+from aloe.store.records import read_jsonl
+from aloe.training.tiny.model import create_model
+from aloe.training.tiny.tokenizer import build_tokenizer
 from aloe.types import ConversationTree
 from helpers import world_personas
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from aloe.cli import dispatch
+from aloe.cli.main import dispatch
 from aloe.errors import ConfigError, DataError
-from aloe.models.journal import Journal
-from aloe.models.journal_forget import forget_calls
-from aloe.personas.chats import hash_user, open_salt
-from aloe.personas.forget import forget_user
-from aloe.records import to_line, write_jsonl
+from aloe.models.journal.forget import forget_calls
+from aloe.models.journal.journal import Journal
+from aloe.privacy.chats import hash_user, open_salt
+from aloe.privacy.forget import forget_user
 from aloe.report.build import build_report
-from aloe.rundir import RunDir
+from aloe.store.records import to_line, write_jsonl
+from aloe.store.rundir import RunDir
 
 PEOPLE = [
     (

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from aloe.cli import dispatch
+from aloe.cli.main import dispatch
 from aloe.config import Config
 from aloe.errors import DataError, ParseError
 from aloe.models.caller import Caller
-from aloe.models.journal_tools import find_journal
-from aloe.personas.chats import SALT_NAME, hash_user, open_salt, read_chats, read_salt
-from aloe.personas.from_chats import ChatsResult, parse_described, personas_from_chats, rejected_path
+from aloe.models.journal.inspect import find_journal
 from aloe.personas.importer import read_source
+from aloe.privacy.chats import SALT_NAME, hash_user, open_salt, read_chats, read_salt
+from aloe.privacy.from_chats import ChatsResult, parse_described, personas_from_chats, rejected_path
 from aloe.prompts import PromptSet
 from personas.pii_sentences import WITH, WITHOUT
 
 pytest.importorskip("presidio_analyzer", reason="the extra pii is not installed")
-from aloe.personas.pii import MAX_MESSAGE, Scrubber, open_scrubber
+from aloe.privacy.pii import MAX_MESSAGE, Scrubber, open_scrubber
 
 FACTS = "I am based in Thornleigh these days. I play the harmonica. I work as a baker. I studied agriculture."
 TALK = "What should I cook tonight? No worries though. Spare me the fluff."
@@ -136,7 +136,7 @@ def test_world_describes_its_users(scrubber: Scrubber, tmp_path: Path) -> None:
 
 
 def test_import_keeps_the_hash(scrubber: Scrubber, tmp_path: Path) -> None:
-    from aloe.models.embedding import create_embedder
+    from aloe.models.embed.embedders import create_embedder
     from aloe.personas.stage import import_personas
 
     result = convert(scrubber, tmp_path, [chat("u1", FACTS, TALK)])

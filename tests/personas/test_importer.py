@@ -16,7 +16,7 @@ from aloe.personas.importer import read_packaged_bench, read_packaged_seeds, rea
 from aloe.personas.stage import run_personas
 from aloe.personas.validate import validate_personas
 from aloe.prompts.render import PromptSet
-from aloe.records import read_jsonl
+from aloe.store.records import read_jsonl
 from aloe.types import Persona, PoolEntry
 
 ONE = "She is 41, sells maps in Quito and keeps a blind tortoise with her sister."

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from aloe.errors import ConfigError, DataError
-from aloe.models.embedding import LexicalEmbedder, WorldEmbedder, create_embedder, default_threshold
-from aloe.personas.calibrate import calibrate
+from aloe.models.embed.embedders import LexicalEmbedder, WorldEmbedder, create_embedder, default_threshold
 from aloe.personas.checks import Limits, check_description, tidy
 from aloe.personas.importer import read_packaged_bench, read_packaged_seeds
 from aloe.personas.novelty import filter_bulk
+from aloe.personas.threshold import calibrate
 from aloe.personas.validate import validate_personas
-from aloe.records import read_rows
+from aloe.store.records import read_rows
 
 PROFILE = (
     "She is 34, works as a nurse in Leeds and has two sons at school. She cycles to work, sings in a choir on "
@@ -111,7 +111,7 @@ def test_world_vectors_compare_meanings() -> None:
     from random import Random
 
     from aloe.world.latent import write_personality
-    from aloe.world.lexicon import Options, narrow
+    from aloe.world.lexicon.index import Options, narrow
 
     lexicon = narrow(Options())
     names = [t.name for t in lexicon.traits[:4]]

@@ -11,8 +11,8 @@ import orjson
 from aloe.bench.metrics import measure
 from aloe.bench.records import BenchScore
 from aloe.config import Config, dump_toml
-from aloe.records import write_json, write_jsonl
 from aloe.stats import Clusters
+from aloe.store.records import write_json, write_jsonl
 from aloe.types import (
     BenchmarkResult,
     ConversationTree,

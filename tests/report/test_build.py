@@ -15,10 +15,10 @@ from made_run import made_personas, made_tree, write_bench, write_run, write_tre
 from reading import Page, sha256
 
 from aloe.errors import DataError
-from aloe.records import write_json, write_jsonl
 from aloe.report.build import build_report, write_figures
 from aloe.report.data import read_run
 from aloe.report.explorer import pack_trees
+from aloe.store.records import write_json, write_jsonl
 from aloe.types import Persona
 
 

@@ -13,10 +13,10 @@ from made_run import made_personas, write_bench
 from reading import Page
 
 from aloe.__main__ import main
-from aloe.records import write_json
 from aloe.report.build import build_report, write_figures
 from aloe.report.data import read_run
 from aloe.report.extras import extra_groups
+from aloe.store.records import write_json
 
 OPTIONS = {
     "personas.n_profiles": "16", "personas.n_personalities": "6", "personas.n_personas": "8", "personas.n_bench": "5",

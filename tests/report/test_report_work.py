@@ -14,12 +14,12 @@ import pytest
 from reading import Page
 from test_report_extras import world_run
 
-from aloe.models.journal_tools import Reader
+from aloe.models.journal.inspect import Reader
 from aloe.personas.stats import pool_stats
-from aloe.records import write_json, write_jsonl
 from aloe.report.build import build_report
 from aloe.report.calls import show_ms
 from aloe.report.pool import MAX_MEMBERS
+from aloe.store.records import write_json, write_jsonl
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,9 @@ SIZES = (
 
 def save_tiny(folder: Path) -> None:
     """A Llama of random weights that speaks some words of the world, without meaning anything by them."""
-    from aloe.models.checkpoint import model_card, save_checkpoint
-    from aloe.training.tiny import create_model
-    from aloe.training.tokenizer import SPECIAL, build_tokenizer
+    from aloe.models.local.checkpoint import model_card, save_checkpoint
+    from aloe.training.tiny.model import create_model
+    from aloe.training.tiny.tokenizer import SPECIAL, build_tokenizer
 
     tokenizer = build_tokenizer([f"{p.profile} {p.personality}" for p in world_personas(8)])
     model = create_model(BaseConfig(d_model=16, n_layers=1, n_heads=2, d_ffn=16), tokenizer, 0)

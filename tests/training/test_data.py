@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aloe.dialogue.contrast import closest_contrast, token_difference
 from aloe.errors import DataError
-from aloe.preference_select import closest_contrast, token_difference
 from aloe.training.data import (
     Lengths,
     chat_conversations,
@@ -20,10 +20,10 @@ from aloe.training.data import (
     read_rows,
     sft_conversations,
 )
-from aloe.training.fitting import split_rows
-from aloe.training.packs import make_packs, pad_packs
-from aloe.training.tokenizer import build_tokenizer
-from aloe.training.trie import build_trie
+from aloe.training.fit import split_rows
+from aloe.training.tiny.tokenizer import build_tokenizer
+from aloe.training.trees.packs import make_packs, pad_packs
+from aloe.training.trees.trie import build_trie
 
 
 @pytest.fixture(scope="module")

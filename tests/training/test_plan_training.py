@@ -9,12 +9,12 @@ from tree_models import make_model
 
 from aloe.__main__ import main
 from aloe.config import Config, load_config
-from aloe.models.checkpoint import model_card, save_checkpoint
-from aloe.plan import format_plan, make_plan
-from aloe.plan_training import Sizes, memory_gb
+from aloe.forecast.calls import format_plan, make_plan
+from aloe.forecast.training import Sizes, memory_gb
+from aloe.models.local.checkpoint import model_card, save_checkpoint
 from aloe.training import train_dpo, train_sft
-from aloe.training.material import prepare
-from aloe.training.tiny import create_model
+from aloe.training.tiny.material import prepare
+from aloe.training.tiny.model import create_model
 
 PEOPLE = ("n_profiles=30", "n_personalities=16", "n_personas=24", "n_bench_profiles=6", "n_bench_personalities=4",
           "n_bench=24")  # fmt: skip

@@ -19,13 +19,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aloe.config import Config, DPOConfig, ModelConfig, SFTConfig, validate
 from aloe.errors import ConfigError, DataError
-from aloe.models.checkpoint import load_model
-from aloe.models.local import create_local_model, weight_digest
+from aloe.models.local.checkpoint import load_model
+from aloe.models.local.model import create_local_model, weight_digest
 from aloe.protocols import ChatRequest, PromptMessage
 from aloe.training.dpo import train_dpo
-from aloe.training.material import prepare
 from aloe.training.sft import train_sft
 from aloe.training.stage import train_base_stage
+from aloe.training.tiny.material import prepare
 
 WORLD = "values=3&slots=pet,drink&traits=warmth&topics=gift,evening&phrasings=1&advice=1&hints=0"
 SFT = {"learning_rate": 6e-3, "batch_size": 8, "checkpoint_steps": 2, "warmup_steps": 1}
@@ -92,7 +92,7 @@ def test_base_learns_and_loads_without_aloe(base: Path) -> None:
 def test_the_curriculum_never_adapts_in_chat() -> None:
     from random import Random
 
-    from aloe.training.curriculum import Stage
+    from aloe.training.tiny.curriculum import Stage
 
     writer, tokenizer = prepare(small_config())
     values = {v.text for slot in writer.persona.slots for v in slot.values}
@@ -109,7 +109,7 @@ def test_the_curriculum_never_adapts_in_chat() -> None:
 def test_tips_use_the_facts_in_the_order_of_their_topic() -> None:
     from random import Random
 
-    from aloe.training.curriculum import DECISION, Document, Writer
+    from aloe.training.tiny.curriculum import DECISION, Document, Writer
     from aloe.world.language import capital
 
     writer, tokenizer = prepare(small_config())

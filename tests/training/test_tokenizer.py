@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aloe.errors import DataError
-from aloe.models.checkpoint import load_tokenizer
-from aloe.training.tokenizer import SPECIAL, build_tokenizer
+from aloe.models.local.checkpoint import load_tokenizer
+from aloe.training.tiny.tokenizer import SPECIAL, build_tokenizer
 
 TEXTS = ["I keep a cat as a pet.", "What should I cook tonight?", "How about a slow stew, aren't you hungry?"]
 MESSAGES = [

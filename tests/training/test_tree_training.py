@@ -15,12 +15,12 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from aloe.errors import ConfigError
 from aloe.training.data import Conversation
-from aloe.training.packs import Collator, Pack, make_packs, packs_per_step
 from aloe.training.trainers import TreeDPOTrainer, TreeSFTTrainer
-from aloe.training.tree_attention import Branches, SegmentAttention
-from aloe.training.tree_head import KEPT_LOGITS, TargetLogProbs
-from aloe.training.tree_model import add_trees, choose_backend, tree_inputs
-from aloe.training.trie import build_trie
+from aloe.training.trees.attention import Branches, SegmentAttention
+from aloe.training.trees.head import KEPT_LOGITS, TargetLogProbs
+from aloe.training.trees.model import add_trees, choose_backend, tree_inputs
+from aloe.training.trees.packs import Collator, Pack, make_packs, packs_per_step
+from aloe.training.trees.trie import build_trie
 
 PLAIN: dict[str, Any] = {
     "optim": "sgd", "learning_rate": 0.05, "lr_scheduler_type": "constant", "max_grad_norm": 1e9, "bf16": False,

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from aloe.training.data import Conversation
-from aloe.training.tokenizer import build_tokenizer
+from aloe.training.tiny.tokenizer import build_tokenizer
 
 WORDS = [f"w{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
 COMMON: dict[str, Any] = {

@@ -13,7 +13,7 @@ from aloe.prompts.sections import conversation_slots, persona_slots, revealed_sl
 from aloe.protocols import ChatRequest, PromptMessage
 from aloe.types import Disclosure, Message
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon import Options, narrow
+from aloe.world.lexicon.index import Options, narrow
 from aloe.world.model import WorldModel, create_world_model
 from aloe.world.truth import ReplyTruth, Shown, assess_reply, disclosed, read_persona, swap
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from aloe.world.lexicon_slots import SLOTS
-from aloe.world.lexicon_topics import TOPICS
-from aloe.world.lexicon_traits import TRAITS
-from aloe.world.schema import Pole, Slot, Topic, Trait
+from aloe.world.lexicon.schema import Pole, Slot, Topic, Trait
+from aloe.world.lexicon.slots import SLOTS
+from aloe.world.lexicon.topics import TOPICS
+from aloe.world.lexicon.traits import TRAITS
 
 SLOT_NAMES = (
     "occupation", "pet", "pet_name", "diet", "hobby", "home", "city", "family",

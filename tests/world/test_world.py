@@ -14,7 +14,7 @@ from aloe.prompts import parsers
 from aloe.prompts.sections import conversation_slots, example_slots, persona_slots, revealed_slots
 from aloe.protocols import ChatModel, ChatRequest, PromptMessage
 from aloe.types import Message
-from aloe.world.lexicon import Options, narrow
+from aloe.world.lexicon.index import Options, narrow
 from aloe.world.model import actor_names, create_world_model
 from aloe.world.truth import (
     Shown,

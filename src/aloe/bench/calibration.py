@@ -26,9 +26,9 @@ from aloe.bench.records import BenchScore
 from aloe.bench.scoring import SCALES, Scale
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
-from aloe.records import atomic_write, read_jsonl, write_json
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Estimate, cohen_kappa, mean_interval, spearman, t_quantile
+from aloe.store.records import atomic_write, read_jsonl, write_json
 from aloe.types import ConversationTree, Persona
 
 COLUMNS = ("item", "profile", "personality", "conversation", "reply", "score", "comment")

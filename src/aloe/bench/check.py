@@ -34,7 +34,7 @@ from aloe.protocols import ChatRequest, PromptMessage
 from aloe.stats import Estimate, mean_interval
 from aloe.types import Persona
 from aloe.world.latent import Latent, draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon import narrow
+from aloe.world.lexicon.index import narrow
 from aloe.world.model import create_world_model
 from aloe.world.truth import Shown, disclosed, read_message, read_persona, swap
 

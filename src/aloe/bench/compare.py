@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from aloe.bench.curves import align, format_value
 from aloe.bench.metrics import (
     Measurement,
     PairedDifference,
@@ -22,10 +21,11 @@ from aloe.bench.metrics import (
     measure,
     paired_difference,
 )
+from aloe.bench.metrics_file import align, format_value
 from aloe.bench.records import BenchScore
 from aloe.errors import DataError
-from aloe.records import read_jsonl
 from aloe.stats import Clusters, Estimate, Floats
+from aloe.store.records import read_jsonl
 from aloe.types import BenchmarkResult
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aloe.bench.compare import unlike
 from aloe.errors import EndpointError
-from aloe.records import read_rows
+from aloe.store.records import read_rows
 from aloe.types import BenchmarkResult
 
 _LENGTH = 200  # characters of an error or an answer that are shown

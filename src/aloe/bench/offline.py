@@ -19,21 +19,21 @@ from typing import Any
 import numpy as np
 import orjson
 
-from aloe.bench.extras import part_curves
+from aloe.bench.gain import part_curves
+from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import measure
 from aloe.bench.records import BenchScore
 from aloe.bench.runner import result_figures, usage_since
 from aloe.bench.scoring import SCALES, Scale, score_reply
-from aloe.bench.truth_figures import TruthFigures
 from aloe.config import Config, digest
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
-from aloe.records import write_json, write_jsonl
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters
+from aloe.store.records import write_json, write_jsonl
 from aloe.types import (
     AlignmentPoint,
     BenchmarkResult,

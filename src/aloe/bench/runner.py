@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from aloe.bench.controls import Responder, make_responder
-from aloe.bench.extras import Extras, extra_figures, part_curves
+from aloe.bench.gain import Extras, extra_figures, part_curves
+from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import Measurement, measure
 from aloe.bench.records import BenchScore
 from aloe.bench.scoring import SCALES, Scale, score_reply
-from aloe.bench.truth_figures import TruthFigures
 from aloe.config import Config, ModelConfig, digest
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id, make_tree_id
@@ -31,9 +31,9 @@ from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.registry import plain_name
 from aloe.prompts import PromptSet
-from aloe.records import write_json, write_jsonl
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Estimate, Floats
+from aloe.store.records import write_json, write_jsonl
 from aloe.types import (
     ActorRole,
     BenchmarkResult,

@@ -1,4 +1,4 @@
-"""``aloe bench``: short options beside the config's own, and the scoring of logged conversations (layer 6)."""
+"""``aloe bench``: short options beside the config's own, and the scoring of logged conversations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli_parser import OneLineParser, existing_path
+from aloe.cli.parser import OneLineParser, existing_path
 from aloe.config import Config, load_config, parse_overrides
 from aloe.errors import ConfigError
 
@@ -196,12 +196,12 @@ def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out
 
     from aloe.bench.notes import refuse_nothing
     from aloe.bench.offline import read_conversations, score_conversations
+    from aloe.cli.tables import print_results
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
     from aloe.prompts import PromptSet
-    from aloe.rundir import RunDir
-    from aloe.stages_bench import with_bench_roles
-    from aloe.summary import print_results
+    from aloe.stages.bench import with_bench_roles
+    from aloe.store.rundir import RunDir
     from aloe.types import BenchmarkResult
 
     config = with_bench_roles(config)

@@ -1,4 +1,4 @@
-"""Commands about labels and data sets: ``relabel``, ``import`` and ``export --format`` (layer 6)."""
+"""Commands about labels and data sets: ``relabel``, ``import`` and ``export --format``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from argparse import Namespace
 from pathlib import Path
 
 from aloe import __version__
-from aloe.cli_parser import OneLineParser, existing_path
+from aloe.cli.parser import OneLineParser, existing_path
 from aloe.config import Config, ModelConfig
+from aloe.dialogue.relabel import Judging
 from aloe.errors import ConfigError, DataError, EndpointError
 from aloe.export.hub import Provenance
 from aloe.export.select import DataSet, Selection, length_report, read_data_set
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
-from aloe.records import read_jsonl
-from aloe.relabel import Judging
-from aloe.rundir import RunDir
+from aloe.store.records import read_jsonl
+from aloe.store.rundir import RunDir
 from aloe.types import ConversationTree, Label, Persona
 
 FORMATS = ("trl", "sharegpt", "openai", "hub", "published")
@@ -59,7 +59,7 @@ def relabel_command(argv: list[str]) -> int:
     folder = run.stage_dir(arguments.stage)
     trees = list(read_jsonl(folder / "trees.jsonl", ConversationTree))
     labels = asyncio.run(_label(arguments, run, config, trees))
-    from aloe.relabel import merge_labels
+    from aloe.dialogue.relabel import merge_labels
 
     name = labels[0].labeler if labels else ""
     if not labels:
@@ -77,8 +77,8 @@ def relabel_command(argv: list[str]) -> int:
 
 
 async def _label(arguments: Namespace, run: RunDir, config: Config, trees: list[ConversationTree]) -> list[Label]:
+    from aloe.dialogue.relabel import judge_trees, look_ahead_labels, reply_scores
     from aloe.models.caller import Caller
-    from aloe.relabel import judge_trees, look_ahead_labels, reply_scores
 
     if arguments.judge is None and not run.exists():
         raise ConfigError(f"{run.path} has no config that names a judge", "give --judge URI")
@@ -121,7 +121,7 @@ async def _label(arguments: Namespace, run: RunDir, config: Config, trees: list[
 
 def print_agreement(labels: list[Label]) -> None:
     """One line per pair of labelers."""
-    from aloe.relabel import agreement
+    from aloe.dialogue.relabel import agreement
 
     for a in agreement(labels):
         if a.n:

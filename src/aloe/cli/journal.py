@@ -1,10 +1,10 @@
-"""``aloe journal``: what a run asked of its models, what it cost, one call in full; prune and export (layer 6)."""
+"""``aloe journal``: what a run asked of its models, what it cost, one call in full; prune and export."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from aloe.cli_parser import OneLineParser, existing_path
+from aloe.cli.parser import OneLineParser, existing_path
 from aloe.errors import ConfigError, DataError
 
 PLACES = "personas/, bench/, bench/PERSONA_ID, or a tree_id"
@@ -37,7 +37,7 @@ def journal_command(argv: list[str]) -> int:
         return _show(arguments.run, arguments.call)
     if arguments.action == "prune":
         return _prune(arguments.run, arguments.path, arguments.attempts, arguments.dry)
-    from aloe.models.journal_tools import export_calls
+    from aloe.models.journal.inspect import export_calls
 
     n = export_calls(arguments.run, arguments.out, arguments.path)
     print(f"{n:,} calls -> {arguments.out}")
@@ -51,7 +51,7 @@ def _summary(run: Path, action: str, as_json: bool) -> int:
 
     import orjson
 
-    from aloe.models.journal_tools import Reader, format_cost, format_stats
+    from aloe.models.journal.inspect import Reader, format_cost, format_stats
 
     with Reader(run) as reader:
         if action == "cost":
@@ -68,7 +68,7 @@ def _summary(run: Path, action: str, as_json: bool) -> int:
 
 
 def _show(run: Path, call: str) -> int:
-    from aloe.models.journal_tools import Reader, format_call
+    from aloe.models.journal.inspect import Reader, format_call
 
     with Reader(run) as reader:
         found = reader.find(call)
@@ -84,7 +84,7 @@ def _show(run: Path, call: str) -> int:
 
 
 def _prune(run: Path, prefix: str | None, attempts: bool, dry: bool) -> int:
-    from aloe.models.journal_tools import prune
+    from aloe.models.journal.inspect import prune
 
     if prefix == "":
         raise ConfigError("--path '' would delete every call", "delete journal.sqlite if that is what you want")

@@ -1,4 +1,4 @@
-"""``aloe judge check | sheet | calibrate``: is the judge fit to measure, and what would people say? (layer 6)"""
+"""``aloe judge check | sheet | calibrate``: is the judge fit to measure, and what would people say?"""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aloe.cli_bench import friendly_options
-from aloe.cli_parser import OneLineParser, existing_path
+from aloe.cli.bench import friendly_options
+from aloe.cli.parser import OneLineParser, existing_path
 from aloe.config import Config, load_config, parse_overrides
 from aloe.errors import ConfigError
-from aloe.rundir import RunDir
+from aloe.store.rundir import RunDir
 
 if TYPE_CHECKING:
     from aloe.bench.calibration import Calibration, ChoiceCalibration
@@ -45,7 +45,7 @@ def judge_command(argv: list[str]) -> int:
 
 def _config(recipe: str | None, rest: list[str]) -> tuple[Config, Path | None]:
     """The config meant by a recipe or a run directory, with overrides; and the run's directory."""
-    from aloe.stages_bench import with_bench_roles
+    from aloe.stages.bench import with_bench_roles
 
     overrides = parse_overrides([a for a in friendly_options(rest) if a != "bench"])
     run = Path(recipe) if recipe is not None and (Path(recipe) / "config.toml").is_file() else None
@@ -97,7 +97,7 @@ def _check(argv: list[str]) -> int:
 def _sheet(argv: list[str]) -> int:
     from aloe.bench.calibration import key_path, write_sheet
     from aloe.personas.stage import read_bench_file
-    from aloe.records import read_jsonl
+    from aloe.store.records import read_jsonl
     from aloe.types import Persona
 
     parser = OneLineParser(prog="aloe judge sheet", usage=USAGE)

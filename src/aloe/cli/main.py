@@ -1,4 +1,4 @@
-"""The command line: stages take a recipe and know the run; tools take files (layer 6).
+"""The command line: stages take a recipe and know the run; tools take files.
 
 Every option of a stage is a field of the config (``--trees.n_turns 5``), so nothing is declared twice. Heavy
 imports happen inside the commands: ``aloe --help`` answers at once.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from aloe import __version__
-from aloe.cli_parser import STAGE_HELP
+from aloe.cli.parser import STAGE_HELP
 from aloe.errors import ConfigError, nearest
 
 TOOL_HELP = {
@@ -31,16 +31,16 @@ TOOL_HELP = {
     "config": "print the resolved config of a recipe",
 }
 
-# Where a tool's ``NAME_command`` stands if not in cli_tools.
+# Where a tool's ``NAME_command`` stands if not in ``cli.tools``.
 TOOL_MODULES = {
-    "relabel": "cli_data",
-    "import": "cli_data",
-    "pool": "cli_pool",
-    "studio": "cli_studio",
-    "chat": "cli_studio",
-    "judge": "cli_judge",
-    "plan": "cli_plan",
-    "journal": "cli_journal",
+    "relabel": "data",
+    "import": "data",
+    "pool": "pool",
+    "studio": "studio",
+    "chat": "studio",
+    "judge": "judge",
+    "plan": "plan",
+    "journal": "journal",
 }
 
 
@@ -72,15 +72,15 @@ def dispatch(argv: Sequence[str]) -> int:
         return 0
     command, rest = argv[0], list(argv[1:])
     if command == "export" and any(a == "--format" or a.startswith("--format=") for a in rest):
-        from aloe.cli_data import export_command
+        from aloe.cli.data import export_command
 
         return export_command(rest)
     if command in STAGE_HELP:
-        from aloe.cli_stages import stage_command
+        from aloe.cli.run import stage_command
 
         return stage_command(command, rest)
     if command in TOOL_HELP:
-        module = import_module(f"aloe.{TOOL_MODULES.get(command, 'cli_tools')}")
+        module = import_module(f"aloe.cli.{TOOL_MODULES.get(command, 'tools')}")
         tool: Callable[[list[str]], int] = getattr(module, f"{command}_command")
         return tool(rest)
     names = [*STAGE_HELP, *TOOL_HELP]

@@ -1,4 +1,4 @@
-"""What all commands share: a parser whose errors are one line, types of arguments, the stages by name (layer 6)."""
+"""What all commands share: a parser whose errors are one line, types of arguments, the stages by name."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def known_model(uri: str) -> str:
         ConfigError: it can't be a model that answers.
     """
     from aloe.config import ModelConfig
+    from aloe.dialogue.wrappers import unwrap
     from aloe.models.registry import create_model, split_uri
-    from aloe.models.wrappers import unwrap
 
     model = unwrap(ModelConfig(uri=uri))[0]
     scheme, name = split_uri(model.uri)[:2]

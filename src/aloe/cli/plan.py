@@ -1,4 +1,4 @@
-"""``aloe plan RECIPE`` and ``aloe run RECIPE --dry``: what would be asked and what it would cost (layer 6)."""
+"""``aloe plan RECIPE`` and ``aloe run RECIPE --dry``: what would be asked and what it would cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from aloe.cli_parser import OneLineParser
+from aloe.cli.parser import OneLineParser
 from aloe.config import load_config, parse_overrides, recipe_names
 from aloe.errors import ConfigError
 
@@ -39,7 +39,7 @@ def plan_command(argv: list[str], only: str | None = None) -> int:
     if (Path(place) / "config.toml").is_file():
         place = str(Path(place) / "config.toml")
 
-    from aloe.plan import format_plan, make_plan
+    from aloe.forecast.calls import format_plan, make_plan
 
     plan = make_plan(load_config(place, parse_overrides(rest)), only)
     print(json.dumps(asdict(plan), indent=2) if options.json else format_plan(plan))

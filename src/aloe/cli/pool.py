@@ -8,14 +8,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli_parser import OneLineParser, existing_path, share
+from aloe.cli.parser import OneLineParser, existing_path, share
 from aloe.errors import DataError
 
 if TYPE_CHECKING:
     from aloe.config import Config
-    from aloe.personas.forget import Forgotten
-    from aloe.personas.from_chats import ChatsResult
-    from aloe.personas.pii import Scrubber
+    from aloe.privacy.forget import Forgotten
+    from aloe.privacy.from_chats import ChatsResult
+    from aloe.privacy.pii import Scrubber
 
 N_PROBLEMS = 20  # problems of a file that are printed
 
@@ -78,8 +78,8 @@ def _add_chat_actions(actions: argparse._SubParsersAction[OneLineParser]) -> Non
 
 def _from_chats(arguments: argparse.Namespace, rest: list[str]) -> int:
     from aloe.config import load_config, parse_overrides
-    from aloe.personas.pii import open_scrubber
-    from aloe.rundir import RunDir
+    from aloe.privacy.pii import open_scrubber
+    from aloe.store.rundir import RunDir
 
     model = ["--roles.inducer", json.dumps(arguments.model)] if arguments.model else []
     run = RunDir(arguments.run) if arguments.run else None
@@ -103,7 +103,7 @@ async def _ask_for_personas(
     config: Config, scrubber: Scrubber, arguments: argparse.Namespace, journal: Path | None, salt_folder: Path
 ) -> ChatsResult:
     from aloe.models.caller import Caller
-    from aloe.personas.from_chats import personas_from_chats
+    from aloe.privacy.from_chats import personas_from_chats
     from aloe.prompts import PromptSet
 
     prompts = PromptSet(config.prompts_dir)
@@ -143,8 +143,8 @@ def format_chats(result: ChatsResult, out: Path) -> str:
 
 
 def _forget(path: Path, user: str | None, user_hash: str | None) -> int:
-    from aloe.personas.forget import forget_user
-    from aloe.rundir import RunDir
+    from aloe.privacy.forget import forget_user
+    from aloe.store.rundir import RunDir
 
     done = forget_user(RunDir(path), user, user_hash)
     print(format_forgotten(done, path))
@@ -198,12 +198,12 @@ def _validate(path: str, language: str) -> int:
 def _calibrate(path: Path, embedder: str, keep: float, folder: Path, rest: list[str]) -> int:
     from aloe.config import load_config, parse_overrides
     from aloe.models.caller import Caller
-    from aloe.models.embedding import create_embedder
-    from aloe.personas.calibrate import calibrate
+    from aloe.models.embed.embedders import create_embedder
     from aloe.personas.importer import read_source
+    from aloe.personas.threshold import calibrate
     from aloe.prompts import PromptSet
     from aloe.protocols import Embedder
-    from aloe.rundir import RunDir
+    from aloe.store.rundir import RunDir
 
     source = read_source(path)
     texts = {

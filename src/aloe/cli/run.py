@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from aloe.cli_parser import STAGE_HELP, OneLineParser
+from aloe.cli.parser import STAGE_HELP, OneLineParser
 from aloe.config import Config, fields, load_config, parse_overrides, recipe_names, type_name
 from aloe.errors import ConfigError, DataError
-from aloe.rundir import RunDir
+from aloe.store.rundir import RunDir
 
 
 def options_help() -> str:
@@ -32,7 +32,7 @@ def _short_options(command: str) -> str:
     if command == "export":
         return "for other tools: aloe export RUN --format trl|sharegpt|openai|hub|published [--help]\n\n"
     if command in ("sft", "dpo"):
-        from aloe.cli_train import EXAMPLES
+        from aloe.cli.train import EXAMPLES
 
         return (
             f"without a recipe, on data and a model of your own ('aloe {command} --data X --help'):\n"
@@ -40,7 +40,7 @@ def _short_options(command: str) -> str:
         )
     if command != "bench":
         return ""
-    from aloe.cli_bench import SHORT_HELP
+    from aloe.cli.bench import SHORT_HELP
 
     return f"{SHORT_HELP}\n\n"
 
@@ -66,18 +66,18 @@ def _parser(command: str) -> OneLineParser:
 def stage_command(command: str, argv: list[str]) -> int:
     """Run a recipe up to a stage (or all of it) and say what came out."""
     if command == "bench":
-        from aloe.cli_bench import friendly_options, is_offline, left_out, offline_command
+        from aloe.cli.bench import friendly_options, is_offline, left_out, offline_command
 
         if is_offline(argv):
             return offline_command(argv)
         argv = friendly_options(argv)
     if command in ("sft", "dpo"):
-        from aloe.cli_train import is_direct, train_command
+        from aloe.cli.train import is_direct, train_command
 
         if is_direct(argv):
             return train_command(command, argv)
     if "--dry" in argv:
-        from aloe.cli_plan import plan_command
+        from aloe.cli.plan import plan_command
 
         return plan_command(argv, None if command == "run" else command)
     parser = _parser(command)
@@ -91,7 +91,7 @@ def stage_command(command: str, argv: list[str]) -> int:
     if command == "report" and not run.exists():
         raise DataError(f"{run.path} is no run yet: nothing to report", "give the directory of an 'aloe run'")
 
-    from aloe.pipeline import run_pipeline
+    from aloe.stages.pipeline import run_pipeline
 
     say = None if arguments.quiet else print
     if say is not None:
@@ -105,7 +105,7 @@ def stage_command(command: str, argv: list[str]) -> int:
         redo = "report"  # asking for the report means a fresh one
     outcome = run_pipeline(config, run, recipe, only=only, redo_from=redo, say=say)
     if not arguments.quiet:
-        from aloe.summary import print_summary
+        from aloe.cli.tables import print_summary
 
         print_summary(run, outcome, command, sys.stdout)
     return 0

@@ -1,4 +1,4 @@
-"""``aloe studio RUN``: look, chat and rate in a browser. ``aloe chat``: a talk in the terminal (layer 6)."""
+"""``aloe studio RUN``: look, chat and rate in a browser. ``aloe chat``: a talk in the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli_parser import OneLineParser, existing_path, known_model, port_number
+from aloe.cli.parser import OneLineParser, existing_path, known_model, port_number
 from aloe.config import Config, ModelConfig, load_config, merge, parse_overrides, read_recipe, validate
 from aloe.errors import AloeError, ConfigError, DataError, nearest
 
@@ -68,7 +68,7 @@ def _config(run: Path | None, rest: list[str]) -> tuple[Config, list[str]]:
     Raises:
         ConfigError: a bad option, or roles or a benchmark that can't be read.
     """
-    from aloe.stages_bench import with_bench_roles
+    from aloe.stages.bench import with_bench_roles
 
     overrides = parse_overrides(rest)
     path = run / "config.toml" if run is not None else None

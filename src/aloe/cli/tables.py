@@ -1,4 +1,4 @@
-"""What a run ends with on the screen: one table, a time per stage, the path of the report (layer 6)."""
+"""What a run ends with on the screen: one table, a time per stage, the path of the report."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from aloe.pipeline import Outcome
-from aloe.rundir import RunDir
-from aloe.stages_bench import read_result
+from aloe.stages.bench import read_result
+from aloe.stages.pipeline import Outcome
+from aloe.store.rundir import RunDir
 from aloe.types import BenchmarkResult
 
 

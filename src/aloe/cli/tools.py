@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from aloe.cli_parser import OneLineParser, existing_path, known_model, port_number
+from aloe.cli.parser import OneLineParser, existing_path, known_model, port_number
 from aloe.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def metrics_command(argv: list[str]) -> int:
     """``aloe metrics FILE``: AVG, IR, N-IR, N-R2."""
-    from aloe.bench.curves import format_metrics, metrics_table, read_curve
+    from aloe.bench.metrics_file import format_metrics, metrics_table, read_curve
 
     parser = OneLineParser(prog="aloe metrics", description="AVG, IR, N-IR and N-R2 of per-turn values.")
     parser.add_argument(
@@ -51,7 +51,7 @@ def validate_command(argv: list[str]) -> int:
     Raises:
         DataError: no run at all.
     """
-    from aloe.validate import validate_run
+    from aloe.store.validate import validate_run
 
     parser = OneLineParser(prog="aloe validate", description="Check a run's files against each other.")
     parser.add_argument("run", type=existing_path)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aloe.cli_parser import OneLineParser
+from aloe.cli.parser import OneLineParser
 from aloe.config import Config, fields, load_config, parse_overrides, type_name
 from aloe.errors import ConfigError
 from aloe.progress import StageProgress, stage_progress
@@ -79,7 +79,7 @@ def _train(
     command: str, config: Config, data: str, model: str, out: str, progress: StageProgress
 ) -> dict[str, Any] | None:
     """The summary; None in the processes that are not the first of several."""
-    from aloe.stages_train import need_training
+    from aloe.stages.train import need_training
 
     need_training(command)
     if command == "sft":

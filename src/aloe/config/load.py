@@ -1,7 +1,4 @@
-"""ONE typed config. TOML in, dotted command-line overrides on top, a resolved copy out.
-
-Its sections stand in ``config_types``; users import them from here.
-"""
+"""Recipes to a config: TOML in, dotted command-line overrides on top, a resolved copy out; errors name the key."""
 
 from __future__ import annotations
 
@@ -14,52 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from aloe.config_types import (
-    BaseConfig,
-    BenchConfig,
-    BudgetConfig,
-    Config,
-    DPOConfig,
-    ExecutionConfig,
-    ExportConfig,
-    ModelConfig,
-    PersonasConfig,
-    RolesConfig,
-    RolloutConfig,
-    Section,
-    SFTConfig,
-    TrainingSection,
-    TreesConfig,
-)
+from aloe.config.options import Config, ModelConfig, Section
 from aloe.errors import ConfigError, nearest
-
-__all__ = [
-    "BaseConfig",
-    "BenchConfig",
-    "BudgetConfig",
-    "Config",
-    "DPOConfig",
-    "ExecutionConfig",
-    "ExportConfig",
-    "ModelConfig",
-    "PersonasConfig",
-    "RolesConfig",
-    "RolloutConfig",
-    "SFTConfig",
-    "Section",
-    "TrainingSection",
-    "TreesConfig",
-    "digest",
-    "dump_toml",
-    "fields",
-    "load_config",
-    "merge",
-    "parse_overrides",
-    "read_recipe",
-    "recipe_names",
-    "type_name",
-    "validate",
-]
 
 
 def recipe_names() -> list[str]:

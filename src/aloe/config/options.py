@@ -1,6 +1,6 @@
 """Every option of aloe is a field here and nowhere else; the command line's help is made from these descriptions.
 
-Secrets and headers are only ever *names* of environment variables. Read and written by ``config`` (layer 1).
+Secrets and headers are only ever *names* of environment variables. Read and written by ``config``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 from aloe.dialogue.ledger import Ledger
 from aloe.dialogue.statistics import TreeStatistics
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder
-from aloe.records import SortedJsonlWriter
+from aloe.store.records import SortedJsonlWriter
 from aloe.types import Persona
 
 Job = tuple[Persona, int]

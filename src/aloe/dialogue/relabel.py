@@ -1,4 +1,4 @@
-"""More labelers for trees that are grown: another judge, look-ahead; and how far labelers agree (layer 4).
+"""More labelers for trees that are grown: another judge, look-ahead; and how far labelers agree.
 
 Trees are never touched: labels are added to ``labels.jsonl`` beside them, one labeler's at a time.
 
@@ -21,8 +21,8 @@ from aloe.dialogue.state import PathState
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
-from aloe.records import read_jsonl, write_jsonl
 from aloe.stats import cohen_kappa
+from aloe.store.records import read_jsonl, write_jsonl
 from aloe.types import ConversationTree, Label, Node, Persona
 
 

@@ -1,4 +1,4 @@
-"""Pairs and SFT conversations as rows of other tools' formats, and the files of each format (layer 4).
+"""Pairs and SFT conversations as rows of other tools' formats, and the files of each format.
 
 TRL: conversational ``prompt``/``chosen``/``rejected`` and ``messages``. OpenAI: preference fine-tuning JSONL
 (``input``, ``preferred_output``, ``non_preferred_output``) and chat fine-tuning JSONL. ShareGPT: ``conversations`` of
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from aloe.dialogue.pairs import as_row, dpo_schema, sft_schema
 from aloe.export.select import DataSet
-from aloe.preference import as_row, dpo_schema, sft_schema
-from aloe.records import write_json, write_jsonl, write_parquet
+from aloe.store.records import write_json, write_jsonl, write_parquet
 from aloe.types import Message, PreferencePair, SFTExample
 
 Row = dict[str, Any]

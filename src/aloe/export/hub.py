@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import digest
+from aloe.dialogue.pairs import as_row, dpo_schema, sft_schema
 from aloe.export.formats import drop_other_splits
 from aloe.export.select import DataSet, count_by_turn, length_report
-from aloe.preference import as_row, dpo_schema, sft_schema
-from aloe.records import atomic_write, write_parquet
+from aloe.store.records import atomic_write, write_parquet
 from aloe.types import PreferencePair, SFTExample
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from aloe.dialogue.state import content_id, make_tree_id
 from aloe.errors import DataError
-from aloe.records import atomic_write, read_jsonl, read_rows, write_json, write_jsonl
+from aloe.store.records import atomic_write, read_jsonl, read_rows, write_json, write_jsonl
 from aloe.types import ConversationTree, Disclosure, Label, Message, Node, Persona
 
 LABELER = "published"

@@ -1,4 +1,4 @@
-"""What goes into a data set: which labeler, which pairs, which split; and how the lengths are balanced (layer 4).
+"""What goes into a data set: which labeler, which pairs, which split; and how the lengths are balanced.
 
 A pair is dropped for one reason only, the first that applies, so that the counts add up. Splits are by profile: no
 profile is in both, whatever its personalities.
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aloe.dialogue.pairs import labels_by_tree, tree_to_pairs, tree_to_sft
 from aloe.errors import DataError, nearest
-from aloe.preference import labels_by_tree, tree_to_pairs, tree_to_sft
-from aloe.records import read_jsonl, read_rows
 from aloe.seeding import derive_seed
+from aloe.store.records import read_jsonl, read_rows
 from aloe.types import ConversationTree, Label, Persona, PreferencePair, SFTExample
 
 

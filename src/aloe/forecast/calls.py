@@ -1,4 +1,4 @@
-"""What a recipe will ask of its models, before anything is sent: calls, tokens and cost per stage and role (layer 6).
+"""What a recipe will ask of its models, before anything is sent: calls, tokens and cost per stage and role.
 
 Nothing is estimated by formula: a small part of each stage is rehearsed for real, in memory, with the very code that
 will run, and scaled up. Every model that would cost something is played by the world's actor of its role, whose
@@ -25,22 +25,22 @@ from aloe.bench.runner import run_benchmark
 from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
+from aloe.dialogue.wrappers import split_wrapper
 from aloe.errors import DataError
+from aloe.forecast.training import TrainingLine, plan_training
 from aloe.models.caller import Caller
-from aloe.models.embedding import endpoint_of
-from aloe.models.embedding_journal import ROLE
+from aloe.models.embed.embedders import endpoint_of
+from aloe.models.embed.journaled import ROLE
 from aloe.models.pricing import price_of
 from aloe.models.registry import register_scheme, split_uri
-from aloe.models.wrappers import split_wrapper
 from aloe.personas.stage import read_bench_file, run_personas
-from aloe.pipeline import wanted_stages
-from aloe.plan_training import TrainingLine, plan_training
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage
-from aloe.records import read_jsonl
-from aloe.stage_context import CHECKPOINTS, REPLY_TOKENS
-from aloe.stages_bench import bench_sample, with_bench_roles
-from aloe.stages_trees import rollout_plan, tree_plan
+from aloe.stages.bench import bench_sample, with_bench_roles
+from aloe.stages.context import CHECKPOINTS, REPLY_TOKENS
+from aloe.stages.pipeline import wanted_stages
+from aloe.stages.trees import rollout_plan, tree_plan
+from aloe.store.records import read_jsonl
 from aloe.types import Persona, PoolEntry, Usage
 from aloe.world.model import create_world_model
 

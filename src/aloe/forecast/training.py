@@ -1,4 +1,4 @@
-"""What SFT and DPO of a recipe will take: tokens with and without packing, steps, memory (layer 6).
+"""What SFT and DPO of a recipe will take: tokens with and without packing, steps, memory.
 
 The rehearsed trees become rows, tries and packs by the code that trains, and are scaled up to the whole data set.
 Nothing is downloaded: a model that is not here yet is counted at four characters a token, and its memory is unknown.
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import Config
+from aloe.dialogue.pairs import as_row, tree_to_pairs, tree_to_sft
 from aloe.dialogue.tree_builder import GrownTree
-from aloe.preference import as_row, tree_to_pairs, tree_to_sft
 
 CHUNK = 4  # characters a token, where there is no tokenizer
 TEMPLATE = (
@@ -99,7 +99,7 @@ def _line(
     config: Config, stage: str, rows: list[dict[str, Any]], scale: float, tokenizer: Any, sizes: Sizes | None
 ) -> TrainingLine:
     from aloe.training.data import Lengths, dpo_conversations, sft_conversations
-    from aloe.training.packs import make_packs, packs_per_step
+    from aloe.training.trees.packs import make_packs, packs_per_step
 
     section: Any = getattr(config, stage)
     is_known = tokenizer is not None
@@ -187,7 +187,7 @@ def _tokenizer(config: Config) -> Any:
     """The tokenizer that training will use; None where it is not here."""
     if config.sft.model is None:
         from aloe.errors import ConfigError
-        from aloe.training.material import prepare
+        from aloe.training.tiny.material import prepare
 
         try:
             return prepare(config)[1]

@@ -23,13 +23,13 @@ from aloe.errors import AloeError, ConfigError, ParseError, nearest
 from aloe.models.attempts import FailedAttempt
 from aloe.models.budget import Budget
 from aloe.models.garbage import RareCollections
-from aloe.models.http import allow_open_files, make_session
-from aloe.models.journal import Journal
-from aloe.models.limits import Limiter
-from aloe.models.openai_compatible import OpenAIChatModel, sent_fields
+from aloe.models.http.chat import OpenAIChatModel, sent_fields
+from aloe.models.http.connection import allow_open_files, make_session
+from aloe.models.http.limits import Limiter
+from aloe.models.http.retries import Route, cost_of, send
+from aloe.models.journal.journal import Journal
 from aloe.models.pricing import price_of
 from aloe.models.registry import create_model, is_in_process
-from aloe.models.retries import Route, cost_of, send
 from aloe.models.schemas import RESPONSE_FORMATS
 from aloe.prompts.render import PromptSet
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage

@@ -1,4 +1,4 @@
-"""Looking for cyclic garbage less often while calls are made (layer 2).
+"""Looking for cyclic garbage less often while calls are made.
 
 Every call leaves something behind for good (its key, its texts' hashes), and Python's collector takes what stays for a
 reason to look through everything again: a fifth of the time of a call. Cycles are rare here, so it looks less often

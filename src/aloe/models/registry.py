@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe.config import ModelConfig
+from aloe.dialogue.wrappers import split_wrapper
 from aloe.errors import ConfigError, nearest
-from aloe.models.wrappers import split_wrapper
 from aloe.protocols import ChatModel
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def create_model(
             "use it among the models of a benchmark (bench.models, aloe bench --model), one wrapper a model",
         )
     if scheme == "openai" or config.base_url is not None:
-        from aloe.models.openai_compatible import OpenAIChatModel
+        from aloe.models.http.chat import OpenAIChatModel
 
         name, revision = identity(config)
         return OpenAIChatModel(config, name, revision, rest if scheme == "openai" else config.uri, session)
@@ -84,7 +84,7 @@ def create_model(
 
         return create_world_model(config.uri)
     if scheme == "hf":
-        from aloe.models.local import create_local_model
+        from aloe.models.local.model import create_local_model
 
         return create_local_model(config, replicas)
     if scheme in _registered:
@@ -119,7 +119,7 @@ def identity(config: ModelConfig) -> tuple[str, str]:
         return local.name, local.revision
     path = Path(rest)
     if scheme in ("hf", "openai") and path.is_dir() and any(path.glob("*.safetensors")):
-        from aloe.models.local import weight_digest
+        from aloe.models.local.model import weight_digest
 
         return config.uri, weight_digest(path)
     return config.uri, rest if scheme == "hf" else ""

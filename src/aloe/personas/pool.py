@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aloe.config import PersonasConfig
-from aloe.models.embedding import Vectors, default_threshold
+from aloe.models.embed.embedders import Vectors, default_threshold
 from aloe.personas.checks import Kind, Limits, check_description
 from aloe.personas.novelty import VectorSet, WordIndex
 from aloe.personas.pairing import make_entry_id

@@ -15,7 +15,7 @@ from typing import Any
 from aloe.config import Config, PersonasConfig
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
-from aloe.models.embedding import create_embedder
+from aloe.models.embed.embedders import create_embedder
 from aloe.personas.checks import Kind
 from aloe.personas.growth import Progress, grow_pool
 from aloe.personas.importer import (
@@ -31,7 +31,7 @@ from aloe.personas.pairing import make_entry_id, make_persona, make_personas, pa
 from aloe.personas.pool import open_pool
 from aloe.prompts.render import PromptSet
 from aloe.protocols import Embedder
-from aloe.records import write_jsonl
+from aloe.store.records import write_jsonl
 from aloe.types import Persona, PoolEntry
 
 logger = logging.getLogger(__name__)

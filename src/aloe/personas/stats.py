@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from aloe.models.embedding import LexicalEmbedder
+from aloe.models.embed.embedders import LexicalEmbedder
 from aloe.personas.checks import Kind, count_words
 from aloe.personas.novelty import nearest_similarities
 from aloe.personas.poles import count_poles
 from aloe.personas.pronouns import find_pronoun
 from aloe.personas.validate import count_items, find_age
 from aloe.protocols import Embedder
-from aloe.records import read_jsonl
+from aloe.store.records import read_jsonl
 from aloe.types import Persona, PoolEntry
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)

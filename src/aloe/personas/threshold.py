@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aloe.errors import DataError
-from aloe.models.embedding import Vectors
+from aloe.models.embed.embedders import Vectors
 from aloe.personas.checks import split_sentences
 from aloe.personas.novelty import filter_bulk, nearest_similarities
 from aloe.protocols import Embedder

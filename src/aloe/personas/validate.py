@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aloe.models.embedding import LexicalEmbedder, default_threshold
+from aloe.models.embed.embedders import LexicalEmbedder, default_threshold
 from aloe.personas.checks import (
     Kind,
     Limits,

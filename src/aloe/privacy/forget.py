@@ -17,15 +17,15 @@ import orjson
 
 from aloe.config import Config
 from aloe.errors import ConfigError, DataError
-from aloe.models.journal_forget import ForgottenCalls, forget_calls, spellings
+from aloe.models.journal.forget import ForgottenCalls, forget_calls, spellings
 from aloe.models.registry import plain_name
-from aloe.personas.chats import SALT_NAME, hash_user, read_salt
 from aloe.personas.checks import split_sentences
-from aloe.personas.forget_verify import find_leftovers
-from aloe.personas.from_chats import rejected_path
 from aloe.personas.pairing import make_entry_id
-from aloe.records import atomic_write
-from aloe.rundir import RunDir
+from aloe.privacy.chats import SALT_NAME, hash_user, read_salt
+from aloe.privacy.from_chats import rejected_path
+from aloe.privacy.leftovers import find_leftovers
+from aloe.store.records import atomic_write
+from aloe.store.rundir import RunDir
 
 MIN_MESSAGE = 40  # characters: shorter messages are anybody's
 MIN_SENTENCE = 20

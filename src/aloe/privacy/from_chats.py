@@ -17,15 +17,15 @@ from pathlib import Path
 from aloe.config import Config
 from aloe.errors import BudgetExceeded, DataError, EndpointError, ParseError
 from aloe.models.caller import Caller
-from aloe.personas.chats import UserChats, merge, open_salt, read_chats
 from aloe.personas.checks import count_words, find_celebrity, find_hostile, tidy
 from aloe.personas.importer import MAX_TEXT, Problem
 from aloe.personas.pairing import make_entry_id
-from aloe.personas.pii import Scrubber
+from aloe.privacy.chats import UserChats, merge, open_salt, read_chats
+from aloe.privacy.pii import Scrubber
 from aloe.prompts.parsers import find_json
 from aloe.prompts.render import PromptSet
 from aloe.prompts.sections import conversation_slots
-from aloe.records import write_jsonl
+from aloe.store.records import write_jsonl
 from aloe.types import Message, PoolEntry
 
 logger = logging.getLogger(__name__)

@@ -68,7 +68,7 @@ _BYE = (
 @lru_cache(maxsize=1)
 def given_names() -> tuple[frozenset[str], frozenset[str]]:
     """Common given names (folded), and those that are words too (``grace``, ``mark``)."""
-    text = resources.files("aloe.personas").joinpath("given_names.txt").read_text("utf-8")
+    text = resources.files("aloe.privacy").joinpath("given_names.txt").read_text("utf-8")
     plain: set[str] = set()
     words: set[str] = set()
     for line in text.splitlines():

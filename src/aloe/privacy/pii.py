@@ -1,7 +1,7 @@
 """Personal data out of chat logs, before any model sees them: names, contacts, addresses, numbers.
 
 Detection and replacement are Presidio's (extra ``pii``): its recognisers of e-mail and IP addresses, URLs, telephone,
-card and account numbers, a spaCy model's named entities where one is installed, our own patterns (``pii_patterns``).
+card and account numbers, a spaCy model's named entities where one is installed, our own patterns (``patterns``).
 Without a spaCy model names are found by the patterns alone; ``Scrubber.note`` says which of the two is in use.
 A name that was found once is removed from all texts of the same person. Nothing here needs a network.
 """
@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from aloe.errors import ConfigError
-from aloe.personas import pii_patterns
+from aloe.privacy import patterns
 
 PLACEHOLDERS = {
     "PERSON": "[name]",
@@ -157,11 +157,11 @@ def _recognizers(with_model: bool) -> list[Any]:
         # The library's patterns without its check against the list of public suffixes, which it would download.
         PatternRecognizer("EMAIL_ADDRESS", name="e-mail", patterns=EmailRecognizer.PATTERNS),
         PatternRecognizer("URL", name="link", patterns=UrlRecognizer.PATTERNS),
-        own("EMAIL_ADDRESS", pii_patterns.email_patterns()),
-        own("PHONE_NUMBER", pii_patterns.phone_patterns()),
-        own("NUMBER", pii_patterns.number_patterns()),
-        own("ADDRESS", pii_patterns.address_patterns()),
-        own("PERSON", pii_patterns.name_patterns()),
+        own("EMAIL_ADDRESS", patterns.email_patterns()),
+        own("PHONE_NUMBER", patterns.phone_patterns()),
+        own("NUMBER", patterns.number_patterns()),
+        own("ADDRESS", patterns.address_patterns()),
+        own("PERSON", patterns.name_patterns()),
     ]
     return [*found, SpacyRecognizer(supported_entities=["PERSON"])] if with_model else found
 

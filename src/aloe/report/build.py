@@ -2,7 +2,7 @@
 
 It opens offline and forever: style, script, figures and conversations are inside, and its content security
 policy allows nothing else (one script, by hash). Texts of models are data: conversations are JSON that the
-script shows as text nodes, everything else goes through the template's escaping. Layer 5; reads the run
+script shows as text nodes, everything else goes through the template's escaping. Reads the run
 directory only.
 """
 
@@ -19,7 +19,6 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from aloe.errors import DataError
-from aloe.records import atomic_write
 from aloe.report import charts, sections
 from aloe.report.calls import calls_section
 from aloe.report.data import RunData, read_run
@@ -29,6 +28,7 @@ from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, stan
 from aloe.report.paired import paired_figures
 from aloe.report.pool import pool_section
 from aloe.report.training import packing_figure
+from aloe.store.records import atomic_write
 
 MAX_BYTES = 10_500_000  # of conversations; with everything else the page stays below 15 MB
 SCRIPTS = ("figures.js", "thread.js", "explorer.js")

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from aloe.errors import AloeError
-from aloe.models.journal_tools import ModelUse, Reader
+from aloe.models.journal.inspect import ModelUse, Reader
 from aloe.report.bars import Bar, bars_figure
 from aloe.report.charts import Figure
 from aloe.report.data import Row, RunData, note, number
 from aloe.report.explorer import clip
-from aloe.rundir import RunDir
+from aloe.store.rundir import RunDir
 
 CALL_COLUMNS = ("n_calls", "n_replayed", "n_failed", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
 MODEL_COLUMNS = (

@@ -1,4 +1,4 @@
-"""Stage ``bench``: which models and personas, and what is done already (layer 6)."""
+"""Stage ``bench``: which models and personas, and what is done already."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import Config, ModelConfig, digest
+from aloe.dialogue.wrappers import unwrap
 from aloe.models.caller import Caller
 from aloe.models.registry import plain_name
-from aloe.models.wrappers import unwrap
 from aloe.seeding import derive_rng
-from aloe.stage_context import REPLY_TOKENS, Context, checkpoints, read_personas, tokens_so_far, with_caller
+from aloe.stages.context import REPLY_TOKENS, Context, checkpoints, read_personas, tokens_so_far, with_caller
 from aloe.types import BenchmarkResult, Persona
 
 

@@ -1,4 +1,4 @@
-"""What a stage is and works with: its context, its calls, and files of earlier stages that several read (layer 6)."""
+"""What a stage is and works with: its context, its calls, and files of earlier stages that several read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aloe.errors import DataError
 from aloe.models.caller import Caller
 from aloe.progress import StageProgress
 from aloe.prompts import PromptSet
-from aloe.records import read_jsonl
-from aloe.rundir import RunDir
+from aloe.store.records import read_jsonl
+from aloe.store.rundir import RunDir
 from aloe.types import Persona
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """Runs stages in order: what is done is not done again, what changed is said, what was interrupted continues.
 
 A stage's digest covers the seed, the config it reads, the prompts and the digests of the stages it needs, so
-an old result is never mistaken for a new one (layer 6).
+an old result is never mistaken for a new one.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from aloe.config import Config, digest
+from aloe.dialogue.wrappers import unwrap
 from aloe.errors import AloeError, ConfigError
-from aloe.models.local_workers import start_workers, stop_workers
+from aloe.models.local.pool import start_workers, stop_workers
 from aloe.models.registry import create_model, split_uri
-from aloe.models.wrappers import unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
-from aloe.rundir import RunDir
-from aloe.stage_context import Context, Stage
-from aloe.stages import STAGES, stage_by_name
+from aloe.stages.context import Context, Stage
+from aloe.stages.table import STAGES, stage_by_name
+from aloe.store.rundir import RunDir
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The stages: each reads the files of the stages before it and writes its own (layer 6).
+"""The stages: each reads the files of the stages before it and writes its own.
 
 personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> report
 """
@@ -9,10 +9,10 @@ from typing import Any
 
 from aloe.errors import ConfigError, nearest
 from aloe.prompts.render import CONTRACT
-from aloe.stage_context import Context, Stage
-from aloe.stages_bench import run_bench
-from aloe.stages_train import run_base, run_dpo, run_sft
-from aloe.stages_trees import run_export, run_personas, run_rollout, run_trees
+from aloe.stages.bench import run_bench
+from aloe.stages.context import Context, Stage
+from aloe.stages.train import run_base, run_dpo, run_sft
+from aloe.stages.trees import run_export, run_personas, run_rollout, run_trees
 
 
 def run_report(context: Context) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The stages that train: base, sft, dpo with its control (layer 6)."""
+"""The stages that train: base, sft, dpo with its control."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aloe.errors import ConfigError
-from aloe.rundir import RunDir
-from aloe.stage_context import Context, read_personas
+from aloe.stages.context import Context, read_personas
+from aloe.store.rundir import RunDir
 
 
 def _train_progress(context: Context) -> Callable[[float, float | None, str, str], None]:

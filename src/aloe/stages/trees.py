@@ -1,4 +1,4 @@
-"""The stages that grow personas and trees and make data sets of them: personas, trees, export, rollout (layer 6)."""
+"""The stages that grow personas and trees and make data sets of them: personas, trees, export, rollout."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from aloe.config import Config, ModelConfig
 from aloe.dialogue.forest import Job, grow_forest, plan_jobs
+from aloe.dialogue.pairs import as_row, dpo_schema, labels_by_tree, sft_schema, tree_to_pairs
+from aloe.dialogue.relabel import keep_other_labels, restore_labels
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.execution import create_executor, make_shards
 from aloe.models.caller import Caller
-from aloe.preference import as_row, dpo_schema, labels_by_tree, sft_schema, tree_to_pairs
-from aloe.records import read_jsonl, write_parquet
-from aloe.relabel import keep_other_labels, restore_labels
-from aloe.rundir import RunDir
 from aloe.seeding import derive_rng
-from aloe.stage_context import REPLY_TOKENS, Context, read_personas, tokens_so_far, with_caller
-from aloe.stages_train import need_training
+from aloe.stages.context import REPLY_TOKENS, Context, read_personas, tokens_so_far, with_caller
+from aloe.stages.train import need_training
+from aloe.store.records import read_jsonl, write_parquet
+from aloe.store.rundir import RunDir
 from aloe.types import ConversationTree, Label, Persona
 
 
@@ -116,7 +116,7 @@ def rollout_personas(run: RunDir, seed: int) -> list[Persona]:
 
 def rollout_plan(config: Config, model: ModelConfig) -> TreePlan:
     """How the trees of stage ``rollout`` grow; ``model`` writes the replies."""
-    from aloe.preference_select import closest_contrast
+    from aloe.dialogue.contrast import closest_contrast
 
     options = config.rollout
     return TreePlan(

@@ -1,7 +1,7 @@
 """Files of records: JSON Lines that survive a torn last line, atomic writes, Parquet.
 
 A file that others read is written whole and renamed into place; a file that grows is only ever appended to,
-and a torn last line (a killed writer) is cut off, never guessed at. Layer 1.
+and a torn last line (a killed writer) is cut off, never guessed at.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The run directory: where things are, which stages are done, and for which config.
 
 A stage is done when the manifest holds its digest: a hash of the seed, the config it reads, the prompts and the
-digests of the stages before it. A changed config therefore never silently reuses an old stage. Layer 1.
+digests of the stages before it. A changed config therefore never silently reuses an old stage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 from aloe import __version__
 from aloe.config import Config, digest, dump_toml, validate
 from aloe.errors import ConfigError, DataError
-from aloe.records import atomic_write, write_json
+from aloe.store.records import atomic_write, write_json
 
 
 class RunDir:

@@ -1,4 +1,4 @@
-"""``aloe validate``: are the files of a run what they claim to be? A clear list of breaches (layer 5)."""
+"""``aloe validate``: are the files of a run what they claim to be? A clear list of breaches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from aloe.errors import DataError
-from aloe.records import read_jsonl, read_rows
+from aloe.store.records import read_jsonl, read_rows
 from aloe.types import ConversationTree, Disclosure, Label, Node, Persona, PoolEntry
 
 M = TypeVar("M", bound=BaseModel)

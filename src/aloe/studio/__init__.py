@@ -1,1 +1,1 @@
-"""The studio: look at a run while it grows, chat with its models, compare two of them blind (layer 5)."""
+"""The studio: look at a run while it grows, chat with its models, compare two of them blind."""

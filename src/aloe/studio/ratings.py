@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from aloe.errors import DataError
-from aloe.records import repair_tail, to_line
+from aloe.store.records import repair_tail, to_line
 from aloe.types import SCHEMA_VERSION, Message, Record, Verdict
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from aloe.bench.scoring import SCALES
 from aloe.report import sections
 from aloe.report.data import RunData, read_rows, text
-from aloe.rundir import RunDir
+from aloe.store.rundir import RunDir
 from aloe.studio.people import card
 from aloe.studio.talk import LABELS, Spoken, Talk, Turn
 

@@ -14,9 +14,9 @@ _HOMES = {
     "train_dpo": "dpo",
     "TreeSFTTrainer": "trainers",
     "TreeDPOTrainer": "trainers",
-    "make_packs": "packs",
-    "choose_backend": "tree_model",
-    "build_trie": "trie",
+    "make_packs": "trees.packs",
+    "choose_backend": "trees.model",
+    "build_trie": "trees.trie",
 }
 __all__ = list(_HOMES)
 

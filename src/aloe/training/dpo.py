@@ -17,7 +17,7 @@ from aloe.config import DPOConfig
 from aloe.errors import ConfigError, DataError
 from aloe.training import trl_run
 from aloe.training.data import dpo_conversations, find_files, read_rows
-from aloe.training.fitting import Job, Rows, fit
+from aloe.training.fit import Job, Rows, fit
 
 TITLE = "A chat model tuned on preference pairs of simulated conversations (aloe, stage `{stage}`)."
 COLUMNS = ["prompt", "chosen", "rejected"]

@@ -11,13 +11,13 @@ from typing import Any
 
 from aloe.config import TrainingSection, digest
 from aloe.errors import DataError
-from aloe.models.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
-from aloe.models.local import weight_digest
+from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
+from aloe.models.local.model import weight_digest
 from aloe.seeding import derive_rng
 from aloe.training import trl_run
 from aloe.training.data import Conversation, Lengths, check_tokenizer
-from aloe.training.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
-from aloe.training.tree_model import choose_backend, guess_backend
+from aloe.training.trees.model import choose_backend, guess_backend
+from aloe.training.trees.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
 
 log = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
@@ -137,7 +137,7 @@ def fit(
         extra: more training conversations, made after those of ``rows`` are known.
 
     Raises:
-        DataError, ConfigError: see ``data``, ``tree_model`` and ``trl_run``.
+        DataError, ConfigError: see ``data``, ``trees.model`` and ``trl_run``.
     """
     started = time.monotonic()
     trl_run.check_section(section)

@@ -14,7 +14,7 @@ from aloe.config import SFTConfig
 from aloe.seeding import derive_rng
 from aloe.training import trl_run
 from aloe.training.data import Conversation, Lengths, chat_conversations, find_files, read_rows, sft_conversations
-from aloe.training.fitting import Job, Rows, fit, last_logged
+from aloe.training.fit import Job, Rows, fit, last_logged
 
 TITLE = "A chat model fine-tuned on the preferred replies of simulated conversations (aloe, stage `sft`)."
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import Config
-from aloe.training.base import train_base
-from aloe.training.material import prepare
+from aloe.training.tiny.material import prepare
+from aloe.training.tiny.train import train_base
 from aloe.training.trl_run import Progress
 
 

@@ -1,6 +1,6 @@
 """TRL's DPOTrainer and SFTTrainer over packs of conversation trees.
 
-What is ours: the data set is packs that are tokenised already, the model takes ``tree=`` (``tree_model``), reference
+What is ours: the data set is packs that are tokenised already, the model takes ``tree=`` (``trees.model``), reference
 log-probabilities are stored with the packs, and pairs weigh equally. What is TRL's: every loss, LoRA, metrics,
 checkpoints, several processes.
 
@@ -20,8 +20,8 @@ import torch
 from datasets import Dataset
 from trl import DPOTrainer, SFTTrainer
 
-from aloe.training.packs import Collator, Pack
-from aloe.training.tree_model import add_trees
+from aloe.training.trees.model import add_trees
+from aloe.training.trees.packs import Collator, Pack
 
 
 def pack_dataset(packs: Sequence[Pack], start: int = 0) -> Any:
@@ -100,7 +100,7 @@ class TreeDPOTrainer(_OnPacks, DPOTrainer):  # type: ignore[misc]
 
     Args:
         packs: training packs, then evaluation packs. n_train: how many are for training.
-        backend: form of attention, see ``tree_model.choose_backend``.
+        backend: form of attention, see ``trees.model.choose_backend``.
         reference: file in which reference log-probabilities are kept for a resumed run; None: nowhere.
     """
 

@@ -28,9 +28,9 @@ from aloe.world.latent import (
     write_personality,
     write_profile,
 )
-from aloe.world.lexicon import Lexicon, Options, narrow
+from aloe.world.lexicon.index import Lexicon, Options, narrow
+from aloe.world.lexicon.schema import Topic
 from aloe.world.reading import read_message, read_reply
-from aloe.world.schema import Topic
 from aloe.world.truth import disclosed, read_user_message
 
 SECOND_FACT = 0.25  # an engaged user sometimes tells two things

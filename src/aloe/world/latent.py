@@ -13,7 +13,7 @@ from random import Random
 from typing import Literal
 
 from aloe.world import fallback
-from aloe.world.lexicon import (
+from aloe.world.lexicon.index import (
     Lexicon,
     Tokens,
     narrow,

@@ -14,7 +14,7 @@ from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
 from aloe.world.actors import Turn
 from aloe.world.assistant import ACTORS
-from aloe.world.lexicon import narrow, parse_options
+from aloe.world.lexicon.index import narrow, parse_options
 
 WORLD_VERSION = "2"  # raise it when an actor would answer differently
 SCHEME = "world:"

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from aloe.world import fallback
-from aloe.world.lexicon import (
+from aloe.world.lexicon.index import (
     Payload,
     Span,
     Tokens,

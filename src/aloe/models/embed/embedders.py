@@ -6,7 +6,7 @@ facts and trait poles, so that the same meaning in other words is the same vecto
 sentence-transformers (extra ``embed``), ``openai:MODEL`` an embeddings endpoint.
 
 A cosine means something only together with the embedder that made it: thresholds are per embedder and per kind
-of text, and ``default_threshold`` holds the calibrated ones (how: docs/personas.md). Layer 2.
+of text, and ``default_threshold`` holds the calibrated ones (how: docs/personas.md).
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ def create_embedder(name: str, config: Config | None = None, caller: Caller | No
     if scheme == "st" and rest:
         return SentenceEmbedder(rest)
     if scheme == "openai" and rest:
-        from aloe.models.embedding_journal import JournaledEmbedder
-        from aloe.models.openai_embedder import OpenAIEmbedder
+        from aloe.models.embed.journaled import JournaledEmbedder
+        from aloe.models.embed.openai import OpenAIEmbedder
 
         remote = OpenAIEmbedder(endpoint_of(name, config))
         return JournaledEmbedder(remote, caller) if caller is not None else remote

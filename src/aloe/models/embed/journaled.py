@@ -1,4 +1,4 @@
-"""Embeddings from an endpoint, kept in the run's journal like any other call: no text is paid for twice (layer 2).
+"""Embeddings from an endpoint, kept in the run's journal like any other call: no text is paid for twice.
 
 One call per text, under the role ``embedder`` and the path ``embeddings``: the text is the request, the unit vector
 (float32, base64) the answer. So the journal's tools, its budget and its forgetting hold for embeddings too. Each batch
@@ -20,9 +20,9 @@ import numpy as np
 from aloe.errors import ConfigError, DataError, EndpointError
 from aloe.models.attempts import FailedAttempt
 from aloe.models.budget import Reservation
-from aloe.models.openai_embedder import OpenAIEmbedder, Vectors
+from aloe.models.embed.openai import OpenAIEmbedder, Vectors
+from aloe.models.http.retries import cost_of
 from aloe.models.pricing import price_of
-from aloe.models.retries import cost_of
 from aloe.protocols import Completion, PromptMessage
 from aloe.types import Usage
 

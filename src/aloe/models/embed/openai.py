@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from aloe.config import ModelConfig
 from aloe.errors import EndpointError
-from aloe.models.http import Endpoint, make_session
-from aloe.models.limits import Limiter
+from aloe.models.http.connection import Endpoint, make_session
+from aloe.models.http.limits import Limiter
+from aloe.models.http.retries import Tries, backoff, steer
 from aloe.models.registry import identity
-from aloe.models.retries import Tries, backoff, steer
 
 Vectors = NDArray[np.float32]
 BATCH_SIZE = 128

@@ -17,7 +17,7 @@ import orjson
 
 from aloe.config import ModelConfig
 from aloe.errors import EndpointError
-from aloe.models.http import Endpoint, error_text, make_session
+from aloe.models.http.connection import Endpoint, error_text, make_session
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
 

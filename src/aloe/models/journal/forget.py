@@ -1,4 +1,4 @@
-"""Calls taken out of a journal for good: by place in the run, or by what they say (layer 2).
+"""Calls taken out of a journal for good: by place in the run, or by what they say.
 
 Also their failed attempts, and every text that no remaining call refers to. Deleted pages are overwritten and the
 file is rewritten, so that nothing can be read back from it.
@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from aloe.errors import DataError
-from aloe.models.journal import Lock, check_schema, unpack
+from aloe.models.journal.journal import Lock, check_schema, unpack
 from aloe.prompts.sections import escape
 
 

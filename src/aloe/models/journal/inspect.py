@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from aloe.errors import DataError
-from aloe.models.journal import Lock, check_schema, unpack
-from aloe.rundir import RunDir
+from aloe.models.journal.journal import Lock, check_schema, unpack
+from aloe.store.rundir import RunDir
 
 _MIB = 2**20
 _COLUMNS = (

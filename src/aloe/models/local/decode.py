@@ -1,4 +1,4 @@
-"""The decoding loop under ``aloe.models.local``: one forward pass per token for all rows of a batch.
+"""The decoding loop under ``aloe.models.local.model``: one forward pass per token for all rows of a batch.
 
 Written out because ``generate()`` costs several milliseconds per token in set-up alone, samples all rows from
 one generator, and grows its cache by copying it at every token.
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from aloe.models.checkpoint import load_model, load_tokenizer
-from aloe.models.local_batch import Codec, Row
-from aloe.models.prefix_store import PrefixStore, free_memory
+from aloe.models.local.batch import Codec, Row
+from aloe.models.local.checkpoint import load_model, load_tokenizer
+from aloe.models.local.prefixes import PrefixStore, free_memory
 
 READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from aloe.config import ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError
-from aloe.models.local_batch import BatchDecoder, Codec, Lane, Row
+from aloe.models.local.batch import BatchDecoder, Codec, Lane, Row
 from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
 from aloe.types import Usage
@@ -70,13 +70,13 @@ def create_local_model(config: ModelConfig, replicas: int = 1) -> LocalModel:
 
 
 def _open_here(path: str, dtype: str) -> BatchDecoder:
-    from aloe.models.local_decode import Decoder
+    from aloe.models.local.decode import Decoder
 
     return Decoder(path, dtype, MOST_CACHED)
 
 
 def _open_in_worker(path: str, dtype: str, number: int, n: int) -> BatchDecoder:
-    from aloe.models.local_workers import WorkerDecoder
+    from aloe.models.local.pool import WorkerDecoder
 
     return WorkerDecoder(path, dtype, MOST_CACHED // n, number, n)
 

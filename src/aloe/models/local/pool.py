@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from aloe.models.checkpoint import load_tokenizer
-from aloe.models.local_batch import Codec, Row
+from aloe.models.local.batch import Codec, Row
+from aloe.models.local.checkpoint import load_tokenizer
 
 _lock = threading.Lock()
 _workers: dict[tuple[int, int], Worker] = {}  # (number, of how many) -> the one at work
@@ -30,7 +30,7 @@ class Worker:
     def __init__(self, number: int, n: int) -> None:
         ours, theirs = socket.socketpair()
         threads = int(os.environ.get("OMP_NUM_THREADS") or len(_cores())) // n
-        command = [sys.executable, "-m", "aloe.models.local_worker", str(theirs.fileno()), str(number)]
+        command = [sys.executable, "-m", "aloe.models.local.worker", str(theirs.fileno()), str(number)]
         self._process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],

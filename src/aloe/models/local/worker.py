@@ -1,6 +1,6 @@
 """The process at the other end of ``local_workers``: decodes what it is sent, until the line closes.
 
-    python -m aloe.models.local_worker CONNECTION NUMBER
+    python -m aloe.models.local.worker CONNECTION NUMBER
 
 CONNECTION is an inherited file descriptor; NUMBER chooses the GPU where there are some.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from aloe.errors import AloeError
-from aloe.models.local_batch import is_out_of_memory
-from aloe.models.local_decode import Decoder
+from aloe.models.local.batch import is_out_of_memory
+from aloe.models.local.decode import Decoder
 
 Decoders = dict[tuple[str, str], Decoder]  # (path, dtype) -> the one at work
 

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
-from aloe.training.tokenizer import BEGIN, DOCUMENT, END, ROLES
+from aloe.training.tiny.tokenizer import BEGIN, DOCUMENT, END, ROLES
 from aloe.world.language import capital
 from aloe.world.latent import fill
-from aloe.world.lexicon import Lexicon
-from aloe.world.schema import Slot, Value
+from aloe.world.lexicon.index import Lexicon
+from aloe.world.lexicon.schema import Slot, Value
 
 DECISION = 0.9  # weight of what is nearly, but not fully, predictable: which fact comes next, or none
 GIVEN = 0.1  # weight of what follows from the words before it, or from nothing

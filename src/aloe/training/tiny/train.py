@@ -20,10 +20,10 @@ import torch
 from torch.nn import functional as F
 
 from aloe.config import BaseConfig, digest
-from aloe.models.checkpoint import model_card, save_checkpoint
+from aloe.models.local.checkpoint import model_card, save_checkpoint
 from aloe.seeding import derive_seed
-from aloe.training.curriculum import DECISION, Document, Stage, Writer
-from aloe.training.tiny import create_model
+from aloe.training.tiny.curriculum import DECISION, Document, Stage, Writer
+from aloe.training.tiny.model import create_model
 from aloe.training.trl_run import Progress, write_metrics
 
 SHARES = (("notes", 0.22), ("diary", 0.42), ("manner", 0.16), ("dialogue", 0.2))  # of the documents of a step

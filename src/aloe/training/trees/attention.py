@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from aloe.training.trie import Chain
+from aloe.training.trees.trie import Chain
 
 NAME = "aloe_tree"
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -26,7 +26,7 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 
 @dataclass(slots=True)
 class Branches:
-    """Which nodes of a pack see which: ``positions`` and ``end`` have shape (nodes,); see ``aloe.training.trie``."""
+    """Which nodes of a pack see which: ``positions`` and ``end`` have shape (nodes,); see ``trie``."""
 
     positions: torch.Tensor
     end: torch.Tensor

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from aloe.errors import ConfigError
-from aloe.training import tree_attention
-from aloe.training.tree_attention import Branches
-from aloe.training.tree_head import TargetLogProbs
-from aloe.training.trie import Chain, Trie, build_trie
+from aloe.training.trees import attention as tree_attention
+from aloe.training.trees.attention import Branches
+from aloe.training.trees.head import TargetLogProbs
+from aloe.training.trees.trie import Chain, Trie, build_trie
 
 BACKENDS = ("segments", "flex", "dense", "rows")
 MASKABLE = {"full_attention", "sliding_attention"}

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from aloe.seeding import derive_rng
 from aloe.training.data import Conversation
-from aloe.training.tree_model import tree_inputs
-from aloe.training.trie import build_trie
+from aloe.training.trees.model import tree_inputs
+from aloe.training.trees.trie import build_trie
 
 
 @dataclass(slots=True)

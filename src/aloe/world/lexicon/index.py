@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from aloe.errors import ConfigError, nearest
-from aloe.world.lexicon_slots import SLOTS
-from aloe.world.lexicon_topics import TOPICS
-from aloe.world.lexicon_traits import TRAITS
-from aloe.world.schema import Pole, Slot, Topic, Trait, Value
+from aloe.world.lexicon.schema import Pole, Slot, Topic, Trait, Value
+from aloe.world.lexicon.slots import SLOTS
+from aloe.world.lexicon.topics import TOPICS
+from aloe.world.lexicon.traits import TRAITS
 
 Tokens = tuple[str, ...]
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")

@@ -7,9 +7,9 @@ The order is the order of importance: a narrow world keeps the first slots.
 
 from __future__ import annotations
 
-from aloe.world import lexicon_slots_a as a
-from aloe.world import lexicon_slots_b as b
-from aloe.world.schema import Slot
+from aloe.world.lexicon import slots_a as a
+from aloe.world.lexicon import slots_b as b
+from aloe.world.lexicon.schema import Slot
 
 SLOTS: tuple[Slot, ...] = (
     a.OCCUPATION,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aloe.world import lexicon_values as values
-from aloe.world.schema import Slot
+from aloe.world.lexicon import values as values
+from aloe.world.lexicon.schema import Slot
 
 OCCUPATION = Slot(
     name="occupation",

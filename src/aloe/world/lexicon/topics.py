@@ -5,7 +5,7 @@ Data only. An advice phrase belongs to one topic, so that a reader knows from it
 
 from __future__ import annotations
 
-from aloe.world.schema import Topic
+from aloe.world.lexicon.schema import Topic
 
 TOPICS: tuple[Topic, ...] = (
     Topic(

@@ -8,8 +8,8 @@ two poles: what is shown tells the pole, and only having learnt the pole tells w
 
 from __future__ import annotations
 
-from aloe.world.lexicon_traits_b import TRAITS_B
-from aloe.world.schema import Pole, Trait
+from aloe.world.lexicon.schema import Pole, Trait
+from aloe.world.lexicon.traits_b import TRAITS_B
 
 _FORMALITY = Trait(
     name="formality",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aloe.world.schema import Pole, Trait
+from aloe.world.lexicon.schema import Pole, Trait
 
 _PACE = Trait(
     name="pace",

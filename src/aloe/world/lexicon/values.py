@@ -1,4 +1,4 @@
-"""The facts that the world's people can have, slot by slot (data for ``lexicon_slots``).
+"""The facts that the world's people can have, slot by slot (data for ``slots``).
 
 Each slot is one string of ``value:cue`` entries; ``_`` stands for a space in a value. Values of one word come
 first, because a narrow world takes the first n values. Words are chosen to be rare in talk about other things,
@@ -8,7 +8,7 @@ No value begins with a vowel that sounds like a consonant (or the reverse), so t
 
 from __future__ import annotations
 
-from aloe.world.schema import Value
+from aloe.world.lexicon.schema import Value
 
 
 def parse_values(entries: str) -> tuple[Value, ...]:

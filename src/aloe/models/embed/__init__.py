@@ -1,0 +1,1 @@
+"""Texts to unit vectors: the lexical embedder, sentence models, endpoints, and their journal."""

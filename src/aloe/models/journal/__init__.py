@@ -1,0 +1,1 @@
+"""The journal of all calls: written once, looked into, forgotten on demand."""

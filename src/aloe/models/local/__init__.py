@@ -1,0 +1,1 @@
+"""Local checkpoints: batched decoding in worker processes."""

@@ -1,0 +1,1 @@
+"""The tiny base model that is trained from scratch on the world's words."""
