@@ -3,8 +3,8 @@
 import pytest
 
 from aloe.config import load_config
-from aloe.dialogue.wrappers import WRAPPERS
 from aloe.forecast.calls import make_plan
+from aloe.models.uri import WRAPPERS
 from aloe.stages.pipeline import run_pipeline
 from aloe.store.rundir import RunDir
 

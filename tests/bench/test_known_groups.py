@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from aloe.bench.compare import compare_pair, read_scored
-from aloe.dialogue.wrappers import WRAPPERS
+from aloe.models.uri import WRAPPERS
 
 SEEDS = range(5)
 CONTROLS = ["oracle", "knows-all", "generic", "swapped"]

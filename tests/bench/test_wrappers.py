@@ -6,10 +6,10 @@ import pytest
 
 from aloe.bench.compare import compare_pair, read_scored
 from aloe.config import ModelConfig, load_config
-from aloe.dialogue.wrappers import WRAPPERS, split_wrapper
 from aloe.errors import ConfigError, ParseError
 from aloe.models.journal.journal import Journal
-from aloe.models.registry import create_model, plain_name
+from aloe.models.registry import create_model
+from aloe.models.uri import WRAPPERS, plain_name, split_wrapper
 from aloe.prompts.parsers import parse_revision
 from aloe.stages.pipeline import run_pipeline
 from aloe.store.rundir import RunDir

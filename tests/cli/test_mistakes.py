@@ -59,7 +59,7 @@ def test_a_stage_that_is_none_never_gets_into_a_run(run: Path, tmp_path: Path, c
         (["serve", "hf:runs/none/checkpoints/dpo"], 2, "runs/none/checkpoints/dpo does not exist"),
         (["serve", "world:user", "--port", "99999"], 2, "'99999' is no port"),
         (["studio", "{run}", "--port", "99999"], 2, "'99999' is no port"),
-        (["studio", "{run}", "--model", "dpo"], 2, "'dpo' is no model URI"),
+        (["studio", "{run}", "--model", "dpo"], 2, "'dpo' is not a valid model URI"),
         (["chat", "--model", "dpo"], 2, "no model 'dpo'; add --run RUN"),
         (["chat", "--model", "orcle", "--run", "{run}"], 2, "no model 'orcle' (did you mean 'oracle'?)"),
         (["chat", "--model", "hf:runs/none/checkpoints/dpo"], 2, "does not exist"),

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from aloe.config import ModelConfig
 from aloe.dialogue.responder import plain_reply
 from aloe.dialogue.state import PathState
-from aloe.dialogue.wrappers import View, unwrap, wrapped_reply
+from aloe.dialogue.wrappers import View, wrapped_reply
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller, Reply
-from aloe.models.registry import plain_name, split_uri
+from aloe.models.uri import plain_name, split_uri, unwrap
 from aloe.prompts import PromptSet
 from aloe.prompts.parsers import clean_message
 from aloe.prompts.sections import persona_slots, revealed_slots

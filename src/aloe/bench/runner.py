@@ -29,7 +29,7 @@ from aloe.dialogue.state import PathState, content_id, make_tree_id
 from aloe.dialogue.user import next_user_message
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
-from aloe.models.registry import plain_name
+from aloe.models.uri import plain_name
 from aloe.prompts import PromptSet
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Estimate, Floats

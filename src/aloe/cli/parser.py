@@ -62,8 +62,8 @@ def known_model(uri: str) -> str:
         ConfigError: it can't be a model that answers.
     """
     from aloe.config import ModelConfig
-    from aloe.dialogue.wrappers import unwrap
-    from aloe.models.registry import create_model, split_uri
+    from aloe.models.registry import create_model
+    from aloe.models.uri import split_uri, unwrap
 
     model = unwrap(ModelConfig(uri=uri))[0]
     scheme, name = split_uri(model.uri)[:2]

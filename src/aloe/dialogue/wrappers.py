@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from aloe.models.caller import Caller, Reply
     from aloe.prompts import PromptSet
 
-WRAPPERS = ("inducer", "selfcritic", "persona", "reminder")
-
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -44,18 +42,6 @@ class View:
     persona: Slots
     path: str
     turn: int
-
-
-def split_wrapper(uri: str) -> tuple[str, str | None]:
-    """``"openai:x+inducer"`` -> ``("openai:x", "inducer")``; any other plus sign is part of the name."""
-    inner, plus, suffix = uri.rpartition("+")
-    return (inner, suffix) if plus and suffix in WRAPPERS else (uri, None)
-
-
-def unwrap(model: ModelConfig) -> tuple[ModelConfig, str | None]:
-    """The model inside, with all its settings, and the wrapper's name; the model itself where there is none."""
-    inner, wrapper = split_wrapper(model.uri)
-    return (model.model_copy(update={"uri": inner}) if wrapper else model), wrapper
 
 
 async def wrapped_reply(

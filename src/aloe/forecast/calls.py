@@ -25,14 +25,14 @@ from aloe.bench.runner import run_benchmark
 from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
-from aloe.dialogue.wrappers import split_wrapper
 from aloe.errors import DataError
 from aloe.forecast.training import TrainingLine, plan_training
 from aloe.models.caller import Caller
 from aloe.models.embed.embedders import endpoint_of
 from aloe.models.embed.journaled import ROLE
 from aloe.models.pricing import price_of
-from aloe.models.registry import register_scheme, split_uri
+from aloe.models.registry import register_scheme
+from aloe.models.uri import split_uri, split_wrapper
 from aloe.personas.stage import read_bench_file, run_personas
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage

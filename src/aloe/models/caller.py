@@ -29,8 +29,9 @@ from aloe.models.http.limits import Limiter
 from aloe.models.http.retries import Route, cost_of, send
 from aloe.models.journal.journal import Journal
 from aloe.models.pricing import price_of
-from aloe.models.registry import create_model, is_in_process
+from aloe.models.registry import create_model
 from aloe.models.schemas import RESPONSE_FORMATS
+from aloe.models.uri import is_in_process
 from aloe.prompts.render import PromptSet
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.seeding import derive_seed

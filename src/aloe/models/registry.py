@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe.config import ModelConfig
-from aloe.dialogue.wrappers import split_wrapper
 from aloe.errors import ConfigError, nearest
+from aloe.models.uri import split_uri, split_wrapper
 from aloe.protocols import ChatModel
 
 if TYPE_CHECKING:
@@ -31,29 +31,6 @@ def register_scheme(scheme: str, factory: Factory) -> None:
     if scheme in BUILT_IN:
         raise ConfigError(f"scheme '{scheme}' is built in", "choose another name")
     _registered[scheme] = factory
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """``"openai:gpt-4o"`` -> ``("openai", "gpt-4o")``.
-
-    Raises:
-        ConfigError: no scheme, or nothing after it.
-    """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or not rest:
-        raise ConfigError(f"'{uri}' is no model URI", "write world:ACTOR, openai:MODEL or hf:PATH_OR_ID")
-    return scheme, rest
-
-
-def plain_name(uri: str) -> str:
-    """A short name for files and tables: ``"world:oracle?x=1"`` -> ``"oracle"``, a path -> its last part.
-
-    A wrapper stays part of it: ``"hf:runs/a/checkpoints/sft+persona"`` -> ``"sft+persona"``.
-    """
-    inner, wrapper = split_wrapper(uri)
-    _, rest = split_uri(inner)
-    name = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return f"{name}+{wrapper}" if wrapper else name
 
 
 def create_model(
@@ -98,11 +75,6 @@ def create_model(
         f"unknown model scheme '{scheme}' in '{config.uri}'{nearest(scheme, valid)}",
         f"use one of: {', '.join(f'{v}:' for v in valid)}",
     )
-
-
-def is_in_process(config: ModelConfig) -> bool:
-    """Whether calls stay in this process and need no limits: the world and local checkpoints without address."""
-    return config.base_url is None and split_uri(config.uri)[0] in ("world", "hf")
 
 
 def identity(config: ModelConfig) -> tuple[str, str]:

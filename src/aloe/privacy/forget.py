@@ -18,7 +18,7 @@ import orjson
 from aloe.config import Config
 from aloe.errors import ConfigError, DataError
 from aloe.models.journal.forget import ForgottenCalls, forget_calls, spellings
-from aloe.models.registry import plain_name
+from aloe.models.uri import plain_name
 from aloe.personas.checks import split_sentences
 from aloe.personas.pairing import make_entry_id
 from aloe.privacy.chats import SALT_NAME, hash_user, read_salt

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import Config, ModelConfig, digest
-from aloe.dialogue.wrappers import unwrap
 from aloe.models.caller import Caller
-from aloe.models.registry import plain_name
+from aloe.models.uri import plain_name, unwrap
 from aloe.seeding import derive_rng
 from aloe.stages.context import REPLY_TOKENS, Context, checkpoints, read_personas, tokens_so_far, with_caller
 from aloe.types import BenchmarkResult, Persona

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from aloe.config import Config, digest
-from aloe.dialogue.wrappers import unwrap
 from aloe.errors import AloeError, ConfigError
 from aloe.models.local.pool import start_workers, stop_workers
-from aloe.models.registry import create_model, split_uri
+from aloe.models.registry import create_model
+from aloe.models.uri import split_uri, unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
 from aloe.stages.context import Context, Stage

@@ -14,7 +14,7 @@ from aloe.dialogue.inducer import evidence_node, induce
 from aloe.dialogue.state import PathState
 from aloe.errors import ParseError
 from aloe.models.caller import Caller
-from aloe.models.registry import split_uri
+from aloe.models.uri import split_uri
 from aloe.prompts import PromptSet
 from aloe.prompts.parsers import parse_disclosures
 from aloe.types import Disclosure, Persona

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from aloe.bench.controls import control_of
 from aloe.config import Config, ModelConfig
-from aloe.dialogue.wrappers import split_wrapper
 from aloe.errors import AloeError
-from aloe.models.registry import plain_name
+from aloe.models.uri import plain_name, split_wrapper
 from aloe.report.data import TRAINED
 
 REPLY_TOKENS = 256

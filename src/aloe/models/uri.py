@@ -1,0 +1,52 @@
+"""What the URI of a model says: its scheme, its short name, the wrapper it is asked through.
+
+``SCHEME:REST``, and a wrapper as a suffix (``openai:NAME+inducer``). Nothing here opens a model:
+:mod:`aloe.models.registry` does, and what a wrapper asks stands in :mod:`aloe.dialogue.wrappers`.
+"""
+
+from __future__ import annotations
+
+from aloe.config import ModelConfig
+from aloe.errors import ConfigError
+
+WRAPPERS = ("inducer", "selfcritic", "persona", "reminder")
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """``"openai:gpt-4o"`` -> ``("openai", "gpt-4o")``.
+
+    Raises:
+        ConfigError: no scheme, or nothing after it.
+    """
+    scheme, colon, rest = uri.partition(":")
+    if not colon or not rest:
+        raise ConfigError(f"'{uri}' is not a valid model URI", "write world:ACTOR, openai:MODEL or hf:PATH_OR_ID")
+    return scheme, rest
+
+
+def plain_name(uri: str) -> str:
+    """A short name for files and tables: ``"world:oracle?x=1"`` -> ``"oracle"``, a path -> its last part.
+
+    A wrapper stays part of it: ``"hf:runs/a/checkpoints/sft+persona"`` -> ``"sft+persona"``.
+    """
+    inner, wrapper = split_wrapper(uri)
+    _, rest = split_uri(inner)
+    name = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return f"{name}+{wrapper}" if wrapper else name
+
+
+def split_wrapper(uri: str) -> tuple[str, str | None]:
+    """``"openai:x+inducer"`` -> ``("openai:x", "inducer")``; any other plus sign is part of the name."""
+    inner, plus, suffix = uri.rpartition("+")
+    return (inner, suffix) if plus and suffix in WRAPPERS else (uri, None)
+
+
+def unwrap(model: ModelConfig) -> tuple[ModelConfig, str | None]:
+    """The model inside, with all its settings, and the wrapper's name; the model itself where there is none."""
+    inner, wrapper = split_wrapper(model.uri)
+    return (model.model_copy(update={"uri": inner}) if wrapper else model), wrapper
+
+
+def is_in_process(config: ModelConfig) -> bool:
+    """Whether calls stay in this process and need no limits: the world and local checkpoints without address."""
+    return config.base_url is None and split_uri(config.uri)[0] in ("world", "hf")
