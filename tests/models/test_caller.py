@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 from pathlib import Path
@@ -417,5 +418,21 @@ def test_a_server_without_usage_is_estimated() -> None:
         ):
             usage = (await caller.call("user", "a", "user", HELLO)).generation.usage
             assert usage.completion_tokens == 10 and usage.prompt_tokens == len("Be kind.Hello there") // 4
+
+    asyncio.run(work())
+
+
+def test_garbage_is_looked_for_less_often_while_a_caller_is_open() -> None:
+    async def work() -> None:
+        before = gc.get_threshold()
+        first, second = (Caller.open(Config(), None, seed=0, prompts=PROMPTS) for _ in range(2))
+        try:
+            assert gc.get_threshold()[0] > before[0]
+            await first.aclose()
+            await first.aclose()
+            assert gc.get_threshold()[0] > before[0], "the second is still open"
+        finally:
+            await second.aclose()
+        assert gc.get_threshold() == before
 
     asyncio.run(work())

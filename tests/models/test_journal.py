@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aloe.errors import DataError
-from aloe.models.journal.journal import SCHEMA, Journal, filesystem_of, hash_text, unpack
+from aloe.models.journal.journal import Journal, hash_text, unpack
+from aloe.models.journal.lock import filesystem_of
+from aloe.models.journal.tables import SCHEMA
 from aloe.protocols import Completion, PromptMessage
 from aloe.types import Usage
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from aloe.errors import ConfigError, DataError, EndpointError
-from aloe.models.attempts import FailedAttempt
 from aloe.models.budget import Reservation
 from aloe.models.embed.openai import OpenAIEmbedder, Vectors
 from aloe.models.http.retries import cost_of
+from aloe.models.journal.journal import FailedAttempt
 from aloe.models.pricing import price_of
 from aloe.protocols import Completion, PromptMessage
 from aloe.types import Usage

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aloe.errors import EndpointError
-from aloe.models.attempts import FailedAttempt
 from aloe.models.budget import Budget, Reservation, worst_case
 from aloe.models.http.limits import Limiter, Ticket
+from aloe.models.journal.journal import FailedAttempt
 from aloe.models.pricing import Price
 from aloe.protocols import ChatModel, ChatRequest, Completion
 from aloe.seeding import derive_rng

@@ -14,7 +14,9 @@ from pathlib import Path
 import orjson
 
 from aloe.errors import DataError
-from aloe.models.journal.journal import Lock, check_schema, unpack
+from aloe.models.journal.journal import unpack
+from aloe.models.journal.lock import Lock
+from aloe.models.journal.tables import check_schema
 from aloe.prompts.sections import escape
 
 

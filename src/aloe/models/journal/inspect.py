@@ -16,7 +16,9 @@ from typing import Any
 import orjson
 
 from aloe.errors import DataError
-from aloe.models.journal.journal import Lock, check_schema, unpack
+from aloe.models.journal.journal import unpack
+from aloe.models.journal.lock import Lock
+from aloe.models.journal.tables import check_schema
 from aloe.store.rundir import RunDir
 
 _MIB = 2**20

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sqlite3
 import time
 from array import array
@@ -23,43 +22,18 @@ from typing import Any
 import orjson
 
 from aloe.errors import AloeError, DataError
-from aloe.models.attempts import FailedAttempt
+from aloe.models.journal.lock import Lock, wal_is_safe
+from aloe.models.journal.tables import connect, prepare
 from aloe.protocols import Completion, PromptMessage
 from aloe.types import Usage
 
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: no lock, one run per directory is then up to the user
-    fcntl = None  # type: ignore[assignment]
-
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
-_APPLICATION_ID = 0x414C4F45  # "ALOE": tells our file from any other SQLite database
 ROLES = ("system", "user", "assistant", "developer", "tool")
 _CONTINUES = 7  # low three bits of a request's word: same message as the word before
 _CODES = {role: code for code, role in enumerate(ROLES)}
 _RECENT = 32768  # texts kept for lookup without hashing
-_UNSAFE_FOR_WAL = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "lustre", "gpfs", "glusterfs", "ceph", "virtiofs")
 
-_TABLES = """
-CREATE TABLE texts (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE plans (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE calls (
-  id INTEGER PRIMARY KEY, key BLOB NOT NULL, plan INTEGER NOT NULL, path TEXT NOT NULL, sample INTEGER,
-  seed INTEGER, request BLOB NOT NULL, reply INTEGER NOT NULL, finish TEXT, prompt_tokens INTEGER,
-  completion_tokens INTEGER, cached_tokens INTEGER, cost REAL, logprobs BLOB, at INTEGER, ms INTEGER,
-  tries INTEGER
-);
-CREATE TABLE attempts (
-  id INTEGER PRIMARY KEY, key BLOB NOT NULL, plan INTEGER NOT NULL, path TEXT NOT NULL, number INTEGER,
-  at INTEGER, ms INTEGER, status INTEGER, error TEXT, billed INTEGER, tokens INTEGER, cost REAL
-);
-CREATE VIEW every_attempt AS
-  SELECT key, plan, path, COALESCE(tries, 1) AS number, at, ms, 200 AS status, '' AS error, 1 AS billed,
-         prompt_tokens + completion_tokens AS tokens, cost FROM calls
-  UNION ALL SELECT key, plan, path, number, at, ms, status, error, billed, tokens, cost FROM attempts;
-"""
 _INSERT_CALL = f"INSERT INTO calls VALUES ({','.join('?' * 17)})"
 _INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (NULL,{','.join('?' * 11)})"
 _READ = (
@@ -76,61 +50,21 @@ class Stored:
     cost: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt that brought no answer. Tokens and cost are the worst case where it may have been billed."""
+
+    number: int
+    ms: int
+    status: int
+    error: str
+    billed: bool
+    tokens: int | None
+    cost: float | None
+
+
 def hash_text(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def filesystem_of(path: Path, mounts: str) -> str:
-    """Type of the file system that holds ``path``, from the text of ``/proc/mounts``; empty if unknown."""
-    best, kind = "", ""
-    for line in mounts.splitlines():
-        fields = line.split()
-        if len(fields) < 3:
-            continue
-        point = fields[1].replace("\\040", " ")
-        inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, fields[2]
-    return kind
-
-
-def wal_is_safe(folder: Path) -> bool:
-    """Whether SQLite's write-ahead log works there; it needs shared memory, which network systems lack."""
-    try:
-        mounts = Path("/proc/mounts").read_text("utf-8", "replace")
-    except OSError:
-        return True
-    kind = filesystem_of(folder.resolve(), mounts).lower()
-    return not kind.startswith(_UNSAFE_FOR_WAL)
-
-
-class Lock:
-    """One process at a time per journal; released by the system when the process ends, however it ends.
-
-    Raises:
-        DataError: another process holds it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "a+")  # noqa: SIM115 - held for as long as the lock
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            owner = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise DataError(
-                f"{path.parent} is in use by another run (process {owner})",
-                "wait until it ends, or use another run directory",
-            ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def release(self) -> None:
-        self._file.close()
 
 
 class Journal:
@@ -160,8 +94,8 @@ class Journal:
             DataError: in use by another process, not a journal, or of a newer schema.
         """
         if path is None:
-            database = _connect(":memory:")
-            _prepare(database, "the journal in memory", wal=False)
+            database = connect(":memory:")
+            prepare(database, "the journal in memory", wal=False)
             return cls(database, None, "in memory")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(path.with_name(path.name + ".lock"))
@@ -169,8 +103,8 @@ class Journal:
             wal = wal_is_safe(path.parent)
             if not wal:
                 log.warning("%s is on a network file system: journal without write-ahead log, slower", path)
-            database = _connect(str(path))
-            _prepare(database, str(path), wal=wal)
+            database = connect(str(path))
+            prepare(database, str(path), wal=wal)
             return cls(database, lock, str(path))
         except sqlite3.DatabaseError as error:
             lock.release()
@@ -363,39 +297,3 @@ def unpack(blob: bytes) -> list[tuple[str, list[int]]]:
         else:
             messages.append((ROLES[word & 7], [word >> 3]))
     return messages
-
-
-def _connect(where: str) -> sqlite3.Connection:
-    return sqlite3.connect(where, isolation_level=None, check_same_thread=False)
-
-
-def _prepare(database: sqlite3.Connection, where: str, wal: bool) -> None:
-    version = check_schema(database, where)
-    if wal:
-        database.execute("PRAGMA journal_mode=WAL")
-    # NORMAL: a commit survives the end of the process, kill -9 included; only a power cut may lose the last ones.
-    database.execute("PRAGMA synchronous=NORMAL")
-    database.execute("PRAGMA wal_autocheckpoint=4000")
-    database.execute("PRAGMA cache_size=-16000")
-    if version == 0:
-        database.executescript(
-            f"BEGIN;{_TABLES}PRAGMA application_id={_APPLICATION_ID};PRAGMA user_version={SCHEMA};COMMIT;"
-        )
-
-
-def check_schema(database: sqlite3.Connection, where: str) -> int:
-    """The file's schema version, 0 for an empty file.
-
-    Raises:
-        DataError: another program's database, or a schema that this version can't read.
-    """
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    owner = int(database.execute("PRAGMA application_id").fetchone()[0])
-    tables = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-    if tables and owner != _APPLICATION_ID:
-        raise DataError(f"{where} is not a journal of aloe", "move it away or give another path")
-    if tables and version < SCHEMA:  # a later schema will migrate here what earlier ones wrote
-        raise DataError(f"{where} has journal schema {version}, which is unknown", "move it away")
-    if version > SCHEMA:
-        raise DataError(f"{where} has journal schema {version}, this aloe reads up to {SCHEMA}", "update aloe")
-    return version
