@@ -31,7 +31,7 @@ from aloe.store.rundir import RunDir
 from aloe.training.tiny.material import read_material
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon.index import narrow
+from aloe.world.lexicon.options import narrow
 
 MODELS = ("sft", "dpo", "sft-control")
 

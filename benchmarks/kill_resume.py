@@ -38,7 +38,7 @@ from aiohttp import web
 from aloe.config import load_config
 from aloe.models.journal.journal import unpack
 from aloe.models.server import read_request
-from aloe.world.model import WorldModel, create_world_model
+from aloe.world.model import WorldModel
 
 ROLES = ("writer", "user", "inducer", "tailored", "generic", "judge")
 FILES = ("personas/pool.jsonl", "personas/personas.jsonl", "trees/trees.jsonl", "trees/labels.jsonl",
@@ -68,7 +68,7 @@ class CountingWorld:
             self.n += 1
             self._more.notify_all()
         if model not in self._models:
-            self._models[model] = create_world_model(model)
+            self._models[model] = WorldModel(model)
         await asyncio.sleep(self._latency)
         done = self._models[model].answer(request)
         message = {"role": "assistant", "content": done.text}

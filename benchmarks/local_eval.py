@@ -31,7 +31,7 @@ from aloe.prompts import PromptSet
 from aloe.protocols import PromptMessage
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon.index import narrow
+from aloe.world.lexicon.options import narrow
 
 WIDTH, LAYERS, HEADS, KV_HEADS, FFN = 640, 6, 10, 2, 1792
 Call = tuple[str, tuple[PromptMessage, ...], str]  # persona's path, prompt, reply

@@ -40,7 +40,7 @@ def make_personas(n: int) -> list[Any]:
     """``n`` personas of 331 profiles and 71 personalities, as the paper pairs them (10 per profile)."""
     from aloe.types import Persona
     from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-    from aloe.world.lexicon.index import narrow
+    from aloe.world.lexicon.options import narrow
 
     lexicon, rng = narrow(), Random(0)
     profiles = [write_profile(draw_facts(rng, lexicon), "She", rng, lexicon) for _ in range(331)]

@@ -12,7 +12,7 @@ from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon.index import narrow
+from aloe.world.lexicon.options import narrow
 
 settings.register_profile("aloe-bench", deadline=None)
 settings.load_profile("aloe-bench")

@@ -134,7 +134,7 @@ def test_health_of_the_user(personas, bench, tmp_path):
 def test_repetition_counts_the_third_mention_on(personas):
     from aloe.bench.ground_truth import TruthFigures
     from aloe.world.latent import read_persona
-    from aloe.world.lexicon.index import narrow
+    from aloe.world.lexicon.options import narrow
 
     latent = read_persona(personas[0].profile, personas[0].personality)
     item = latent.facts[0]

@@ -15,7 +15,7 @@ from aloe.models.registry import register_scheme
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Persona
-from aloe.world.model import create_world_model
+from aloe.world.model import WorldModel
 from helpers import world_personas
 
 PROMPTS = PromptSet()
@@ -36,7 +36,7 @@ class Troubled:
         self.name = uri
         self._fail, self._garbage = float(options["fail"]), float(options["garbage"])
         self._salt = options["salt"]
-        self._inner = create_world_model(f"world:{actor}")
+        self._inner = WorldModel(f"world:{actor}")
 
     async def complete(self, request: ChatRequest) -> Completion:
         text = "".join(m.content for m in request.messages) + f"{request.seed}{self._salt}"

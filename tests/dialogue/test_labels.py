@@ -29,7 +29,7 @@ from aloe.protocols import ChatRequest, Completion
 from aloe.store.records import read_jsonl
 from aloe.store.validate import validate_run
 from aloe.types import ConversationTree, Judgement, Label, Message, Node
-from aloe.world.model import create_world_model
+from aloe.world.model import WorldModel
 from dialogue.growing import PROMPTS, grow, grow_into, with_roles
 from helpers import world_personas
 
@@ -79,7 +79,7 @@ class Sure:
     name, revision = "sure:judge", "1"
 
     async def complete(self, request: ChatRequest) -> Completion:
-        answer = await create_world_model("world:judge").complete(request)
+        answer = await WorldModel("world:judge").complete(request)
         verdict = json.loads(answer.text)["verdict"]
         others = {v: 0.05 for v in ("first", "second", "tie") if v != verdict}
         logprobs = tokens(('{"verdict": "', {}), (verdict, {verdict: 0.9, **others}))
@@ -257,7 +257,7 @@ def test_kinds_of_conversation_are_drawn_per_tree_and_told_to_the_user_only() ->
 
         async def complete(self, request: ChatRequest) -> Completion:
             heard.append(request.messages[0].content)
-            return await create_world_model("world:user").complete(request)
+            return await WorldModel("world:user").complete(request)
 
         async def aclose(self) -> None:
             return None

@@ -16,7 +16,7 @@ from aloe.models.server import start_server
 from aloe.protocols import ChatRequest, Completion
 from aloe.store.records import read_parquet
 from aloe.store.validate import validate_run
-from aloe.world.model import create_world_model
+from aloe.world.model import WorldModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -33,7 +33,7 @@ class Everybody:
     async def complete(self, request: ChatRequest) -> Completion:
         text = "".join(m.content for m in request.messages)
         actor = next(actor for sign, actor in self.signs if sign in text)
-        return await create_world_model(f"world:{actor}").complete(request)
+        return await WorldModel(f"world:{actor}").complete(request)
 
     async def aclose(self) -> None:
         return None

@@ -18,7 +18,7 @@ from aloe.prompts import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.store.validate import validate_run
 from aloe.types import ConversationTree
-from aloe.world.model import create_world_model
+from aloe.world.model import WorldModel
 from helpers import world_personas
 from models.faulty import HELLO, Fault, FaultyServer, answer, attempts, calling, model_at, refusal, serving
 
@@ -235,7 +235,7 @@ def test_eight_conversations_that_fail_for_good_leave_the_other_120(tmp_path: Pa
     jobs = plan_jobs(personas, 0, 8)
     marked = personas[3].profile
     healed: list[bool] = []
-    actors = {name: create_world_model(name) for name in ("world:user", "world:inducer", "world:judge",
+    actors = {name: WorldModel(name) for name in ("world:user", "world:inducer", "world:judge",
                                                           "world:tailored", "world:generic")}  # fmt: skip
 
     def script(body: dict, n: int) -> Fault | str:

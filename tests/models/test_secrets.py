@@ -16,7 +16,7 @@ from aloe.models.embed.embedders import create_embedder
 from aloe.models.registry import create_model
 from aloe.models.server import read_request
 from aloe.protocols import ChatRequest
-from aloe.world.model import create_world_model
+from aloe.world.model import WorldModel
 from models.faulty import HELLO, Fault, FaultyServer, answer, calling, model_at, refusal, serving
 
 KEY = "sk-live-0123456789abcdefSECRET"
@@ -140,7 +140,7 @@ def test_a_whole_run_with_faults_leaves_no_secret_behind(tmp_path: Path) -> None
             met.append(n // 6 % len(FAULTS))
             return FAULTS[met[-1]]
         request, name, _ = read_request(body)
-        return actors.setdefault(name, create_world_model(name)).answer(request).text  # type: ignore[attr-defined]
+        return actors.setdefault(name, WorldModel(name)).answer(request).text  # type: ignore[attr-defined]
 
     async def serve() -> None:
         async with serving(script) as server:

@@ -111,7 +111,7 @@ def test_world_vectors_compare_meanings() -> None:
     from random import Random
 
     from aloe.world.latent import write_personality
-    from aloe.world.lexicon.index import Options, narrow
+    from aloe.world.lexicon.options import Options, narrow
 
     lexicon = narrow(Options())
     names = [t.name for t in lexicon.traits[:4]]

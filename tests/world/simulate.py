@@ -13,8 +13,8 @@ from aloe.prompts.sections import conversation_slots, persona_slots, revealed_sl
 from aloe.protocols import ChatRequest, PromptMessage
 from aloe.types import Disclosure, Message
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon.index import Options, narrow
-from aloe.world.model import WorldModel, create_world_model
+from aloe.world.lexicon.options import Options, narrow
+from aloe.world.model import WorldModel
 from aloe.world.truth import ReplyTruth, Shown, assess_reply, disclosed, read_persona, swap
 
 PROMPTS = PromptSet()
@@ -24,7 +24,7 @@ _MODELS: dict[str, WorldModel] = {}
 
 def ask(uri: str, prompt: str, history: Sequence[Message] = (), seed: int | None = 0, **values: Any) -> str:
     """One answer of one world model to one packaged prompt."""
-    model = _MODELS.setdefault(uri, create_world_model(uri))
+    model = _MODELS.setdefault(uri, WorldModel(uri))
     turns = [PromptMessage(m.role, (m.content,)) for m in history]
     return model.answer(ChatRequest(PROMPTS.render(prompt, history=turns, **values), seed=seed)).text
 

@@ -20,7 +20,7 @@ from aloe.world.latent import (
     write_personality,
     write_profile,
 )
-from aloe.world.lexicon.index import Options, narrow
+from aloe.world.lexicon.options import Options, narrow
 from aloe.world.truth import read_message, read_reply, read_user_message
 
 FULL = narrow()

@@ -14,8 +14,8 @@ from aloe.prompts import parsers
 from aloe.prompts.sections import conversation_slots, example_slots, persona_slots, revealed_slots
 from aloe.protocols import ChatModel, ChatRequest, PromptMessage
 from aloe.types import Message
-from aloe.world.lexicon.index import Options, narrow
-from aloe.world.model import actor_names, create_world_model
+from aloe.world.lexicon.options import Options, narrow
+from aloe.world.model import WorldModel, actor_names
 from aloe.world.truth import (
     Shown,
     assess_reply,
@@ -53,7 +53,7 @@ def test_an_answer_depends_on_content_and_seed_only():
 
 
 def test_parts_of_a_message_make_no_difference_and_complete_equals_answer():
-    model = create_world_model("world:user")
+    model = WorldModel("world:user")
     assert isinstance(model, ChatModel)
     text = "<persona>\n<profile>She lives in Orford.</profile></persona>"
     whole = ChatRequest((PromptMessage("system", (text,)), PromptMessage("user", ("Write.",))), seed=5)
@@ -393,20 +393,20 @@ def test_the_users_state_is_in_its_own_messages():
 )
 def test_bad_uris_name_the_nearest(uri, message):
     with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
-        create_world_model(uri)
+        WorldModel(uri)
 
 
 def test_options_are_all_parsed():
-    model = create_world_model("world:user?values=8&phrasings=2&hold_out=1&hints=0.5&topics=dinner,trip")
+    model = WorldModel("world:user?values=8&phrasings=2&hold_out=1&hints=0.5&topics=dinner,trip")
     assert model.name == "world:user?values=8&phrasings=2&hold_out=1&hints=0.5&topics=dinner,trip"
-    assert model.revision == create_world_model("world:judge").revision
+    assert model.revision == WorldModel("world:judge").revision
     assert set(actor_names()) >= {"user", "oracle", "knows-all", "persona-writer"}
     assert len(narrow(Options(topics=("dinner", "trip"))).topics) == 2
 
 
 def test_the_attentive_one_notices_without_being_told():
     said = (PromptMessage("user", "Skip the niceties. I keep a ferret as a pet. How should I unwind after today?"),)
-    reading = read_reply(create_world_model("world:attentive?steady=1").answer(ChatRequest(said, seed=1)).text)
+    reading = read_reply(WorldModel("world:attentive?steady=1").answer(ChatRequest(said, seed=1)).text)
     assert [payloads[0].value for payloads in reading.values] == ["ferret"] and reading.fits
-    plain = read_reply(create_world_model("world:assistant").answer(ChatRequest(said, seed=1)).text)
+    plain = read_reply(WorldModel("world:assistant").answer(ChatRequest(said, seed=1)).text)
     assert not plain.values and not plain.fits

@@ -34,8 +34,8 @@ from aloe.protocols import ChatRequest, PromptMessage
 from aloe.stats import Estimate, mean_interval
 from aloe.types import Persona
 from aloe.world.latent import Latent, draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon.index import narrow
-from aloe.world.model import create_world_model
+from aloe.world.lexicon.options import narrow
+from aloe.world.model import WorldModel
 from aloe.world.truth import Shown, disclosed, read_message, read_persona, swap
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def _world_persona(rng: Random, name: str) -> Persona:
 
 
 def _say(actor: str, messages: Sequence[PromptMessage], seed: int) -> str:
-    return create_world_model(f"world:{actor}").answer(ChatRequest(tuple(messages), seed=seed)).text
+    return WorldModel(f"world:{actor}").answer(ChatRequest(tuple(messages), seed=seed)).text
 
 
 def _told(prompts: PromptSet, state: PathState, shown: Sequence[Shown], seed: int) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from aloe.types import Label, Message, Node, Persona, Status
 from aloe.world.latent import Item
-from aloe.world.lexicon.index import narrow
+from aloe.world.lexicon.options import narrow
 from aloe.world.lexicon.schema import Topic
 from aloe.world.reading import read_message
 from aloe.world.truth import Known, Latent, read_persona, read_user_message, weigh

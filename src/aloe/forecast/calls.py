@@ -42,7 +42,7 @@ from aloe.stages.pipeline import wanted_stages
 from aloe.stages.trees import rollout_plan, tree_plan
 from aloe.store.records import read_jsonl
 from aloe.types import Persona, PoolEntry, Usage
-from aloe.world.model import create_world_model
+from aloe.world.model import WorldModel
 
 SCHEME = "rehearsal"
 N_TREES, N_TALKS = 16, 16  # rehearsed per stage, and per benchmarked model
@@ -91,7 +91,7 @@ class _StandIn:
         role, _, original = split_uri(config.uri)[1].partition("/")
         self.name, self.revision = config.uri, "1"
         _, _, query = original.partition("?")  # a checkpoint that learnt from the world speaks as its teacher does
-        self._actor = create_world_model(f"world:{ACTOR[role]}" + (f"?{query}" if query else ""))
+        self._actor = WorldModel(f"world:{ACTOR[role]}" + (f"?{query}" if query else ""))
         self._length = TYPICAL.get(role, 0)
         self._counts_words = bool(query)
         if config.max_tokens is not None:

@@ -57,9 +57,9 @@ def create_model(
         name, revision = identity(config)
         return OpenAIChatModel(config, name, revision, rest if scheme == "openai" else config.uri, session)
     if scheme == "world":
-        from aloe.world.model import create_world_model
+        from aloe.world.model import WorldModel
 
-        return create_world_model(config.uri)
+        return WorldModel(config.uri)
     if scheme == "hf":
         from aloe.models.local.model import create_local_model
 
@@ -85,9 +85,9 @@ def identity(config: ModelConfig) -> tuple[str, str]:
     """
     scheme, rest = split_uri(config.uri)
     if scheme == "world":
-        from aloe.world.model import create_world_model
+        from aloe.world.model import WorldModel
 
-        local = create_world_model(config.uri)
+        local = WorldModel(config.uri)
         return local.name, local.revision
     path = Path(rest)
     if scheme in ("hf", "openai") and path.is_dir() and any(path.glob("*.safetensors")):

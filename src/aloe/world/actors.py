@@ -28,7 +28,7 @@ from aloe.world.latent import (
     write_personality,
     write_profile,
 )
-from aloe.world.lexicon.index import Lexicon, Options, narrow
+from aloe.world.lexicon.options import Lexicon, Options, narrow
 from aloe.world.lexicon.schema import Topic
 from aloe.world.reading import read_message, read_reply
 from aloe.world.truth import disclosed, read_user_message

@@ -23,7 +23,7 @@ from aloe.prompts.sections import read_conversation, read_section
 from aloe.world import actors
 from aloe.world.actors import Actor, Turn
 from aloe.world.latent import Item, fill
-from aloe.world.lexicon.index import Options, narrow
+from aloe.world.lexicon.options import Options, narrow
 from aloe.world.reading import read_message
 
 _DESCRIBE = '<task kind="describe"'

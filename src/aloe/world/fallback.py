@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from aloe.world.lexicon.index import tokenize
+from aloe.world.lexicon.scan import tokenize
 
 MENTIONED = 0.6  # share of a clause's content words that tells it
 USED = 0.4  # share that a reply needs to count as using it

@@ -14,7 +14,7 @@ from random import Random
 
 from aloe.world import fallback
 from aloe.world.latent import Item, fill
-from aloe.world.lexicon.index import Lexicon, narrow
+from aloe.world.lexicon.options import Lexicon, narrow
 from aloe.world.lexicon.schema import Slot, Topic
 
 # Phrases that can't stand alone; they are joined to the next sentence by a comma.

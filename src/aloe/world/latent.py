@@ -13,18 +13,9 @@ from random import Random
 from typing import Literal
 
 from aloe.world import fallback
-from aloe.world.lexicon.index import (
-    Lexicon,
-    Tokens,
-    narrow,
-    neutral_person,
-    persona_sentences,
-    profile_skeletons,
-    skeletons_around,
-    split_sentences,
-    tokenize,
-    value_scanner,
-)
+from aloe.world.lexicon.index import persona_sentences, profile_skeletons, skeletons_around, value_scanner
+from aloe.world.lexicon.options import Lexicon, narrow
+from aloe.world.lexicon.scan import Tokens, neutral_person, split_sentences, tokenize
 
 N_FACTS = 8
 N_TRAITS = (4, 6)  # fewest and most

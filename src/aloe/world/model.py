@@ -14,7 +14,7 @@ from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
 from aloe.world.actors import Turn
 from aloe.world.assistant import ACTORS
-from aloe.world.lexicon.index import narrow, parse_options
+from aloe.world.lexicon.options import narrow, parse_options
 
 WORLD_VERSION = "2"  # raise it when an actor would answer differently
 SCHEME = "world:"
@@ -36,7 +36,7 @@ class WorldModel:
     """One actor of the world as a ChatModel.
 
     Args:
-        uri: ``world:user?hints=0.3``; see ``lexicon.Options`` for the options.
+        uri: ``world:user?hints=0.3``; see ``lexicon.options.Options`` for the options.
 
     Raises:
         ConfigError: no such actor or option.
@@ -69,12 +69,3 @@ class WorldModel:
 
     async def aclose(self) -> None:
         return None
-
-
-def create_world_model(uri: str) -> WorldModel:
-    """The world's actor that a URI names.
-
-    Raises:
-        ConfigError: no such actor or option.
-    """
-    return WorldModel(uri)

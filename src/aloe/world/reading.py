@@ -13,17 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from aloe.world import fallback
-from aloe.world.lexicon.index import (
-    Payload,
-    Span,
-    Tokens,
-    reply_scanner,
-    said_skeletons,
-    skeletons_around,
-    split_sentences,
-    tokenize,
-    user_scanner,
-)
+from aloe.world.lexicon.index import reply_scanner, said_skeletons, skeletons_around, user_scanner
+from aloe.world.lexicon.scan import Payload, Span, Tokens, split_sentences, tokenize
 
 _FIRST_PERSON = frozenset({"i", "my", "me", "mine", "i'm", "i've", "i'd", "i'll", "we", "our", "myself"})
 _SOMEBODY = frozenset(

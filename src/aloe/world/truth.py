@@ -15,7 +15,8 @@ from typing import Literal
 from aloe.types import Message, Status
 from aloe.world import fallback
 from aloe.world.latent import Item, Latent, read_persona, read_sentence
-from aloe.world.lexicon.index import narrow, split_sentences
+from aloe.world.lexicon.options import narrow
+from aloe.world.lexicon.scan import split_sentences
 from aloe.world.reading import ReplyReading, UserReading, read_message, read_reply
 
 MAX_EXPECTED = 3  # facts and style marks that a reply can be expected to hold

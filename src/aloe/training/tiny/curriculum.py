@@ -23,7 +23,7 @@ from random import Random
 from aloe.training.tiny.tokenizer import BEGIN, DOCUMENT, END, ROLES
 from aloe.world.language import capital
 from aloe.world.latent import fill
-from aloe.world.lexicon.index import Lexicon
+from aloe.world.lexicon.options import Lexicon
 from aloe.world.lexicon.schema import Slot, Value
 
 DECISION = 0.9  # weight of what is nearly, but not fully, predictable: which fact comes next, or none

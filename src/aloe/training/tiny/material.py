@@ -19,7 +19,7 @@ from aloe.training.tiny.tokenizer import build_tokenizer
 from aloe.world.actors import Turn, play_generic, play_user
 from aloe.world.language import capital
 from aloe.world.latent import draw_facts, draw_traits, fill, write_personality, write_profile
-from aloe.world.lexicon.index import Options, narrow, parse_options
+from aloe.world.lexicon.options import Options, narrow, parse_options
 
 N_DIALOGUES = 400
 N_TURNS = 10
