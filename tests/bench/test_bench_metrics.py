@@ -12,6 +12,7 @@ from aloe.bench.metrics import (
     bootstrap_normalised,
     curve_figures,
     curve_interval,
+    guarded_ir,
     influence,
     mean_weights,
     measure,
@@ -87,6 +88,39 @@ def test_unscored_turns_keep_their_place():
 def test_ir_is_unchanged_by_a_constant_shift(curve, shift):
     before, after = curve_figures(curve), curve_figures(np.array(curve) + shift)
     assert after.ir == pytest.approx(before.ir, abs=1e-9)
+
+
+@given(curves, st.floats(1, 5), st.data())
+def test_guarded_ir_is_never_lowered_by_a_better_reply(curve, floor, data):
+    turn = data.draw(st.integers(0, len(curve) - 1))
+    raised = [v + data.draw(st.floats(0.01, 4)) * (k == turn) for k, v in enumerate(curve)]
+    assert guarded_ir(raised, floor) > guarded_ir(curve, floor)
+
+
+@given(st.integers(2, 20), st.floats(1, 5), st.floats(-1, 1))
+def test_guarded_ir_is_ir_where_the_curve_starts_at_the_floor_and_rises_evenly(n_turns, floor, slope):
+    curve = floor + slope * np.arange(n_turns)
+    assert guarded_ir(curve, floor) == pytest.approx(slope, abs=1e-9)
+    assert curve_figures(curve).ir == pytest.approx(slope, abs=1e-9)
+
+
+def test_sabotage_wins_ir_but_not_guarded_ir():
+    """A curve that rises honestly, and the same one after turns of being wrong on purpose."""
+    oracle = [2.64, 3.39, 3.96, 4.37, 4.62, 4.81, 4.90, 4.97, 4.99, 5.00]
+    saboteur = [1.0, 1.0, 1.0, *oracle[3:]]
+    assert curve_figures(saboteur).ir > 1.8 * curve_figures(oracle).ir
+    assert guarded_ir(saboteur, 2.19) < guarded_ir(oracle, 2.19) - 0.03
+    for n_bad in (1, 2, 5):
+        assert guarded_ir([1.0] * n_bad + oracle[n_bad:], 2.19) < guarded_ir(oracle, 2.19)
+
+
+def test_guarded_ir_is_undefined_without_a_later_turn_and_takes_a_floor_by_turn():
+    assert guarded_ir([3.0], 2.0) is None
+    assert guarded_ir([3.0, np.nan], 2.0) is None
+    assert guarded_ir([np.nan, 3.0], 2.0) == pytest.approx(1.0)
+    assert guarded_ir([2.0, 3.0, 4.0], [2.0, 2.5, np.nan]) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="one list"):
+        guarded_ir(np.ones((2, 2)), 1.0)
 
 
 @given(curves, st.floats(0.01, 100), st.floats(-50, 50))

@@ -133,6 +133,40 @@ def slope_weights(defined: Sequence[bool]) -> Floats | None:
     return dx / float(dx @ dx)
 
 
+def guarded_weights(defined: Sequence[bool]) -> Floats | None:
+    """Weights w with sum(w * (AL - floor)) = guarded IR, shape (n_turns,), 0 at undefined turns and never negative.
+
+    None where no turn after the first is defined.
+    """
+    known = np.asarray(defined, dtype=bool)
+    k = np.where(known, np.arange(1, known.size + 1, dtype=float), 0.0)
+    passed = float(np.sum(k * np.maximum(k - 1.0, 0.0)))
+    return k / passed if passed > 0.0 else None
+
+
+def guarded_ir(al: ArrayLike, floor: ArrayLike) -> float | None:
+    """The improvement rate that can't be bought with bad early replies: rise over run from a start held at ``floor``.
+
+    sum k (AL(k) - floor) / sum k (k - 1) over the turns where both are defined: the mean height above the floor by
+    the mean number of turns since the first, later turns counting more. It equals IR for a curve that starts at the
+    floor and rises evenly, and no AL(k) that is raised ever lowers it (IR falls where an early one is raised).
+
+    Args:
+        al: shape (n_turns,), NaN = unscored.
+        floor: what a model that answers everybody alike scores under the same judge: a number, or by turn.
+
+    Returns:
+        None where no turn after the first is defined.
+    """
+    curve = np.asarray(al, dtype=float)
+    if curve.ndim != 1:
+        raise ValueError(f"a curve is one list of numbers, got shape {curve.shape}")
+    height = curve - np.broadcast_to(np.asarray(floor, dtype=float), curve.shape)
+    known = np.isfinite(height)
+    weights = guarded_weights(known.tolist())
+    return None if weights is None else float(weights[known] @ height[known])
+
+
 def mean_weights(defined: Sequence[bool], last: int | None = None) -> Floats | None:
     """Weights of the mean over defined turns, of the ``last`` turns only if given; None if there are none."""
     known = np.array(defined, dtype=bool)
