@@ -202,6 +202,29 @@ class SFTExample(Record):
     messages: tuple[Message, ...]
 
 
+class BenchScore(Record):
+    """The judge's score of one reply: a row of ``scores.jsonl``, one per turn, scored or not, so that nothing shrinks.
+
+    ``outcome``: ``scored``; ``unparsed`` (the judge's answer could not be read even when asked again); ``failed``
+    (the conversation had ended before there was a reply or a judgement). ``score`` is None unless scored.
+    """
+
+    tree_id: str
+    persona_id: str
+    profile_id: str
+    personality_id: str
+    sample: int = Field(0, ge=0)
+    turn: int = Field(ge=1)
+    node_id: str = ""  # the reply; empty where there is none
+    score: float | None = None
+    outcome: Literal["scored", "unparsed", "failed"] = "scored"
+    parts: dict[str, float] = Field(default_factory=dict)
+    others: dict[str, float | None] = Field(default_factory=dict)  # judged for the swapped persona, in the other scope
+    reason: str = ""
+    raw: str = ""  # the judge's words where they could not be read
+    generation: Generation | None = None
+
+
 class AlignmentPoint(Record):
     """AL(k): the mean judge score over personas at turn k, with a 95% interval (None where undefined)."""
 
@@ -265,3 +288,26 @@ class BenchmarkResult(Record):
     recall_by_lag: tuple[float | None, ...] = ()  # position = turns since the fact was revealed
     facts_by_turn: tuple[float | None, ...] = ()
     usage: dict[str, Usage] = Field(default_factory=dict)
+
+
+class Rating(Record):
+    """A person's blind choice between two replies. ``first`` is the one shown as A; pairs are in the order shown."""
+
+    schema_version: int = SCHEMA_VERSION
+    rating_id: str
+    talk_id: str
+    time: float  # seconds since the epoch
+    persona_id: str | None = None  # None: the rater spoke for himself
+    profile: str = ""
+    personality: str = ""
+    turn: int = Field(ge=1)
+    messages: tuple[Message, ...]  # ends with the user's message
+    replies: tuple[str, str]
+    models: tuple[str, str]
+    uris: tuple[str, str]
+    choice: Verdict
+    stars: tuple[int | None, int | None] = (None, None)  # 1 to 5, where given
+    scores: tuple[float | None, float | None] | None = None  # the judge's, None where not judged
+    judge_model: str = ""
+    blind: bool = True  # the names were not shown yet
+    rater: str = ""

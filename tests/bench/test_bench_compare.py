@@ -5,9 +5,9 @@ import json
 import pytest
 
 from aloe.bench.compare import compare, compare_pair, find_models, format_comparison, read_scored
-from aloe.bench.records import BenchScore
 from aloe.errors import DataError
 from aloe.store.records import write_jsonl
+from aloe.types import BenchScore
 
 
 def store(folder, scores):

@@ -7,7 +7,6 @@ import pytest
 
 from aloe.bench.compare import compare
 from aloe.bench.ground_truth import TruthFigures
-from aloe.bench.records import BenchScore
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.errors import DataError, EndpointError
@@ -16,7 +15,7 @@ from aloe.models.registry import register_scheme
 from aloe.prompts import PromptSet
 from aloe.protocols import Completion
 from aloe.store.records import read_jsonl
-from aloe.types import BenchmarkResult, ConversationTree, Message, Persona
+from aloe.types import BenchmarkResult, BenchScore, ConversationTree, Message, Persona
 
 CONTROLS = ["world:generic", "world:oracle", "world:knows-all", "world:swapped"]
 FILES = ("conversations.jsonl", "scores.jsonl", "result.json")

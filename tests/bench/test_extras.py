@@ -6,10 +6,9 @@ import pytest
 
 from aloe.bench.compare import read_scored
 from aloe.bench.gain import identify
-from aloe.bench.records import BenchScore
 from aloe.errors import DataError
 from aloe.store.records import read_jsonl
-from aloe.types import BenchmarkResult, Message
+from aloe.types import BenchmarkResult, BenchScore, Message
 
 CONTROLS = ["world:generic", "world:oracle", "world:knows-all", "world:swapped"]
 

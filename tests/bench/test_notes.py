@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from aloe.__main__ import main
-from aloe.bench.notes import result_notes
+from aloe.bench.compare import result_notes
 from aloe.cli.tables import print_results
 
 

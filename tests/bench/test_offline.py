@@ -7,14 +7,13 @@ import pytest
 
 from aloe.__main__ import main
 from aloe.bench.offline import UNKNOWN, read_conversations, score_conversations, tidy
-from aloe.bench.records import BenchScore
 from aloe.cli.bench import friendly_options
 from aloe.config import load_config, parse_overrides
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
 from aloe.store.records import read_jsonl
-from aloe.types import BenchmarkResult, ConversationTree
+from aloe.types import BenchmarkResult, BenchScore, ConversationTree
 
 HELLO = [{"role": "user", "content": "Hi, any idea for dinner?"}, {"role": "assistant", "content": "Soup."}]
 

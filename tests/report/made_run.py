@@ -9,12 +9,12 @@ import numpy as np
 import orjson
 
 from aloe.bench.metrics import measure
-from aloe.bench.records import BenchScore
 from aloe.config import Config, dump_toml
 from aloe.stats import Clusters
 from aloe.store.records import write_json, write_jsonl
 from aloe.types import (
     BenchmarkResult,
+    BenchScore,
     ConversationTree,
     Disclosure,
     Generation,

@@ -24,8 +24,8 @@ from aloe.models.local.model import create_local_model, weight_digest
 from aloe.protocols import ChatRequest, PromptMessage
 from aloe.training.dpo import train_dpo
 from aloe.training.sft import train_sft
-from aloe.training.stage import train_base_stage
 from aloe.training.tiny.material import prepare
+from aloe.training.tiny.train import train_base
 
 WORLD = "values=3&slots=pet,drink&traits=warmth&topics=gift,evening&phrasings=1&advice=1&hints=0"
 SFT = {"learning_rate": 6e-3, "batch_size": 8, "checkpoint_steps": 2, "warmup_steps": 1}
@@ -68,10 +68,15 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
+def train_tiny(config: Config, out: Path) -> dict[str, Any]:
+    """Stage ``base`` without a run."""
+    return train_base(config.base, *prepare(config), out, seed=config.seed)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("base")
-    summary = train_base_stage(small_config(), out, out)
+    summary = train_tiny(small_config(), out)
     assert summary["n_steps"] == 40 and summary["n_parameters"] < 100_000
     return out
 
@@ -207,7 +212,7 @@ sys.path.insert(0, {here!r})
 import test_stages as t
 out, rows, base, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 if stage == "base":
-    t.train_base_stage(t.small_config(max_steps=80), out, out)
+    t.train_tiny(t.small_config(max_steps=80), out)
 elif stage == "sft":
     t.train_sft(t.SFTConfig(**t.SFT, epochs=8), rows / "sft.jsonl", base, out)
 else:

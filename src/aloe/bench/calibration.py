@@ -22,14 +22,13 @@ from typing import Any
 import numpy as np
 
 from aloe.bench.compare import find_models, read_result
-from aloe.bench.records import BenchScore
 from aloe.bench.scoring import SCALES, Scale
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Estimate, cohen_kappa, mean_interval, spearman, t_quantile
 from aloe.store.records import atomic_write, read_jsonl, write_json
-from aloe.types import ConversationTree, Persona
+from aloe.types import BenchScore, ConversationTree, Persona
 
 COLUMNS = ("item", "profile", "personality", "conversation", "reply", "score", "comment")
 CHOICES = {"first": "first", "a": "first", "1": "first", "left": "first", "second": "second", "b": "second",

@@ -1,7 +1,8 @@
 """Paired comparison of benchmarked models, from their ``scores.jsonl``: the table of ``aloe compare``.
 
 Models are compared on the personas that both have scores for; the interval is that of the difference itself,
-clustered by profile and personality. What makes a comparison unfair (another judge, user or scope) is said.
+clustered by profile and personality. What makes a comparison unfair (another judge, user or scope) is said, and below
+any table of results why replies are unscored.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from aloe.bench.metrics import (
     paired_difference,
 )
 from aloe.bench.metrics_file import align, format_value
-from aloe.bench.records import BenchScore
-from aloe.errors import DataError
+from aloe.errors import DataError, EndpointError
 from aloe.stats import Clusters, Estimate, Floats
-from aloe.store.records import read_jsonl
-from aloe.types import BenchmarkResult
+from aloe.store.records import read_jsonl, read_rows
+from aloe.types import BenchmarkResult, BenchScore
+
+_LENGTH = 200  # characters of an error or an answer that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,3 +240,51 @@ def format_comparison(comparison: Comparison) -> str:
         n = len(comparison.differences)
         text += f" ({n} pairs, not corrected for their number)"
     return "\n".join([text, *(f"note: {note}" for note in comparison.notes)])
+
+
+def result_notes(results: Sequence[tuple[Path, BenchmarkResult]]) -> list[str]:
+    """Lines to print below the table of these results (each with its folder): failures, unreadable judges, mixtures."""
+    notes = unlike([result for _, result in results])
+    for what, sizes in (
+        ("turns", {len(result.points) for _, result in results}),
+        ("personas", {result.n_personas for _, result in results}),
+    ):
+        if len(sizes) > 1:
+            notes.append(f"different numbers of {what}: {', '.join(map(str, sorted(sizes)))}")
+    for folder, result in results:
+        if result.n_failed:
+            why = _first_error(folder / "conversations.jsonl")
+            if result.user_model == "logged":
+                what = f"{result.n_failed} conversations hold replies that no judge could be asked about"
+            else:
+                what = f"{result.n_failed} of {result.n_personas * result.n_samples} conversations ended early"
+            notes.append(f"{result.model}: {what}{why}")
+        answer = _first_unread(folder / "scores.jsonl") if any(p.n_unscored for p in result.points) else None
+        if answer is not None:
+            notes.append(f"{result.model}: some of the judge's answers cannot be read, the first: {answer!r}")
+    return notes
+
+
+def refuse_nothing(results: Sequence[tuple[Path, BenchmarkResult]]) -> None:
+    """A benchmark in which failed calls left not a single score is no success.
+
+    Raises:
+        EndpointError: so it is, with the first call's failure.
+    """
+    if results and all(result.n_failed and result.avg is None for _, result in results):
+        why = _first_error(results[0][0] / "conversations.jsonl")
+        raise EndpointError(f"no reply could be scored{why}", "mend that and run the same command again")
+
+
+def _first_error(path: Path) -> str:
+    for _, row in read_rows(path) if path.is_file() else ():
+        for error in row.get("errors") or ():
+            return f"; the first: {error['role']} at turn {error['turn']}, {error['error'][:_LENGTH]}"
+    return ""
+
+
+def _first_unread(path: Path) -> str | None:
+    for _, row in read_rows(path) if path.is_file() else ():
+        if row.get("outcome") == "unparsed":
+            return str(row.get("raw") or "")[:_LENGTH]
+    return None

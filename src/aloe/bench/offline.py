@@ -22,7 +22,6 @@ import orjson
 from aloe.bench.gain import part_curves
 from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import measure
-from aloe.bench.records import BenchScore
 from aloe.bench.runner import result_figures, usage_since
 from aloe.bench.scoring import SCALES, Scale, score_reply
 from aloe.config import Config, digest
@@ -37,6 +36,7 @@ from aloe.store.records import write_json, write_jsonl
 from aloe.types import (
     AlignmentPoint,
     BenchmarkResult,
+    BenchScore,
     ConversationTree,
     Judgement,
     Message,

@@ -21,7 +21,6 @@ from aloe.bench.controls import Responder, make_responder
 from aloe.bench.gain import Extras, extra_figures, part_curves
 from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import Measurement, measure
-from aloe.bench.records import BenchScore
 from aloe.bench.scoring import SCALES, Scale, score_reply
 from aloe.config import Config, ModelConfig, digest
 from aloe.dialogue.judge import Candidate
@@ -37,6 +36,7 @@ from aloe.store.records import write_json, write_jsonl
 from aloe.types import (
     ActorRole,
     BenchmarkResult,
+    BenchScore,
     ConversationTree,
     Judgement,
     Message,

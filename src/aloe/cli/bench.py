@@ -194,7 +194,7 @@ def _targets(talks: Sequence[Logged], name: str, bench: Path) -> dict[str, list[
 def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out: Path) -> None:
     from rich.console import Console
 
-    from aloe.bench.notes import refuse_nothing
+    from aloe.bench.compare import refuse_nothing
     from aloe.bench.offline import read_conversations, score_conversations
     from aloe.cli.tables import print_results
     from aloe.models.caller import Caller

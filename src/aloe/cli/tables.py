@@ -89,7 +89,7 @@ def load_results(run: RunDir) -> list[BenchmarkResult]:
 
 def print_results(console: Console, results: list[tuple[Path, BenchmarkResult]]) -> None:
     """The headline table of results, each with its folder; what else was asked for; and what to keep in mind."""
-    from aloe.bench.notes import result_notes
+    from aloe.bench.compare import result_notes
 
     plain = [r for _, r in results]
     console.print(results_table(plain))

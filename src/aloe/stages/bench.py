@@ -63,7 +63,7 @@ def with_bench_roles(config: Config) -> Config:
 
 def run_bench(context: Context) -> dict[str, Any]:
     """AL(k) for every model under one user and one judge; models that are done are kept."""
-    from aloe.bench.notes import refuse_nothing
+    from aloe.bench.compare import refuse_nothing
     from aloe.bench.runner import run_benchmark
 
     config, run = with_bench_roles(context.config), context.run

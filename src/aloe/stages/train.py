@@ -36,11 +36,12 @@ def run_base(context: Context) -> dict[str, Any]:
     if context.config.sft.model is not None:
         return {"skipped": f"sft.model is {context.config.sft.model}"}
     need_training("base")
-    from aloe.training.stage import train_base_stage
+    from aloe.training.tiny.material import prepare
+    from aloe.training.tiny.train import train_base
 
-    out = context.run.stage_dir("checkpoints") / "base"
-    summary: dict[str, Any] = train_base_stage(context.config, context.run.path, out, progress=_train_progress(context))
-    return summary
+    config, out = context.config, context.run.stage_dir("checkpoints") / "base"
+    writer, tokenizer = prepare(config)  # the words of the config's world: no persona of the run is in its documents
+    return train_base(config.base, writer, tokenizer, out, seed=config.seed, progress=_train_progress(context))
 
 
 def run_sft(context: Context) -> dict[str, Any]:

@@ -9,34 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field
-
 from aloe.errors import DataError
 from aloe.store.records import repair_tail, to_line
-from aloe.types import SCHEMA_VERSION, Message, Record, Verdict
-
-
-class Rating(Record):
-    """One choice. ``first`` is the reply shown as A; pairs are in the order shown."""
-
-    schema_version: int = SCHEMA_VERSION
-    rating_id: str
-    talk_id: str
-    time: float  # seconds since the epoch
-    persona_id: str | None = None  # None: the rater spoke for himself
-    profile: str = ""
-    personality: str = ""
-    turn: int = Field(ge=1)
-    messages: tuple[Message, ...]  # ends with the user's message
-    replies: tuple[str, str]
-    models: tuple[str, str]
-    uris: tuple[str, str]
-    choice: Verdict
-    stars: tuple[int | None, int | None] = (None, None)  # 1 to 5, where given
-    scores: tuple[float | None, float | None] | None = None  # the judge's, None where not judged
-    judge_model: str = ""
-    blind: bool = True  # the names were not shown yet
-    rater: str = ""
+from aloe.types import Rating
 
 
 def ratings_path(run: Path) -> Path:

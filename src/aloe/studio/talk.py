@@ -30,8 +30,7 @@ from aloe.prompts import PromptSet
 from aloe.seeding import derive_rng
 from aloe.studio.beliefs import believe
 from aloe.studio.choices import Choice
-from aloe.studio.ratings import Rating
-from aloe.types import Disclosure, Judgement, Persona, Verdict
+from aloe.types import Disclosure, Judgement, Persona, Rating, Verdict
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
