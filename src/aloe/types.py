@@ -1,4 +1,4 @@
-"""Everything that aloe stores: plain, frozen records with no behaviour beyond their own invariants.
+"""Everything that aloe stores: plain, frozen records; a tree can find its way among its own nodes.
 
 ``chosen``/``rejected`` is a preference; ``continued`` is which reply the conversation went on from. They are
 different things. Turns are 1-based; a turn is a user message and the replies to it. Unscored is ``None``,
@@ -7,6 +7,7 @@ never a default. No I/O, no other aloe module.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -156,6 +157,8 @@ class NodeError(Record):
 class ConversationTree(Record):
     """A branching conversation, nodes flat with parents first. Immutable once written; labels live beside it."""
 
+    __slots__ = ("_index",)  # made when first asked for; a slot is not copied, compared or written
+
     schema_version: int = SCHEMA_VERSION
     tree_id: str
     persona_id: str
@@ -163,6 +166,37 @@ class ConversationTree(Record):
     nodes: tuple[Node, ...]
     errors: tuple[NodeError, ...] = ()
     task: str = ""  # the kind of conversation that the user was asked for; empty: any
+
+    @property
+    def by_id(self) -> Mapping[str, Node]:
+        """The nodes by their ids."""
+        return self._indexed()[0]
+
+    def children(self, node_id: str | None) -> tuple[Node, ...]:
+        """What follows a node, in the tree's order; of None: the opening message."""
+        return self._indexed()[1].get(node_id, ())
+
+    def siblings(self, node_id: str) -> tuple[Node, ...]:
+        """The other nodes that follow the same message."""
+        return tuple(n for n in self.children(self.by_id[node_id].parent_id) if n.node_id != node_id)
+
+    def path_to(self, node_id: str | None) -> tuple[Node, ...]:
+        """The nodes from the opening message down to ``node_id``, inclusive; nothing leads to None."""
+        path: list[Node] = []
+        while node_id is not None:
+            path.append(self.by_id[node_id])
+            node_id = path[-1].parent_id
+        return tuple(reversed(path))
+
+    def _indexed(self) -> tuple[dict[str, Node], dict[str | None, tuple[Node, ...]]]:
+        index: tuple[dict[str, Node], dict[str | None, tuple[Node, ...]]] | None = getattr(self, "_index", None)
+        if index is None:
+            below: dict[str | None, list[Node]] = {}
+            for node in self.nodes:
+                below.setdefault(node.parent_id, []).append(node)
+            index = {n.node_id: n for n in self.nodes}, {at: tuple(nodes) for at, nodes in below.items()}
+            _put(self, "_index", index)
+        return index
 
 
 class Label(Record):

@@ -61,13 +61,12 @@ class ForestSummary:
         self.n_unevidenced += grown.n_unevidenced
         self.n_inducer_unread += grown.n_unread
         self.n_labels += len(grown.labels)
-        kinds = {n.node_id: n.kind for n in grown.tree.nodes}
         for label in grown.labels:
             self.n_preferred += label.outcome == "preferred"
             self.n_ties += label.outcome == "tie"
             self.n_disagreements += label.outcome == "disagreement"
             self.n_unparsed += label.outcome == "unparsed"
-            self.n_tailored_preferred += label.chosen is not None and kinds[label.chosen] == "tailored"
+            self.n_tailored_preferred += label.chosen is not None and grown.tree.by_id[label.chosen].kind == "tailored"
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from aloe.types import Label, Message, Node, Persona, Status
+from aloe.types import Node, Persona, Status
 from aloe.world.latent import Item
 from aloe.world.lexicon.options import narrow
 from aloe.world.lexicon.schema import Topic
@@ -64,7 +64,6 @@ class Ledger:
     def add(self, persona: Persona, grown: GrownTree) -> None:
         """Count one finished tree of ``persona``."""
         latent = _latent(persona.profile, persona.personality)
-        parents = {n.node_id: n.parent_id for n in grown.tree.nodes}
         claimed: dict[str, set[str]] = {}
         for disclosure in grown.disclosures:
             claimed.setdefault(disclosure.node_id, set()).add(disclosure.item)
@@ -74,7 +73,7 @@ class Ledger:
             if node.kind == "user":
                 before = None
                 if node.parent_id is not None:
-                    above = parents[node.parent_id]
+                    above = grown.tree.by_id[node.parent_id].parent_id
                     goes_on.add(above)
                     before = heard[above or ""]
                 heard[node.node_id] = self._hear(node, before, latent, claimed.get(node.node_id, frozenset()))
@@ -82,7 +81,7 @@ class Ledger:
             for node_id, state in heard.items():
                 if node_id not in goes_on:
                     self._count_recall(state)
-        self._add_labels(grown.labels, {n.node_id: n for n in grown.tree.nodes}, heard, latent)
+        self._add_labels(grown, heard, latent)
         self._add_forks(grown)
 
     def _hear(self, node: Node, before: _Heard | None, latent: Latent, claimed: frozenset[str] | set[str]) -> _Heard:
@@ -130,10 +129,9 @@ class Ledger:
             c[f"true_trait_{status}"] += 1
             c[f"found_trait_{status}"] += item.clause in state.claimed
 
-    def _add_labels(
-        self, labels: list[Label], nodes: dict[str, Node], heard: dict[str, _Heard], latent: Latent
-    ) -> None:
-        for label in labels:
+    def _add_labels(self, grown: GrownTree, heard: dict[str, _Heard], latent: Latent) -> None:
+        nodes = grown.tree.by_id
+        for label in grown.labels:
             if label.chosen is None or label.rejected is None:
                 continue
             chosen, rejected = nodes[label.chosen], nodes[label.rejected]
@@ -144,9 +142,8 @@ class Ledger:
                 self.counts["labels_agree"] += good > bad
 
     def _add_forks(self, grown: GrownTree) -> None:
-        next_text = {n.parent_id: n.message.content for n in grown.tree.nodes if n.kind == "user"}
         for label in grown.labels:
-            texts = [next_text[i] for i in label.node_ids if i in next_text]
+            texts = [n.message.content for i in label.node_ids for n in grown.tree.children(i)]
             if len(texts) > 1:
                 self.counts["forks"] += 1
                 self.counts["forks_differ"] += len(set(texts)) > 1
@@ -189,13 +186,3 @@ def _worth(known: Known, reply: str) -> int:
 def share(part: int, whole: int) -> float | None:
     """``part / whole``, rounded; None of nothing."""
     return round(part / whole, 4) if whole else None
-
-
-def path_messages(nodes: Mapping[str, Node], node_id: str | None) -> list[Message]:
-    """The messages from the root down to ``node_id``, inclusive."""
-    path: list[Message] = []
-    while node_id is not None:
-        node = nodes[node_id]
-        path.append(node.message)
-        node_id = node.parent_id
-    return path[::-1]

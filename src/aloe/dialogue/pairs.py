@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from aloe.dialogue.ledger import path_messages
 from aloe.dialogue.state import content_id
 from aloe.types import ConversationTree, Label, Message, PreferencePair, SFTExample
 
@@ -25,7 +24,7 @@ def tree_to_pairs(
     tree: ConversationTree, labels: Sequence[Label], min_margin: float = 0.0, labeler: str | None = None
 ) -> Iterator[PreferencePair]:
     """One pair per label that prefers a reply; equal texts make no pair (there is nothing to learn)."""
-    nodes = {n.node_id: n for n in tree.nodes}
+    nodes = tree.by_id
     for label in labels:
         if label.chosen is None or label.rejected is None or (labeler is not None and label.labeler != labeler):
             continue
@@ -39,7 +38,7 @@ def tree_to_pairs(
             tree_id=tree.tree_id,
             persona_id=tree.persona_id,
             turn=chosen.turn,
-            prompt=tuple(path_messages(nodes, chosen.parent_id)),
+            prompt=tuple(n.message for n in tree.path_to(chosen.parent_id)),
             chosen=(chosen.message,),
             rejected=(rejected.message,),
             margin=label.margin,
@@ -49,19 +48,18 @@ def tree_to_pairs(
 
 def tree_to_sft(tree: ConversationTree, labels: Sequence[Label]) -> Iterator[SFTExample]:
     """One example per preferred reply."""
-    nodes = {n.node_id: n for n in tree.nodes}
     seen: set[str] = set()
     for label in labels:
         if label.chosen is None or label.chosen in seen:
             continue
         seen.add(label.chosen)
-        chosen = nodes[label.chosen]
+        chosen = tree.by_id[label.chosen]
         yield SFTExample(
             example_id=content_id("sft", chosen.node_id),
             tree_id=tree.tree_id,
             persona_id=tree.persona_id,
             turn=chosen.turn,
-            messages=(*path_messages(nodes, chosen.parent_id), chosen.message),
+            messages=tuple(n.message for n in tree.path_to(chosen.node_id)),
         )
 
 

@@ -38,25 +38,16 @@ class Judging:
     seed: int = 0
 
 
-def siblings(tree: ConversationTree) -> list[tuple[Node, list[Node]]]:
+def forks(tree: ConversationTree) -> list[tuple[Node, tuple[Node, ...]]]:
     """(user message, its replies) wherever there are at least two, parents first."""
-    replies: dict[str | None, list[Node]] = {}
-    for node in tree.nodes:
-        if node.message.role == "assistant":
-            replies.setdefault(node.parent_id, []).append(node)
-    return [(n, replies[n.node_id]) for n in tree.nodes if len(replies.get(n.node_id, ())) > 1]
+    users = (n for n in tree.nodes if n.message.role == "user")
+    return [(n, replies) for n in users if len(replies := tree.children(n.node_id)) > 1]
 
 
 def state_at(tree: ConversationTree, node_id: str) -> PathState:
     """The conversation down to a user message, as the judge sees it."""
-    nodes = {n.node_id: n for n in tree.nodes}
-    path: list[Node] = []
-    at: str | None = node_id
-    while at is not None:
-        path.append(nodes[at])
-        at = nodes[at].parent_id
     state = PathState(node_id=tree.tree_id)
-    for node in reversed(path):
+    for node in tree.path_to(node_id):
         add = state.with_user if node.message.role == "user" else state.with_reply
         state = add(node.node_id, node.message.content)
     return state
@@ -87,7 +78,7 @@ async def judge_trees(
         async with gate:
             labels: list[Label] = []
             n_failed = 0
-            for user, replies in siblings(tree):
+            for user, replies in forks(tree):
                 try:
                     labels.append(await _judge(caller, prompts, tree, persona, user, replies, judging))
                 except EndpointError:
@@ -133,16 +124,13 @@ def reply_scores(labels: Iterable[Label]) -> dict[str, float]:
 
 def look_ahead_values(tree: ConversationTree, scores: Mapping[str, float]) -> dict[str, float]:
     """The value of every reply that has scored replies below it; see the module's docstring."""
-    parents = {n.node_id: n.parent_id for n in tree.nodes}
     below: dict[str, dict[int, list[float]]] = {}
     for node in tree.nodes:
         score = scores.get(node.node_id)
         if score is None:
             continue
-        at = parents[node.node_id]
-        while at is not None:
-            below.setdefault(at, {}).setdefault(node.turn, []).append(score)
-            at = parents[at]
+        for above in tree.path_to(node.parent_id):
+            below.setdefault(above.node_id, {}).setdefault(node.turn, []).append(score)
     values: dict[str, float] = {}
     for node in tree.nodes:
         if node.message.role == "assistant" and node.node_id in below:
@@ -157,7 +145,7 @@ def look_ahead_labels(
     """Siblings labelled by value, best against worst; equal values (or a margin below ``min_margin``) are a tie."""
     values = look_ahead_values(tree, scores)
     labels: list[Label] = []
-    for _, replies in siblings(tree):
+    for _, replies in forks(tree):
         ids = [n.node_id for n in replies if n.node_id in values]
         if len(ids) < 2:
             continue

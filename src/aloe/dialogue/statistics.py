@@ -8,6 +8,7 @@ grow with the trees.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aloe.dialogue.ledger import share
@@ -28,7 +29,7 @@ class TreeStatistics:
 
     def add(self, grown: GrownTree) -> None:
         """Count one finished tree."""
-        nodes = {n.node_id: n for n in grown.tree.nodes}
+        nodes = grown.tree.by_id
         c = self.counts
         said: dict[str, frozenset[str]] = {}
         for node in grown.tree.nodes:
@@ -51,7 +52,7 @@ class TreeStatistics:
         for label in grown.labels:
             self._add_label(label, nodes)
 
-    def _add_label(self, label: Label, nodes: dict[str, Node]) -> None:
+    def _add_label(self, label: Label, nodes: Mapping[str, Node]) -> None:
         c = self.counts
         c["labels"] += 1
         c["unparsed"] += label.outcome == "unparsed"

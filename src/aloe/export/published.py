@@ -264,15 +264,12 @@ def _disclosures(path: Path) -> dict[str, list[Disclosure]]:
     return found
 
 
-def _main_path(tree: ConversationTree) -> list[tuple[Node, list[Node]]]:
+def _main_path(tree: ConversationTree) -> list[tuple[Node, tuple[Node, ...]]]:
     """(user message, replies) from the root along the replies that went on, the first where there are several."""
-    children: dict[str | None, list[Node]] = {}
-    for node in tree.nodes:
-        children.setdefault(node.parent_id, []).append(node)
-    path: list[tuple[Node, list[Node]]] = []
+    path: list[tuple[Node, tuple[Node, ...]]] = []
     at: str | None = None
-    while users := children.get(at):
-        replies = children.get(users[0].node_id, [])
+    while users := tree.children(at):
+        replies = tree.children(users[0].node_id)
         path.append((users[0], replies))
         following = next((r for r in replies if r.continued), None)
         if following is None:
@@ -296,7 +293,7 @@ def _fill(
     preferred = {x.chosen for x in labels.get(tree.tree_id, ()) if x.labeler == LABELER}
     for turn, (user, replies) in zip(row["conversations"], _main_path(tree), strict=True):
         best = next((r for r in replies if r.node_id in preferred), replies[0])
-        others = [r.message.content for r in replies if r is not best]
+        others = [r.message.content for r in tree.siblings(best.node_id)]
         turn["user"] = user.message.content
         turn["assistant"]["preferred"] = best.message.content
         listed = isinstance(turn["assistant"]["rejected"], list)
@@ -318,8 +315,7 @@ def _row_of(
         label = by_user.get(tuple(sorted(r.node_id for r in replies)))
         if label is None or label.chosen is None:
             break  # a turn without preference cannot be told in this format
-        texts = {r.node_id: r.message.content for r in replies}
-        rejected = [texts[r.node_id] for r in replies if r.node_id != label.chosen]
+        rejected = [r.message.content for r in tree.siblings(label.chosen)]
         went_on = next((r for r in replies if r.continued), None)
         chosen = "preferred" if went_on is None or went_on.node_id == label.chosen else went_on.message.content
         if went_on is not None and len(rejected) == 1 and chosen != "preferred":
@@ -328,7 +324,7 @@ def _row_of(
             {
                 "user": user.message.content,
                 "assistant": {
-                    "preferred": texts[label.chosen],
+                    "preferred": tree.by_id[label.chosen].message.content,
                     "rejected": rejected[0] if len(rejected) == 1 else rejected,
                 },
                 "chosen": chosen,

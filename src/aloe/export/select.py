@@ -124,12 +124,11 @@ def _add_tree(
     selection: Selection,
     revealing: set[str] | None,
 ) -> None:
-    parents = {n.node_id: n.parent_id for n in tree.nodes}
     wanted: list[Label] = []
     for label in labels:
         if label.chosen is None:
             found.dropped[label.outcome] += 1
-        elif revealing is not None and parents[label.chosen] not in revealing:
+        elif revealing is not None and tree.by_id[label.chosen].parent_id not in revealing:
             found.dropped["nothing revealed"] += 1
         elif label.margin is not None and label.margin < selection.min_margin:
             found.dropped["margin"] += 1

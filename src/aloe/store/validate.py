@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -39,7 +39,7 @@ def validate_run(run: Path) -> Report:
         for tree in _read(path, ConversationTree, report):
             report.count("benchmark conversations")
             _check_tree(tree, f"bench/{path.parent.name}", report)
-            if any(sum(n.parent_id == p.node_id for n in tree.nodes) > 1 for p in tree.nodes):
+            if any(len(tree.children(n.node_id)) > 1 for n in tree.nodes):
                 report.breaches.append(
                     f"bench/{path.parent.name}: conversation {tree.tree_id} has more than one branch"
                 )
@@ -79,7 +79,7 @@ def _check_personas(folder: Path, report: Report) -> set[str]:
 
 
 def _check_forest(folder: Path, personas: set[str], report: Report) -> None:
-    nodes: dict[str, dict[str, Node]] = {}
+    nodes: dict[str, Mapping[str, Node]] = {}
     homes: dict[str, str] = {}
     for tree in _read(folder / "trees.jsonl", ConversationTree, report):
         report.count("trees" if folder.name == "trees" else f"{folder.name} trees")
@@ -89,7 +89,7 @@ def _check_forest(folder: Path, personas: set[str], report: Report) -> None:
         if personas and tree.persona_id not in personas:
             report.breaches.append(f"{where} has an unknown persona {tree.persona_id}")
         _check_tree(tree, folder.name, report)
-        nodes[tree.tree_id] = {n.node_id: n for n in tree.nodes}
+        nodes[tree.tree_id] = tree.by_id
         for node_id in nodes[tree.tree_id]:
             home = homes.setdefault(node_id, tree.tree_id)
             if home != tree.tree_id:
@@ -110,7 +110,6 @@ def _check_forest(folder: Path, personas: set[str], report: Report) -> None:
 def _check_tree(tree: ConversationTree, where: str, report: Report) -> None:
     where = f"{where}: tree {tree.tree_id}"
     seen: dict[str, Node] = {}
-    parents = {n.parent_id for n in tree.nodes}
     for node in tree.nodes:
         report.count("nodes")
         at = f"{where}, node {node.node_id}"
@@ -125,7 +124,7 @@ def _check_tree(tree: ConversationTree, where: str, report: Report) -> None:
         turn = 1 if parent is None else parent.turn + (node.message.role == "user")
         if node.turn != turn:
             report.breaches.append(f"{at}: turn {node.turn}, expected {turn}")
-        if node.continued != (node.node_id in parents):
+        if node.continued != bool(tree.children(node.node_id)):
             report.breaches.append(
                 f"{at}: continued is {node.continued}, but it has {'' if node.continued else 'a '}child"
             )
@@ -135,11 +134,11 @@ def _check_tree(tree: ConversationTree, where: str, report: Report) -> None:
             if mark in node.message.content:
                 report.breaches.append(f"{at}: hint text {mark} in the message")
         seen[node.node_id] = node
-    if sum(n.parent_id is None for n in tree.nodes) > 1:
+    if len(tree.children(None)) > 1:
         report.breaches.append(f"{where}: more than one opening message")
 
 
-def _check_label(label: Label, nodes: dict[str, Node] | None, where: str, report: Report) -> None:
+def _check_label(label: Label, nodes: Mapping[str, Node] | None, where: str, report: Report) -> None:
     at = f"{where}: label on {','.join(label.node_ids)}"
     if nodes is None:
         report.breaches.append(f"{at}: unknown tree {label.tree_id}")
@@ -157,7 +156,7 @@ def _check_label(label: Label, nodes: dict[str, Node] | None, where: str, report
         report.breaches.append(f"{at}: outcome {label.outcome} with chosen {label.chosen}")
 
 
-def _check_disclosures(folder: Path, nodes: dict[str, dict[str, Node]], report: Report) -> None:
+def _check_disclosures(folder: Path, nodes: Mapping[str, Mapping[str, Node]], report: Report) -> None:
     path = folder / "disclosures.jsonl"
     try:
         for number, row in read_rows(path):
@@ -173,7 +172,7 @@ def _check_disclosures(folder: Path, nodes: dict[str, dict[str, Node]], report: 
         report.breaches.append(str(error))
 
 
-def _check_disclosure(disclosure: Disclosure, nodes: dict[str, Node], at: str, report: Report) -> None:
+def _check_disclosure(disclosure: Disclosure, nodes: Mapping[str, Node], at: str, report: Report) -> None:
     node = nodes.get(disclosure.node_id)
     if node is None:
         report.breaches.append(f"{at}: disclosure at an unknown node {disclosure.node_id}")
