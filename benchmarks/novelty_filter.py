@@ -23,7 +23,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from aloe.models.embed.embedders import LexicalEmbedder, SentenceEmbedder
+from aloe.personas.embedders import SentenceEmbedder
+from aloe.personas.lexical import LexicalEmbedder
 from aloe.personas.novelty import VectorSet, WordIndex, filter_bulk
 from aloe.protocols import Embedder
 

@@ -18,10 +18,10 @@ from aloe.__main__ import main
 from aloe.config import Config
 from aloe.errors import BudgetExceeded, ConfigError, EndpointError
 from aloe.models.caller import Caller
-from aloe.models.embed.embedders import create_embedder
 from aloe.models.embed.openai import OpenAIEmbedder
 from aloe.models.journal.forget import forget_calls
 from aloe.models.journal.inspect import Reader, prune
+from aloe.personas.embedders import create_embedder
 from aloe.personas.growth import grow_pool
 from aloe.prompts import PromptSet
 from aloe.protocols import Embedder

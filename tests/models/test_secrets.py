@@ -12,9 +12,9 @@ import pytest
 
 from aloe.config import Config, ModelConfig, load_config
 from aloe.errors import ConfigError, EndpointError
-from aloe.models.embed.embedders import create_embedder
 from aloe.models.registry import create_model
 from aloe.models.server import read_request
+from aloe.personas.embedders import create_embedder
 from aloe.protocols import ChatRequest
 from aloe.world.model import WorldModel
 from models.faulty import HELLO, Fault, FaultyServer, answer, calling, model_at, refusal, serving

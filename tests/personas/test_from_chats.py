@@ -136,7 +136,7 @@ def test_world_describes_its_users(scrubber: Scrubber, tmp_path: Path) -> None:
 
 
 def test_import_keeps_the_hash(scrubber: Scrubber, tmp_path: Path) -> None:
-    from aloe.models.embed.embedders import create_embedder
+    from aloe.personas.embedders import create_embedder
     from aloe.personas.stage import import_personas
 
     result = convert(scrubber, tmp_path, [chat("u1", FACTS, TALK)])

@@ -11,11 +11,12 @@ import pytest
 from aloe.config import Config, load_config
 from aloe.errors import ConfigError
 from aloe.models.caller import Caller
-from aloe.models.embed.embedders import create_embedder, default_threshold
+from aloe.personas.embedders import create_embedder
 from aloe.personas.growth import PoolResult, grow_pool
 from aloe.personas.novelty import NEAR, pairwise_above
 from aloe.personas.stage import run_personas
 from aloe.personas.stats import pool_stats
+from aloe.personas.threshold import default_threshold
 from aloe.prompts.render import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.types import Persona, PoolEntry

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from aloe.errors import ConfigError, DataError
-from aloe.models.embed.embedders import LexicalEmbedder, WorldEmbedder, create_embedder, default_threshold
 from aloe.personas.checks import Limits, check_description, tidy
+from aloe.personas.embedders import WorldEmbedder, create_embedder
 from aloe.personas.importer import read_packaged_bench, read_packaged_seeds
+from aloe.personas.lexical import LexicalEmbedder
 from aloe.personas.novelty import filter_bulk
-from aloe.personas.threshold import calibrate
+from aloe.personas.threshold import calibrate, default_threshold
 from aloe.personas.validate import validate_personas
 from aloe.store.records import read_rows
 

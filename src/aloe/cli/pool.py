@@ -198,7 +198,7 @@ def _validate(path: str, language: str) -> int:
 def _calibrate(path: Path, embedder: str, keep: float, folder: Path, rest: list[str]) -> int:
     from aloe.config import load_config, parse_overrides
     from aloe.models.caller import Caller
-    from aloe.models.embed.embedders import create_embedder
+    from aloe.personas.embedders import create_embedder
     from aloe.personas.importer import read_source
     from aloe.personas.threshold import calibrate
     from aloe.prompts import PromptSet

@@ -28,11 +28,11 @@ from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.forecast.training import TrainingLine, plan_training
 from aloe.models.caller import Caller
-from aloe.models.embed.embedders import endpoint_of
 from aloe.models.embed.journaled import ROLE
 from aloe.models.pricing import price_of
 from aloe.models.registry import register_scheme
 from aloe.models.uri import split_uri, split_wrapper
+from aloe.personas.embedders import endpoint_of
 from aloe.personas.stage import read_bench_file, run_personas
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aloe.config import Config
 from aloe.errors import DataError
-from aloe.models.embed.embedders import LexicalEmbedder
+from aloe.personas.lexical import LexicalEmbedder
 from aloe.personas.pronouns import find_pronoun, set_pronoun
 from aloe.protocols import Embedder
 from aloe.seeding import derive_rng

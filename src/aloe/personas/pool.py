@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aloe.config import PersonasConfig
-from aloe.models.embed.embedders import Vectors, default_threshold
 from aloe.personas.checks import Kind, Limits, check_description
+from aloe.personas.lexical import Vectors
 from aloe.personas.novelty import VectorSet, WordIndex
 from aloe.personas.pairing import make_entry_id
+from aloe.personas.threshold import default_threshold
 from aloe.protocols import Embedder
 from aloe.types import PoolEntry
 

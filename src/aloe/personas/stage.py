@@ -15,8 +15,8 @@ from typing import Any
 from aloe.config import Config, PersonasConfig
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
-from aloe.models.embed.embedders import create_embedder
 from aloe.personas.checks import Kind
+from aloe.personas.embedders import create_embedder
 from aloe.personas.growth import Progress, grow_pool
 from aloe.personas.importer import (
     Problem,

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from aloe.models.embed.embedders import LexicalEmbedder
 from aloe.personas.checks import Kind, count_words
+from aloe.personas.lexical import LexicalEmbedder
 from aloe.personas.novelty import nearest_similarities
 from aloe.personas.poles import count_poles
 from aloe.personas.pronouns import find_pronoun

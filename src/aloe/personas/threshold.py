@@ -1,4 +1,4 @@
-"""Which threshold fits this embedder and these texts? ``aloe pool calibrate``.
+"""Which threshold fits an embedder: those calibrated once, and ``aloe pool calibrate`` for these texts.
 
 A cosine of 0.6 separates nothing under one embedder and everything under another. Two sets of similarities bound
 the choice: those between texts that are taken to be different people (each to its nearest neighbour), and those
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aloe.errors import DataError
-from aloe.models.embed.embedders import Vectors
+from aloe.errors import ConfigError, DataError
 from aloe.personas.checks import split_sentences
+from aloe.personas.lexical import Vectors
 from aloe.personas.novelty import filter_bulk, nearest_similarities
 from aloe.protocols import Embedder
 
@@ -24,6 +24,31 @@ GRID = tuple(round(0.3 + 0.05 * i, 2) for i in range(14))
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _NUMBER = re.compile(r"\d+")
 _CLAUSE = re.compile(r"(?<=,)\s[^,.]+,")
+# (embedder, kind) -> highest cosine at which two descriptions still count as different people.
+CALIBRATED: dict[tuple[str, str], float] = {
+    ("lexical", "profile"): 0.5,
+    ("lexical", "personality"): 0.6,
+    ("world", "profile"): 0.6,
+    ("world", "personality"): 0.9,
+    ("all-minilm-l6-v2", "profile"): 0.8,
+    ("all-minilm-l6-v2", "personality"): 0.9,
+}
+
+
+def default_threshold(embedder: str, kind: str) -> float:
+    """The calibrated threshold of an embedder for ``profile`` or ``personality`` texts.
+
+    Raises:
+        ConfigError: nobody has calibrated this embedder yet.
+    """
+    plain = embedder.lower().replace("_", "-")
+    for known, of_kind in CALIBRATED:
+        if of_kind == kind and (plain == known or ("-" in known and known in plain)):
+            return CALIBRATED[known, kind]
+    raise ConfigError(
+        f"embedder '{embedder}' has no calibrated threshold for a {kind}",
+        f"set personas.{kind}_threshold; 'aloe pool calibrate' proposes one",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aloe.models.embed.embedders import LexicalEmbedder, default_threshold
 from aloe.personas.checks import (
     Kind,
     Limits,
@@ -21,10 +20,12 @@ from aloe.personas.checks import (
     split_sentences,
 )
 from aloe.personas.importer import Problem, Source, read_packaged_bench, read_source
+from aloe.personas.lexical import LexicalEmbedder
 from aloe.personas.novelty import nearest_similarities
 from aloe.personas.pairing import find_conflict, make_entry_id
 from aloe.personas.poles import count_difficult, count_poles, find_poles
 from aloe.personas.pronouns import find_pronoun
+from aloe.personas.threshold import default_threshold
 from aloe.protocols import Embedder
 
 FACTS, TRAITS = (6, 16), (5, 20)  # told items that are plausible for 8-10, counted by clauses

@@ -1,1 +1,1 @@
-"""Texts to unit vectors: the lexical embedder, sentence models, endpoints, and their journal."""
+"""Embeddings from an endpoint, and the journal that keeps them."""
