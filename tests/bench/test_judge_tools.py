@@ -20,7 +20,7 @@ from aloe.bench.calibration import (
     write_sheet,
 )
 from aloe.bench.check import KINDS, Answers, fitness, format_fitness, known_items
-from aloe.bench.scoring import SCALES
+from aloe.bench.scales import SCALES
 from aloe.cli.judge import format_calibration
 from aloe.errors import DataError
 from aloe.stats import cohen_kappa, spearman

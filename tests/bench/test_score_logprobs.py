@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from aloe.bench.scoring import SCALES, score_reply
+from aloe.bench.scales import SCALES
+from aloe.bench.scoring import score_reply
 from aloe.config import load_config
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState

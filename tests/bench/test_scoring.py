@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aloe.bench.scoring import SCALES, expected_score, score_reply
+from aloe.bench.scales import SCALES
+from aloe.bench.scoring import expected_score, score_reply
 from aloe.config import load_config
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState

@@ -16,7 +16,7 @@ from aloe.models.journal.forget import forget_calls
 from aloe.models.journal.journal import Journal
 from aloe.privacy.chats import hash_user, open_salt
 from aloe.privacy.forget import forget_user
-from aloe.report.build import build_report
+from aloe.stages.report import write_report
 from aloe.store.records import to_line, write_jsonl
 from aloe.store.rundir import RunDir
 
@@ -228,7 +228,7 @@ def test_a_journal_kept_elsewhere_is_found(copy: Path, capsys: pytest.CaptureFix
     (run.path / "journal.sqlite").rename(run.journal_path)
     assert run.journal_path.parent == folder
     assert dispatch(["journal", "stats", str(run.path)]) == 0 and "world:user" in capsys.readouterr().out
-    assert "Everything in the journal" in build_report(run.path).read_text("utf-8")
+    assert "Everything in the journal" in write_report(run.path).read_text("utf-8")
     done = forget_user(run, "user-0")
     assert done.calls.n_calls > 0 and done.leftovers == []
     assert not [text for text in PEOPLE[0] if text in everything(copy)]

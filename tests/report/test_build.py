@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -236,6 +238,21 @@ def test_the_same_run_gives_the_same_bytes_and_leaves_nothing_else(run: Path) ->
     first = build_report(run).read_bytes()
     assert build_report(run).read_bytes() == first
     assert [p.name for p in (run / "report").iterdir()] == ["index.html"]
+
+
+FORBIDDEN = ("aloe.models", "aiohttp", "sqlite3", "torch", "transformers", "ray")
+FRESH = f"""
+import sys
+from pathlib import Path
+from aloe.report.build import build_report
+build_report(Path(sys.argv[1]))
+print(*sorted(m for m in sys.modules if m.startswith({FORBIDDEN})))
+"""
+
+
+def test_the_report_needs_no_model_journal_or_http_client(run: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FRESH, str(run)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_a_large_run_shows_a_sample_that_holds_the_failures(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from aloe.personas.stats import pool_stats
 from aloe.report.build import build_report
 from aloe.report.calls import show_ms
 from aloe.report.pool import MAX_MEMBERS
+from aloe.stages.report import write_report
 from aloe.store.records import write_json, write_jsonl
 
 
@@ -34,7 +35,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 " SELECT key, plan, path, 1, at, 5, ?, '<b>busy</b>', 1, 10, 0.25 FROM calls WHERE id = 1",
                 (status,),
             )
-    build_report(run)
+    write_report(run)
     return run
 
 
@@ -86,11 +87,11 @@ def test_calls_tokens_and_failures_by_model_are_those_of_the_journal(timed: Path
 
 
 def test_without_a_journal_a_line_says_so(timed: Path, run: Path) -> None:
-    page = Page(build_report(run))
+    page = Page(write_report(run))
     assert "There is no journal beside this run" in page.text and "latency" not in page.data["figures"]
     assert "There is no journal" not in Page(timed / "report" / "index.html").text
     (run / "journal.sqlite").write_bytes(b"not a database " * 100)
-    page = Page(build_report(run))
+    page = Page(write_report(run))
     assert "journal.sqlite cannot be read" in page.text and str(run) not in page.text
 
 

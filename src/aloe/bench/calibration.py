@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from aloe.bench.compare import find_models, read_result
-from aloe.bench.scoring import SCALES, Scale
+from aloe.bench.scales import SCALES, Scale
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.seeding import derive_rng

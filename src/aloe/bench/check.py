@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aloe.bench.controls import as_disclosures
-from aloe.bench.scoring import Scale, score_reply
+from aloe.bench.scales import Scale
+from aloe.bench.scoring import score_reply
 from aloe.config import Config
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id

@@ -23,7 +23,7 @@ import numpy as np
 from aloe.bench.controls import derange
 from aloe.bench.ground_truth import has_ground_truth
 from aloe.bench.metrics import average_samples, averaged_curve, measure, paired_difference
-from aloe.bench.scoring import PARTS
+from aloe.bench.scales import PARTS
 from aloe.config import BenchConfig
 from aloe.stats import Clusters, Estimate, Floats
 from aloe.types import Judgement, Message, Persona, ScopeFigures

@@ -23,7 +23,8 @@ from aloe.bench.gain import part_curves
 from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import measure
 from aloe.bench.runner import result_figures, usage_since
-from aloe.bench.scoring import SCALES, Scale, score_reply
+from aloe.bench.scales import SCALES, Scale
+from aloe.bench.scoring import score_reply
 from aloe.config import Config, digest
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id

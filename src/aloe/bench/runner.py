@@ -21,7 +21,8 @@ from aloe.bench.controls import Responder, make_responder
 from aloe.bench.gain import Extras, extra_figures, part_curves
 from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import Measurement, measure
-from aloe.bench.scoring import SCALES, Scale, score_reply
+from aloe.bench.scales import SCALES, Scale
+from aloe.bench.scoring import score_reply
 from aloe.config import Config, ModelConfig, digest
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id, make_tree_id

@@ -1,7 +1,4 @@
-"""How one reply is scored: scales, their prompts, and the expected score over the judge's log-probabilities.
-
-- ``1-5`` (default): total and parts (style, content, natural), decimals allowed.
-- ``1-100``: the same, whole numbers. ``binary``: would this user be pleased, 1 or 0.
+"""How one reply is scored: by a scale's prompt, and as the expected score over the judge's log-probabilities.
 
 Where the endpoint gives log-probabilities (``extra = {logprobs = true, top_logprobs = 20}`` on the judge), the score
 is the expectation over the alternatives at the token that holds the score; what the judge wrote is kept as the part
@@ -13,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from aloe.bench.scales import Scale
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
@@ -25,26 +22,8 @@ from aloe.prompts.parsers import parse_score
 from aloe.prompts.sections import persona_slots
 from aloe.types import Judgement, Persona
 
-PARTS = ("style", "content", "natural")
 MIN_MASS = 0.5  # of probability on scores, below which the alternatives say nothing about the score
 _SCORE_AT = re.compile(r"score\W{1,12}", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """A scale and the prompt that asks for it."""
-
-    name: str
-    low: float
-    high: float
-    prompt: str
-
-
-SCALES = {
-    "1-5": Scale("1-5", 1.0, 5.0, "judge_score"),
-    "1-100": Scale("1-100", 1.0, 100.0, "judge_percent"),
-    "binary": Scale("binary", 0.0, 1.0, "judge_binary"),
-}
 
 
 async def score_reply(

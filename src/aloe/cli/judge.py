@@ -55,7 +55,7 @@ def _config(recipe: str | None, rest: list[str]) -> tuple[Config, Path | None]:
 
 def _check(argv: list[str]) -> int:
     from aloe.bench.check import check_judge, fitness, format_fitness, known_items
-    from aloe.bench.scoring import SCALES
+    from aloe.bench.scales import SCALES
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
     from aloe.prompts import PromptSet
@@ -169,7 +169,8 @@ def _two_texts(replies: object) -> bool:
 
 async def _score_rows(config: Config, run: Path, rows: list[dict[str, Any]]) -> None:
     from aloe.bench.offline import UNKNOWN, tidy
-    from aloe.bench.scoring import SCALES, score_reply
+    from aloe.bench.scales import SCALES
+    from aloe.bench.scoring import score_reply
     from aloe.dialogue.judge import Candidate
     from aloe.dialogue.state import PathState, content_id
     from aloe.models.caller import Caller

@@ -2,8 +2,8 @@
 
 It opens offline and forever: style, script, figures and conversations are inside, and its content security
 policy allows nothing else (one script, by hash). Texts of models are data: conversations are JSON that the
-script shows as text nodes, everything else goes through the template's escaping. Reads the run
-directory only.
+script shows as text nodes, everything else goes through the template's escaping. Reads the files of the run
+directory; what the journal says is handed in.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from aloe.errors import DataError
 from aloe.report import charts, sections
-from aloe.report.calls import calls_section
+from aloe.report.calls import JournalData, calls_section
 from aloe.report.data import RunData, read_run
 from aloe.report.explorer import Source, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
 from aloe.report.extras import extra_groups, scope_table
@@ -34,8 +34,11 @@ MAX_BYTES = 10_500_000  # of conversations; with everything else the page stays 
 SCRIPTS = ("figures.js", "thread.js", "explorer.js")
 
 
-def build_report(run_dir: Path) -> Path:
+def build_report(run_dir: Path, journal: JournalData | None = None) -> Path:
     """Write ``report/index.html`` of a run, whatever of the run is there; returns its path.
+
+    Args:
+        journal: what the run's journal says of its calls; None: the page says that there is none.
 
     Raises:
         DataError: the directory does not exist, or the page cannot be written.
@@ -43,7 +46,7 @@ def build_report(run_dir: Path) -> Path:
     if not run_dir.is_dir():
         raise DataError(f"{run_dir} is no directory", "give the directory of an 'aloe run'")
     run = read_run(run_dir)
-    page = render(run)
+    page = render(run, journal or JournalData())
     path = run_dir / "report" / "index.html"
     with atomic_write(path) as file:
         for chunk in page:
@@ -88,11 +91,11 @@ def bench_figures(run: RunData, lengths: dict[str, TreeStats]) -> list[charts.Fi
     return [figure for figure in found if figure]
 
 
-def render(run: RunData) -> Iterator[bytes]:
+def render(run: RunData, journal: JournalData) -> Iterator[bytes]:
     """The page in pieces, so that the conversations are never copied into one string."""
     sources, stats = _pack(run)
     shown_personas, splits = pack_personas(run, sources)
-    content = _content(run, sources, stats)
+    content = _content(run, journal, sources, stats)
     every = [
         *content["figures"],
         *(f for _, group in content["extras"] for f in group),
@@ -128,7 +131,7 @@ def _looks() -> dict[str, Any]:
     }
 
 
-def _content(run: RunData, sources: list[Source], stats: dict[str, TreeStats]) -> dict[str, Any]:
+def _content(run: RunData, journal: JournalData, sources: list[Source], stats: dict[str, TreeStats]) -> dict[str, Any]:
     """What the template shows, section by section."""
     lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
     return {
@@ -153,7 +156,7 @@ def _content(run: RunData, sources: list[Source], stats: dict[str, TreeStats]) -
         "training": {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()},
         "packing": packing_figure(run),
         "stages": sections.stage_table(run),
-        "calls": calls_section(run),
+        "calls": calls_section(run, journal),
         # last: what could not be read is only known when all was
         "failures": sections.failures(run, {s.name: stats[s.source_id].errors for s in sources}),
         "config": clip(run.config_text, 60_000),

@@ -1,12 +1,11 @@
 """What the run asked of its models: calls, tokens, cost and failures by role, and how long answers took.
 
-Counts by role come from the manifest (each stage as it was last paid for); the journal, where the run has one
-beside it, adds the time that every answer took and what each model was asked over all sessions.
+Counts by role come from the manifest (each stage as it was last paid for); what was read from the run's journal, if
+it has one, adds the time that every answer took and what each model was asked over all sessions.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from aloe.errors import AloeError
-from aloe.models.journal.inspect import ModelUse, Reader
 from aloe.report.bars import Bar, bars_figure
 from aloe.report.charts import Figure
 from aloe.report.data import Row, RunData, note, number
 from aloe.report.explorer import clip
-from aloe.store.rundir import RunDir
 
 CALL_COLUMNS = ("n_calls", "n_replayed", "n_failed", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
 MODEL_COLUMNS = (
@@ -32,11 +28,20 @@ Table = tuple[list[str], list[list[str]]]
 
 @dataclass(slots=True)
 class JournalData:
-    """What the journal says; empty where there is none. ``ms``: (model, role) -> milliseconds of every answer."""
+    """What a run's journal says, read by whoever asks for the page; empty where there is none.
 
-    uses: list[ModelUse] = field(default_factory=list)
-    failures: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        uses: what one model was asked in one role, a row each: model, role, n_calls, n_failed, prompt_tokens,
+            cached_tokens, completion_tokens, cost and cost_lost (USD; cost None where a price was unknown).
+        failures: attempts without an answer by status.
+        ms: (model, role) -> milliseconds of every answer.
+        problem: why the journal could not be read; empty otherwise.
+    """
+
+    uses: Sequence[Row] = ()
+    failures: Mapping[str, int] = field(default_factory=dict)
     ms: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
+    problem: str = ""
 
     def latency(self, role: str, model: str | None = None) -> tuple[float, float] | None:
         """Median and 95th percentile in milliseconds, over the role's models or of one; None without an answer."""
@@ -51,23 +56,10 @@ class JournalData:
         return list(dict.fromkeys(role for _, role in self.ms))
 
 
-def read_journal(run: RunData) -> JournalData:
-    """The run's journal as far as it can be read; what can't be is noted."""
-    if not RunDir(run.path).journal_path.is_file():
-        return JournalData()
-    try:
-        with Reader(run.path) as reader:
-            stats = reader.stats()
-            return JournalData(list(stats.uses), stats.failures, reader.latencies())
-    except (AloeError, sqlite3.Error, ValueError, KeyError) as error:
-        said = error.message if isinstance(error, AloeError) else str(error)
-        note(run.problems, f"journal.sqlite cannot be read ({clip(said.replace(str(run.path), run.name), 200)})")
-        return JournalData()
-
-
-def calls_section(run: RunData) -> dict[str, Any]:
+def calls_section(run: RunData, journal: JournalData) -> dict[str, Any]:
     """Tables of calls by role and by model, and the figure of how long answers took."""
-    journal = read_journal(run)
+    if journal.problem:
+        note(run.problems, journal.problem)
     columns, rows = calls_table(run)
     if journal.ms and rows:
         columns += ["median time", "95% within"]
@@ -120,15 +112,15 @@ def calls_table(run: RunData) -> Table:
 def models_table(journal: JournalData) -> Table:
     """What each model was asked in each role over all sessions: column names and rows."""
     rows = []
-    plain = Counter((use.model.partition("?")[0], use.role) for use in journal.uses)
+    plain = Counter((use["model"].partition("?")[0], use["role"]) for use in journal.uses)
     for use in journal.uses:
-        cost = "unknown" if use.cost is None else _count(use.cost, "cost")
-        tokens = (use.n_calls, use.n_failed, use.prompt_tokens, use.cached_tokens, use.completion_tokens)
-        lost = _count(use.cost_lost, "cost") if use.cost_lost else "–"
-        times = _times(journal.latency(use.role, use.model))
-        short, options, _ = use.model.partition("?")
-        name = f"{short}?…" if options and plain[short, use.role] == 1 else use.model
-        rows.append([clip(name, 400), use.role, *(f"{n:,}" for n in tokens), cost, lost, *times])
+        cost = "unknown" if use["cost"] is None else _count(use["cost"], "cost")
+        tokens = (use[c] for c in ("n_calls", "n_failed", "prompt_tokens", "cached_tokens", "completion_tokens"))
+        lost = _count(use["cost_lost"], "cost") if use["cost_lost"] else "–"
+        times = _times(journal.latency(use["role"], use["model"]))
+        short, options, _ = use["model"].partition("?")
+        name = f"{short}?…" if options and plain[short, use["role"]] == 1 else use["model"]
+        rows.append([clip(name, 400), use["role"], *(f"{n:,}" for n in tokens), cost, lost, *times])
     return without_empty(list(MODEL_COLUMNS), rows, ("cost of failed attempts at most", "cached tokens"))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from aloe.bench.scoring import SCALES, Scale
+from aloe.bench.scales import SCALES, Scale
 
 Row = dict[str, Any]
 

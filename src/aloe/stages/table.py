@@ -5,23 +5,13 @@ personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> report
 
 from __future__ import annotations
 
-from typing import Any
-
 from aloe.errors import ConfigError, nearest
 from aloe.prompts.render import CONTRACT
 from aloe.stages.bench import run_bench
-from aloe.stages.context import Context, Stage
+from aloe.stages.context import Stage
+from aloe.stages.report import run_report
 from aloe.stages.train import run_base, run_dpo, run_sft
 from aloe.stages.trees import run_export, run_personas, run_rollout, run_trees
-
-
-def run_report(context: Context) -> dict[str, Any]:
-    """The page one sends to a colleague."""
-    from aloe.report.build import build_report
-
-    path = build_report(context.run.path)
-    return {"path": str(path.relative_to(context.run.path)), "bytes": path.stat().st_size}
-
 
 COLLABORATORS = ("user", "inducer", "tailored", "generic", "judge")
 COLLABORATION = ("user", "inducer", "tailored", "generic", "judge_compare", "judge_score")

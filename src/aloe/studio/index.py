@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aloe.bench.scoring import SCALES, Scale
+from aloe.bench.scales import SCALES, Scale
 from aloe.report.data import number, text
 from aloe.report.explorer import pack_conversation, pack_tree
 from aloe.studio.growing import GrowingFile, Place, parse_row

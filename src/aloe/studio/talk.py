@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from aloe.bench.controls import Answer, make_responder
-from aloe.bench.scoring import SCALES, score_reply
+from aloe.bench.scales import SCALES
+from aloe.bench.scoring import score_reply
 from aloe.config import Config
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.responder import tailored_reply

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from aloe.bench.scoring import SCALES
+from aloe.bench.scales import SCALES
 from aloe.report import sections
 from aloe.report.data import RunData, read_rows, text
 from aloe.store.rundir import RunDir
