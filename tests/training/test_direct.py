@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``aloe export --format hub`` writes, with 24 conversations of three turns."""
+    """What ``aloe export --format hub`` writes, with 24 conversations of two to four turns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs = []
     for number in range(24):
         history: list[dict[str, str]] = []
-        for turn in range(3):
+        for turn in range(2 + number % 3):
             history = [*history, chat(f"wa{'abcdefgh'[(number + turn) % 8]} wbb wcc")[0]]
             good, bad = chat("", f"wd{'abcdefgh'[number % 8]} wee")[1:], chat("", "wff wgg whh")[1:]
             row = {"pair_id": f"{number}-{turn}", "tree_id": str(number), "persona_id": f"p{number // 2}"}
@@ -96,7 +96,7 @@ def test_sft_then_dpo_from_an_export(data: Path, model: Path, tmp_path: Path) ->
     done = run(*command("dpo", data, tmp_path / "sft", tmp_path / "dpo", "--dpo.epochs", "3"))
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout[: done.stdout.rindex("}") + 1])
-    assert summary["n_pairs"] == 72 and summary["pair_accuracy"] > 0.9 and summary["n_steps"] == 18
+    assert summary["n_pairs"] == 72 and summary["pair_accuracy"] > 0.9 and summary["n_steps"] == 21
     assert {"model.safetensors", "aloe.json", "README.md"} <= {p.name for p in (tmp_path / "dpo").iterdir()}
     assert "attn_implementation" not in (tmp_path / "dpo" / "config.json").read_text("utf-8")
 

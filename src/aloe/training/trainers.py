@@ -7,11 +7,13 @@ checkpoints, several processes.
 Equal weight: with ``n`` pairs in a forward pass, ``N`` in the optimiser step over all processes and accumulated
 passes, and ``W`` processes over which gradients are averaged, the pass's mean loss counts ``W n / N``. The likelihood
 term is a mean over tokens, and counts by tokens likewise. TRL's SFT loss is divided by the step's tokens as it is.
+An evaluation weighs its packs as if they were one step. Metrics: see ``gather``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import torch
 from datasets import Dataset
 from trl import DPOTrainer, SFTTrainer
 
+from aloe.training.gather import Counts, UnequalGather, exact_means
 from aloe.training.trees.model import add_trees
 from aloe.training.trees.packs import Collator, Pack
 
@@ -36,6 +39,7 @@ class _OnPacks:
     accelerator: Any
     args: Any
     ref_model: Any
+    _metrics: dict[str, Any]
 
     def _take(self, packs: Sequence[Pack], backend: str, reference: Path | None) -> None:
         self.packs = list(packs)
@@ -43,6 +47,8 @@ class _OnPacks:
         self._reference_file = reference
         self._has_trees = False
         self._step_items = self._step_tokens = 0.0
+        self._evaluated = 0.0
+        self._passes: dict[str, list[Counts]] = {"train": [], "eval": []}
 
     def collator(self, tokenizer: Any) -> Collator:
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -63,36 +69,70 @@ class _OnPacks:
     def _set_signature_columns_if_needed(self) -> None:
         self._signature_columns = ["pack"]
 
-    def _count(self, batch: dict[str, Any]) -> tuple[float, float]:
-        """Pairs and chosen tokens of a batch, or rows and target tokens; nothing where the weight is 0."""
+    def _count(self, batch: dict[str, Any]) -> tuple[float, float, float]:
+        """Pairs, chosen and rejected tokens of a batch, or rows and target tokens; nothing where the weight is 0."""
         if not float(batch["weight"].sum()):
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         if "labels" in batch:
-            return float(len(batch["labels"])), float((batch["labels"][:, 1:] != -100).sum())
-        n = len(batch["completion_mask"]) // 2
-        return float(n), float(batch["completion_mask"][:n, 1:].sum())
+            return float(len(batch["labels"])), float((batch["labels"][:, 1:] != -100).sum()), 0.0
+        chosen, rejected = batch["completion_mask"][:, 1:].chunk(2)
+        return float(len(chosen)), float(chosen.sum()), float(rejected.sum())
+
+    def _summed(self, numbers: Any, device: Any) -> list[float]:
+        """Sums over the processes."""
+        mine = torch.tensor([numbers], dtype=torch.float64, device=device)
+        found: list[float] = self.accelerator.gather(mine).sum(0).tolist()
+        return found
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> Any:
         samples, n_items = super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
-        counts = torch.tensor([self._count(batch) for batch in samples], dtype=torch.float64).sum(0)
-        total = self.accelerator.gather(counts.to(device)[None]).sum(0)
-        self._step_items, self._step_tokens = total.tolist()
+        counts = [self._count(batch) for batch in samples]
+        totals = [sum(count[i] for count in counts) for i in (0, 1)]
+        self._step_items, self._step_tokens = self._summed(totals, device)
         return samples, n_items
 
-    def _shares(self, batch: dict[str, Any]) -> tuple[float, float]:
-        """What part of the step (in evaluation: of the average pack) this batch is, by pairs and by tokens."""
-        items, tokens = self._count(batch)
-        if self.model.training:
-            n = self.accelerator.num_processes
-            return n * items / max(1.0, self._step_items), n * tokens / max(1.0, self._step_tokens)
-        evaluated = [pack for pack in self.packs[self._n_train :] if pack.weight]
-        mean_items = sum(pack.n_items for pack in evaluated) / max(1, len(evaluated))
-        share = items / mean_items if mean_items else 1.0
-        return share, share
+    @contextmanager
+    def _exactly(self, batch: dict[str, Any]) -> Iterator[tuple[float, float]]:
+        """Metrics are taken over pairs and tokens of all processes; yields what part of the step this batch is.
 
-    @property
-    def _n_train(self) -> int:
-        return len(self.train_dataset)  # type: ignore[attr-defined]
+        The parts, by pairs and by (chosen) tokens, are those of the gradient, which is averaged over the processes; of
+        an evaluation, which is summed, they are parts of the whole.
+        """
+        items, chosen, rejected = self._count(batch)
+        del batch["weight"]
+        mode = "train" if self.model.training else "eval"
+        self._passes[mode].append(Counts(*self._summed([items, chosen, rejected], batch["input_ids"].device)))
+        n = self.accelerator.num_processes if self.model.training else 1
+        plain = self.accelerator
+        self.accelerator = UnequalGather(plain, items > 0)
+        try:
+            yield n * items / max(1.0, self._step_items), n * chosen / max(1.0, self._step_tokens)
+        finally:
+            self.accelerator = plain
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """The trainer's own, with the loss over all of the set's pairs (SFT: target tokens)."""
+        packs = [self.packs[number] for number in dataloader.dataset["pack"] if self.packs[number].weight]
+        before = self._step_items, self._step_tokens
+        self._step_items = sum(pack.n_items for pack in packs)
+        self._step_tokens = sum(pack.n_targets for pack in packs)
+        self._evaluated = 0.0
+        kwargs["metric_key_prefix"] = metric_key_prefix
+        output = super().evaluation_loop(dataloader, *args, **kwargs)  # type: ignore[misc]
+        self._step_items, self._step_tokens = before
+        output.metrics[f"{metric_key_prefix}_loss"] = self._summed([self._evaluated], self.accelerator.device)[0]
+        return output
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().prediction_step(*args, **kwargs)  # type: ignore[misc]
+        self._evaluated += float(found[0])
+        return found
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode].update(exact_means(self._metrics[mode], self._passes[mode]))
+        self._passes[mode].clear()
+        super().log(logs, *args, **kwargs)  # type: ignore[misc]
 
 
 class TreeDPOTrainer(_OnPacks, DPOTrainer):  # type: ignore[misc]
@@ -120,17 +160,15 @@ class TreeDPOTrainer(_OnPacks, DPOTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        share, token_share = self._shares(inputs)
-        del inputs["weight"]
         weights: list[float] = self.loss_weights
-        if share and "sft" in self.loss_types:
-            ratio = token_share / share
-            self.loss_weights = [
-                weight * (ratio if kind == "sft" else 1.0)
-                for kind, weight in zip(self.loss_types, weights, strict=True)
-            ]
         try:
-            result = super().compute_loss(model, inputs, return_outputs)
+            with self._exactly(inputs) as (share, token_share):
+                ratio = token_share / share if share else 1.0
+                self.loss_weights = [
+                    weight * (ratio if kind == "sft" else 1.0)
+                    for kind, weight in zip(self.loss_types, weights, strict=True)
+                ]
+                result = super().compute_loss(model, inputs, return_outputs)
         finally:
             self.loss_weights = weights
         return (result[0] * share, result[1]) if return_outputs else result * share
@@ -140,12 +178,13 @@ class TreeDPOTrainer(_OnPacks, DPOTrainer):  # type: ignore[misc]
         self.add_trees()
         numbers = dataset["pack"]
         file = self._reference_file and self._reference_file.with_suffix(f".{name}.npz")
-        if file is not None and file.is_file():
+        rank, n = self.accelerator.process_index, self.accelerator.num_processes
+        is_there = file is not None and file.is_file()
+        if file is not None and self._summed([is_there], self.accelerator.device)[0] == n:  # on every machine
             with np.load(file) as kept:
                 for number in numbers:
                     self.packs[number].reference = kept[str(number)]
             return dataset
-        rank, n = self.accelerator.process_index, self.accelerator.num_processes
         mine = {}
         model = self.ref_model or self.model
         was_training = model.training
@@ -188,7 +227,7 @@ class TreeSFTTrainer(_OnPacks, SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        share = 1.0 if self.model.training else self._shares(inputs)[0]
-        del inputs["weight"]
-        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with self._exactly(inputs) as (_, token_share):
+            share = 1.0 if self.model.training else token_share
+            result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return (result[0] * share, result[1]) if return_outputs else result * share

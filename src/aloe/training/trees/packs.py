@@ -34,6 +34,15 @@ class Pack:
         """Pairs, or rows where there are none."""
         return sum(len(c.pairs) or len(c.rows) for c in self.conversations)
 
+    @property
+    def n_targets(self) -> int:
+        """Tokens of the chosen replies, or of all replies where there are no pairs."""
+        return sum(
+            len(c.rows[i]) - c.starts[i]
+            for c in self.conversations
+            for i in ([one for one, _ in c.pairs] or range(len(c.rows)))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PackStatistics:
