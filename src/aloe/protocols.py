@@ -1,21 +1,19 @@
-"""The three protocols that carry everything: ChatModel, Embedder, Executor.
+"""The two protocols that carry everything: ChatModel and Embedder.
 
 The simulated world, an HTTP endpoint and a local checkpoint are all ChatModels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aloe.types import Usage
 
-T = TypeVar("T")
-R = TypeVar("R")
 NO_USAGE = Usage()  # frozen, so one serves all
 
 
@@ -92,14 +90,3 @@ class Embedder(Protocol):
     name: str
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
-
-
-class Executor(Protocol):
-    """Maps a function over items, here or elsewhere; yields results in the order of the items.
-
-    ``n_shards``: into how many parts a stage is worth cutting for it.
-    """
-
-    n_shards: int
-
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterable[R]: ...

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from aloe.bench.compare import find_models, read_result
+from aloe.bench.compare import find_models
 from aloe.bench.scales import SCALES, Scale
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Estimate, cohen_kappa, mean_interval, spearman, t_quantile
 from aloe.store.records import atomic_write, read_jsonl, write_json
+from aloe.store.rundir import read_result
 from aloe.types import BenchScore, ConversationTree, Persona
 
 COLUMNS = ("item", "profile", "personality", "conversation", "reply", "score", "comment")

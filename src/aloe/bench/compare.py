@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from aloe.bench.metrics import (
     Measurement,
@@ -26,6 +25,7 @@ from aloe.bench.metrics_file import align, format_value
 from aloe.errors import DataError, EndpointError
 from aloe.stats import Clusters, Estimate, Floats
 from aloe.store.records import read_jsonl, read_rows
+from aloe.store.rundir import read_result
 from aloe.types import BenchmarkResult, BenchScore
 
 _LENGTH = 200  # characters of an error or an answer that are shown
@@ -111,20 +111,6 @@ def read_scored(folder: Path, name: str | None = None) -> Scored:
     groups = {row.persona_id: (row.profile_id, row.personality_id) for row in rows}
     result, n_unscored = read_result(folder / "result.json"), sum(row.score is None for row in rows)
     return Scored(name or folder.name, folder, ids, groups, scores, result, len(rows), n_unscored)
-
-
-def read_result(path: Path) -> BenchmarkResult | None:
-    """A ``result.json``; None where there is none.
-
-    Raises:
-        DataError: it is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        return BenchmarkResult.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise DataError(f"{path} is no benchmark result: {error.errors()[0]['msg']}", "redo the bench stage") from None
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

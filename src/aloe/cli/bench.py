@@ -176,8 +176,8 @@ def _targets(talks: Sequence[Logged], name: str, bench: Path) -> dict[str, list[
     Raises:
         ConfigError: a benchmark's own result has that name.
     """
-    from aloe.bench.compare import read_result
     from aloe.bench.offline import by_model
+    from aloe.store.rundir import read_result
 
     groups = by_model(talks)
     targets: dict[str, list[Logged]] = {}

@@ -7,19 +7,9 @@ import sys
 from pathlib import Path
 
 from aloe.errors import ConfigError
+from aloe.stages.table import stage_help
 
-STAGE_HELP = {
-    "run": "run every stage of a recipe and end with a report",
-    "personas": "grow the persona pool and pair profiles with personalities",
-    "trees": "grow preference trees",
-    "export": "turn trees into pairs and SFT conversations; --format trl|sharegpt|openai|hub|published for other tools",
-    "base": "train the tiny model from scratch",
-    "sft": "supervised fine-tuning on preferred replies",
-    "rollout": "grow trees from the SFT checkpoint's own replies",
-    "dpo": "preference optimisation from the SFT checkpoint",
-    "bench": "benchmark models: AL(k), IR, N-IR, N-R2",
-    "report": "write report/index.html",
-}
+STAGE_HELP = {"run": "run every stage of a recipe and end with a report", **stage_help()}
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -32,11 +32,11 @@ def _short_options(command: str) -> str:
     if command == "export":
         return "for other tools: aloe export RUN --format trl|sharegpt|openai|hub|published [--help]\n\n"
     if command in ("sft", "dpo"):
-        from aloe.cli.train import EXAMPLES
+        from aloe.training.methods import method_by_name
 
         return (
             f"without a recipe, on data and a model of your own ('aloe {command} --data X --help'):\n"
-            f"  {EXAMPLES[command]}\n\n"
+            f"  {method_by_name(command).example}\n\n"
         )
     if command != "bench":
         return ""

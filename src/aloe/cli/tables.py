@@ -8,9 +8,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from aloe.stages.bench import read_result
 from aloe.stages.pipeline import Outcome
-from aloe.store.rundir import RunDir
+from aloe.store.rundir import RunDir, read_result
 from aloe.types import BenchmarkResult
 
 
@@ -84,7 +83,8 @@ def load_results(run: RunDir) -> list[BenchmarkResult]:
         (p.name for p in folder.iterdir() if p.is_dir()),
         key=lambda n: (order.index(n) if n in order else len(order), n),
     )
-    return [r for name in names for r in read_result(folder / name / "result.json")]
+    found = (read_result(folder / name / "result.json") for name in names)
+    return [result for result in found if result is not None]
 
 
 def print_results(console: Console, results: list[tuple[Path, BenchmarkResult]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,8 @@ from aloe.cli.parser import OneLineParser
 from aloe.config import Config, fields, load_config, parse_overrides, type_name
 from aloe.errors import ConfigError
 from aloe.progress import StageProgress, stage_progress
-
-EXAMPLES = {
-    "sft": "aloe sft --data exported/ --model Qwen/Qwen3-0.6B --out checkpoints/sft --sft.lora_rank 16",
-    "dpo": "aloe dpo --data exported/ --model checkpoints/sft --out checkpoints/dpo --dpo.beta 0.1",
-}
+from aloe.store.rundir import RunDir
+from aloe.training.methods import BASE, Method, method_by_name
 
 
 def is_direct(argv: list[str]) -> bool:
@@ -30,16 +28,18 @@ def train_command(command: str, argv: list[str]) -> int:
         ConfigError: an option is missing or unknown.
         DataError: what the data or the model lack.
     """
-    lines = [f"options (also in a recipe, section {command}):"]
-    for name, info in fields(Config):
-        if name.startswith(f"{command}.") and name not in (f"{command}.model", "dpo.control"):
+    method = method_by_name(command)
+    prefix = command if method.is_built_in else f"methods.{command}"
+    lines = [f"options (also in a recipe, section {prefix}):"]
+    for name, info in fields(method.section_type(), f"{prefix}."):
+        if name.removeprefix(f"{prefix}.") not in ("model", "control"):
             default = info.get_default(call_default_factory=True)
             text = f"  --{name} {type_name(info.annotation)}"
             lines.append(f"{text:<46} {info.description or ''} [{default}]")
     parser = OneLineParser(
         prog=f"aloe {command}",
         usage=f"aloe {command} --data PATH --model PATH_OR_ID --out DIR [--recipe RECIPE] [--OPTION VALUE ...]",
-        epilog="\n".join([*lines, "", f"example: {EXAMPLES[command]}", "Several processes: see docs/training.md."]),
+        epilog="\n".join([*lines, "", f"example: {method.example}", "Several processes: see docs/training.md."]),
         formatter_class=lambda prog: __import__("argparse").RawDescriptionHelpFormatter(prog, width=110),
         add_help=False,
         allow_abbrev=False,
@@ -55,41 +55,35 @@ def train_command(command: str, argv: list[str]) -> int:
         return 0
     arguments, rest = parser.parse_known_args(argv)
     config = load_config(arguments.recipe, parse_overrides(rest))
-    model = arguments.model or _default_model(command, Path(arguments.data), config)
+    model = arguments.model or _default_model(method, Path(arguments.data), config)
     with stage_progress(command, quiet=arguments.quiet) as progress:
-        summary = _train(command, config, arguments.data, model, arguments.out, progress)
+        summary = _train(method, config, arguments.data, model, arguments.out, progress)
     if not arguments.quiet and summary is not None:
         json.dump(summary, sys.stdout, indent=2)
         print(f"\n{command}: {arguments.out}")
     return 0
 
 
-def _default_model(command: str, data: Path, config: Config) -> str:
-    checkpoint = data / "checkpoints" / ("sft" if command == "dpo" else "base")
+def _default_model(method: Method, data: Path, config: Config) -> str:
+    checkpoint = RunDir(data).checkpoint_dir(method.start)
     if checkpoint.is_dir():
         return str(checkpoint)
-    if command == "sft" and config.sft.model is not None:
+    if method.start == BASE and config.sft.model is not None:
         return config.sft.model
     raise ConfigError(
-        f"aloe {command}: no --model, and {data} holds no checkpoint", f"for example: {EXAMPLES[command]}"
+        f"aloe {method.name}: no --model, and {data} holds no checkpoint",
+        f"for example: {method.example}" if method.example else "give --model PATH_OR_ID",
     )
 
 
 def _train(
-    command: str, config: Config, data: str, model: str, out: str, progress: StageProgress
+    method: Method, config: Config, data: str, model: str, out: str, progress: StageProgress
 ) -> dict[str, Any] | None:
     """The summary; None in the processes that are not the first of several."""
     from aloe.stages.train import need_training
 
-    need_training(command)
-    if command == "sft":
-        from aloe.training.sft import train_sft
-
-        summary = train_sft(config.sft, data, model, out, seed=config.seed, progress=progress.update)
-    else:
-        from aloe.training.dpo import train_dpo
-
-        summary = train_dpo(config.dpo, data, model, out, seed=config.seed, progress=progress.update)
-    from aloe.training.trl_run import processes
-
-    return summary if processes().is_main_process else None
+    if method.is_built_in:
+        need_training(method.name)
+    section = method.settings(config)
+    summary = method.load()(section, data, model, out, seed=config.seed, progress=progress.update, profiles=None)
+    return summary if int(os.environ.get("RANK", "0")) == 0 else None

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from aloe.config.options import Config, ModelConfig, Section
+from aloe.config.world import with_world
 from aloe.errors import ConfigError, nearest
 
 
@@ -123,12 +124,22 @@ def load_config(recipe: str | Path | None = None, overrides: dict[str, Any] | No
         ConfigError: one line that names the key, what was got, what is expected and the nearest valid name.
     """
     table, where = read_recipe(recipe) if recipe is not None else ({}, "the built-in defaults")
+    if recipe is not None and "world" in (overrides or {}) and "world" not in table:
+        raise ConfigError(
+            f"{where} has no [world] whose options could be changed",
+            "set them in the roles' URIs, for example --roles.user 'world:user?values=16'",
+        )
     return validate(merge(table, overrides or {}), where)
 
 
 def validate(table: dict[str, Any], where: str) -> Config:
+    """A raw table as a config.
+
+    Raises:
+        ConfigError: one line that names the key, what was got, what is expected and the nearest valid name.
+    """
     try:
-        return Config.model_validate(table)
+        return Config.model_validate(with_world(table, where))
     except ValidationError as error:
         raise ConfigError(*_explain(error, where)) from None
 

@@ -264,9 +264,16 @@ class ExecutionConfig(Section):
     """How, not what: nothing here changes a result."""
 
     concurrency: int = Field(64, ge=1, description="conversations open at once")
-    executor: Literal["local"] = Field("local", description="where trees grow")
     replicas: int = Field(1, ge=1, description="hf: processes that decode side by side, with GPUs each on its own")
     journal_dir: str | None = Field(None, description="put the journal here (where the run is on NFS or the like)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_0_1(cls, value: Any) -> Any:
+        """Runs of version 0.1 name the only executor there was."""
+        if isinstance(value, dict) and value.get("executor") == "local":
+            return {key: inner for key, inner in value.items() if key != "executor"}
+        return value
 
 
 class Config(Section):
@@ -284,5 +291,11 @@ class Config(Section):
     rollout: RolloutConfig = RolloutConfig()
     dpo: DPOConfig = DPOConfig()
     bench: BenchConfig = BenchConfig()
+    methods: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="settings of training methods that plug-ins bring: [methods.NAME]"
+    )
+    suites: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="benchmarks that plug-ins bring, run after 'bench': [suites.NAME]"
+    )
     budget: BudgetConfig = BudgetConfig()
     execution: ExecutionConfig = ExecutionConfig()

@@ -37,10 +37,12 @@ from aloe.personas.stage import read_bench_file, run_personas
 from aloe.prompts import PromptSet
 from aloe.protocols import ChatRequest, Completion, PromptMessage
 from aloe.stages.bench import bench_sample, with_bench_roles
-from aloe.stages.context import CHECKPOINTS, REPLY_TOKENS
+from aloe.stages.context import REPLY_TOKENS
 from aloe.stages.pipeline import wanted_stages
-from aloe.stages.trees import rollout_plan, tree_plan
+from aloe.stages.rollout import rollout_plan
+from aloe.stages.trees import tree_plan
 from aloe.store.records import read_jsonl
+from aloe.training.methods import BASE, ROLLOUT_FROM, methods_of
 from aloe.types import Persona, PoolEntry, Usage
 from aloe.world.model import WorldModel
 
@@ -191,7 +193,7 @@ class _Rehearsal:
             if "trees" in self.stages:
                 await self._trees("trees", tree_plan(self.played), train, self.config.trees.n_trees)
             if "rollout" in self.stages and self.config.rollout.n_trees:
-                model = self._checkpoint("sft")
+                model = self._checkpoint(ROLLOUT_FROM)
                 plan = rollout_plan(self.played, model)
                 await self._trees("rollout", plan, train, self.config.rollout.n_trees)
             if "bench" in self.stages:
@@ -271,7 +273,7 @@ class _Rehearsal:
             await caller.aclose()
         self.grown[stage] = grown, n_jobs / len(jobs)
         models = self._roles(self.config)
-        models["responder"] = (ModelConfig(uri="hf:checkpoints/sft"),)
+        models["responder"] = (ModelConfig(uri=f"hf:checkpoints/{ROLLOUT_FROM}"),)
         self._add(stage, caller, n_jobs / len(jobs), models)
 
     def _checkpoint(self, name: str) -> ModelConfig:
@@ -279,18 +281,19 @@ class _Rehearsal:
         teacher = split_uri(split_wrapper(self.played.roles.tailored[0].uri)[0])
         if self.config.sft.model is not None or teacher[0] != "world":
             return ModelConfig(uri=f"{SCHEME}:responder/hf:{name}", max_tokens=REPLY_TOKENS)
-        if name == "base":  # knows nothing of adapting
-            return ModelConfig(uri=f"{SCHEME}:responder/hf:base", max_tokens=24)
+        if name == BASE:  # knows nothing of adapting
+            return ModelConfig(uri=f"{SCHEME}:responder/hf:{BASE}", max_tokens=24)
         return ModelConfig(uri=f"{SCHEME}:checkpoint/hf:{name}?{teacher[1].partition('?')[2]}")
 
     def _trained(self) -> list[str]:
         """The checkpoints that the recipe makes, which are benchmarked too."""
-        made = {name for name in ("base", "sft", "dpo") if name in self.stages}
-        if self.config.sft.model is not None:
-            made.discard("base")
-        if "dpo" in made and self.config.dpo.control:
-            made.add("sft-control")
-        return [name for name in CHECKPOINTS if name in made]
+        made = [BASE] if BASE in self.stages and self.config.sft.model is None else []
+        for method in methods_of(self.config):
+            if method.name in self.stages:
+                made.append(method.name)
+                if method.control and method.settings(self.config).control:
+                    made.append(method.control)
+        return made
 
     async def _bench(self, people: list[Persona], folder: Path) -> None:
         config = with_bench_roles(self.played)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aloe.config import Config
+from aloe.config import Config, DPOConfig
 from aloe.dialogue.pairs import as_row, tree_to_pairs, tree_to_sft
 from aloe.dialogue.tree_builder import GrownTree
+from aloe.training.methods import Method, methods_of
 
 CHUNK = 4  # characters a token, where there is no tokenizer
 TEMPLATE = (
@@ -64,31 +65,34 @@ def plan_training(
     Args:
         grown: rehearsed trees by stage (``trees``, ``rollout``), and by how much the run has more of them.
     """
-    wanted = [s for s in ("sft", "dpo") if s in stages]
-    source = {"sft": "trees", "dpo": "rollout" if config.rollout.n_trees else "trees"}
-    if not [s for s in wanted if source[s] in grown]:
+    wanted = [(m, _source(m, config)) for m in methods_of(config) if m.name in stages]
+    wanted = [(method, source) for method, source in wanted if source in grown]
+    if not wanted:
         return ()
     tokenizer = _tokenizer(config)
     sizes = _sizes(config, tokenizer)
     lines = []
-    for stage in wanted:
-        if source[stage] not in grown:
-            continue
-        trees, scale = grown[source[stage]]
-        rows = _rows(config, stage, source[stage], trees)
+    for method, source in wanted:
+        trees, scale = grown[source]
+        rows = _rows(config, method, source, trees)
         if rows:
-            lines.append(_line(config, stage, rows, scale, tokenizer, sizes))
+            lines.append(_line(config, method, rows, scale, tokenizer, sizes))
     return tuple(lines)
 
 
-def _rows(config: Config, stage: str, source: str, trees: Sequence[GrownTree]) -> list[dict[str, Any]]:
+def _source(method: Method, config: Config) -> str:
+    """The stage whose trees a method learns from."""
+    return "rollout" if "rollout" in method.needs and config.rollout.n_trees else "trees"
+
+
+def _rows(config: Config, method: Method, source: str, trees: Sequence[GrownTree]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     margin = config.trees.min_margin if config.export.min_margin is None else config.export.min_margin
     if source == "rollout":
         margin = config.rollout.min_margin
     for tree in trees:
         labels = [x for x in tree.labels if x.margin is None or x.margin >= margin]
-        if stage == "sft":
+        if method.rows == "sft":
             made += map(as_row, tree_to_sft(tree.tree, labels))
         else:
             made += map(as_row, tree_to_pairs(tree.tree, labels))
@@ -96,21 +100,23 @@ def _rows(config: Config, stage: str, source: str, trees: Sequence[GrownTree]) -
 
 
 def _line(
-    config: Config, stage: str, rows: list[dict[str, Any]], scale: float, tokenizer: Any, sizes: Sizes | None
+    config: Config, method: Method, rows: list[dict[str, Any]], scale: float, tokenizer: Any, sizes: Sizes | None
 ) -> TrainingLine:
     from aloe.training.data import Lengths, dpo_conversations, sft_conversations
     from aloe.training.trees.packs import make_packs, packs_per_step
 
-    section: Any = getattr(config, stage)
+    section = method.settings(config)
     is_known = tokenizer is not None
     tokenizer = tokenizer or chunk_tokenizer(rows)
     lengths = Lengths(section.max_length or (sizes.context if sizes else None), section.too_long)
-    if stage == "sft":
-        conversations = sft_conversations(rows, tokenizer, lengths, history=section.history)
+    if method.rows == "sft":
+        history = getattr(section, "history", "answered")
+        conversations = sft_conversations(rows, tokenizer, lengths, history=history)
     else:
         from aloe.training.dpo import select_pairs
 
-        conversations = dpo_conversations(select_pairs(section, rows), tokenizer, lengths)
+        chosen = select_pairs(section, rows) if isinstance(section, DPOConfig) else rows
+        conversations = dpo_conversations(chosen, tokenizer, lengths)
     trees = section.packing != "rows"
     packs, statistics = make_packs(
         conversations, seed=config.seed, budget=section.token_budget, items=section.batch_size, trees=trees
@@ -120,7 +126,7 @@ def _line(
     n_packs = scale * share * len(packs)
     steps = section.max_steps or math.ceil(section.epochs * math.ceil(n_packs / accumulation))
     return TrainingLine(
-        stage,
+        method.name,
         _model_name(config),
         round(scale * share * statistics.n_items),
         round(scale * share * statistics.tokens_expanded),

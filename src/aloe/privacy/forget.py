@@ -26,11 +26,11 @@ from aloe.privacy.from_chats import rejected_path
 from aloe.privacy.leftovers import find_leftovers
 from aloe.store.records import atomic_write
 from aloe.store.rundir import RunDir
+from aloe.training.methods import ROLLOUT_FROM, all_methods, started_from
 
 MIN_MESSAGE = 40  # characters: shorter messages are anybody's
 MIN_SENTENCE = 20
 _ID_FIELDS = ("persona_id", "profile_id", "personality_id", "entry_id", "tree_id", "node_id", "pair_id", "example_id")
-_AFTER = {"sft": ("sft", "rollout", "dpo"), "dpo": ("dpo",)}  # stages that a checkpoint's change undoes
 
 
 @dataclass(slots=True)
@@ -344,8 +344,13 @@ def _tainted(run: RunDir, traces: Traces, needles: tuple[bytes, ...]) -> tuple[l
     grown = trees.is_file() and any(_is_theirs(row, line, traces, needles) for line, row in _rows(trees))
     folder = run.path / "checkpoints"
     present = sorted(f.name for f in folder.glob("*/")) if folder.is_dir() else []
-    if "sft" in held or (grown and not (run.path / "datasets" / "sft.parquet").is_file()):
-        return [name for name in present if name != "base"], [*_AFTER["sft"]]
-    if held:
-        return [name for name in present if name not in ("base", "sft")], [*_AFTER["dpo"]]
-    return [], []
+    if grown and not (run.path / "datasets" / f"{ROLLOUT_FROM}.parquet").is_file():
+        held.add(ROLLOUT_FROM)
+    methods = all_methods()
+    taught = [m for m in methods if m.rows in held or (m.rows == "dpo" and "rollout" in held)]
+    undone = [m for m in methods if any(m is t or m in started_from(t.name, methods) for t in taught)]
+    stages = [m.name for m in undone]
+    if ROLLOUT_FROM in stages:
+        stages.insert(stages.index(ROLLOUT_FROM) + 1, "rollout")
+    leaves = {name for method in undone for name in method.leaves}
+    return [name for name in present if name in leaves], stages

@@ -19,11 +19,12 @@ from typing import Any
 import orjson
 
 from aloe.bench.scales import SCALES, Scale
+from aloe.training.methods import CHECKPOINTS
 
 Row = dict[str, Any]
 
 #: The order in which trained models are read; other models follow, controls last.
-TRAINED = ("base", "sft", "dpo", "sft-control")
+TRAINED = CHECKPOINTS
 CONTROLS = ("generic", "swapped", "knows-all", "oracle")
 MAX_PROBLEMS = 40
 

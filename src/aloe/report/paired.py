@@ -6,7 +6,7 @@ for one are hard for the other. The estimate is that of ``aloe compare``; only t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,8 +15,18 @@ from aloe.report.charts import Figure, estimates_figure
 from aloe.report.data import TRAINED, BenchModel, family, number, text
 from aloe.report.figures import Estimate
 from aloe.stats import Estimate as Interval
+from aloe.training.methods import BASE, METHODS
 
-STEPS = (("sft", "base"), ("dpo", "sft"), ("dpo", "base"), ("dpo", "sft-control"), ("sft-control", "base"))
+
+def _steps() -> Iterator[tuple[str, str]]:
+    """Each method against what it starts from, the base model and its control, and the control against the base."""
+    for method in METHODS:
+        yield from ((method.name, other) for other in dict.fromkeys((method.start, BASE, method.control)) if other)
+        if method.control:
+            yield method.control, BASE
+
+
+STEPS = tuple(_steps())
 MAX_PAIRS = 14
 MAX_TURNS = 1000
 
@@ -26,7 +36,7 @@ def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
     wrong persona (the personal gain of the oracle)."""
     pairs = [(a, b) for a, b in STEPS if a in names and b in names]
     if "generic" in names:
-        last = next((n for n in ("dpo", "sft", "base") if n in names), None)
+        last = next((n for n in (*(m.name for m in reversed(METHODS)), BASE) if n in names), None)
         others = [n for n in names if family(n) not in TRAINED and n != "generic"]
         pairs += [(n, "generic") for n in ([last] if last else []) + others]
     if "oracle" in names and "swapped" in names:

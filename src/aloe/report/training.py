@@ -9,9 +9,14 @@ from aloe.report.charts import Figure
 from aloe.report.data import Row, RunData, number, text
 from aloe.report.explorer import clip
 from aloe.report.figures import shown
+from aloe.training.methods import METHODS
 
 #: Stages that fit a model on conversations, and what a nested outcome of theirs is called.
-FITTED = (("sft", "", "sft"), ("dpo", "", "dpo"), ("dpo", "control", "sft-control"))
+FITTED = tuple(
+    (method.name, inner, checkpoint)
+    for method in METHODS
+    for inner, checkpoint in zip(("", "control"), method.leaves, strict=False)
+)
 
 
 def outcomes(run: RunData) -> Iterator[tuple[str, Row]]:

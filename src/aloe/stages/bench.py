@@ -11,7 +11,9 @@ from aloe.config import Config, ModelConfig, digest
 from aloe.models.caller import Caller
 from aloe.models.uri import plain_name, unwrap
 from aloe.seeding import derive_rng
-from aloe.stages.context import REPLY_TOKENS, Context, checkpoints, read_personas, tokens_so_far, with_caller
+from aloe.stages.context import REPLY_TOKENS, Context, read_personas, tokens_so_far, with_caller
+from aloe.store.rundir import read_result
+from aloe.training.methods import CHECKPOINTS
 from aloe.types import BenchmarkResult, Persona
 
 
@@ -22,11 +24,11 @@ def bench_models(context: Context) -> dict[str, ModelConfig]:
     """
 
     def is_taken(name: str, uri: str) -> bool:
-        known = [] if context.redo else read_result(context.run.stage_dir("bench") / name / "result.json")
-        return name in models or any(result.uri != uri for result in known)
+        known = None if context.redo else read_result(context.run.stage_dir("bench") / name / "result.json")
+        return name in models or (known is not None and known.uri != uri)
 
     models: dict[str, ModelConfig] = {}
-    for name, path in checkpoints(context.run).items():
+    for name, path in context.run.checkpoints(CHECKPOINTS).items():
         models[name] = ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS, batch_size=128)
     for model in context.config.bench.models:
         name = base = plain_name(model.uri)
@@ -106,10 +108,11 @@ def run_bench(context: Context) -> dict[str, Any]:
                 manifest = run.manifest()
                 manifest.setdefault("bench", {})[name] = keys[name] if result.n_failed == 0 else ""
                 run.save_manifest(manifest)
-            result = next(iter(read_result(out / "result.json")))
-            summary["models"][name] = {"avg": result.avg, "ir": result.ir}
-            summary["n_failed"] += result.n_failed
-            results.append((out, result))
+            found = read_result(out / "result.json")
+            assert found is not None
+            summary["models"][name] = {"avg": found.avg, "ir": found.ir}
+            summary["n_failed"] += found.n_failed
+            results.append((out, found))
 
     with_caller(context, work)
     refuse_nothing(results)
@@ -126,10 +129,3 @@ def digest_folder(path: Path) -> str:
         return ""
     stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(path.glob("*.safetensors"))]
     return digest(stamps)
-
-
-def read_result(path: Path) -> list[BenchmarkResult]:
-    """One result file as a list of one; empty where there is none."""
-    if not path.is_file():
-        return []
-    return [BenchmarkResult.model_validate_json(path.read_bytes())]

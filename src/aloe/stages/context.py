@@ -1,12 +1,11 @@
-"""What a stage is and works with: its context, its calls, and files of earlier stages that several read."""
+"""What a stage works with: its context, its calls, and files of earlier stages that several read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aloe.config import Config
 from aloe.errors import DataError
@@ -19,37 +18,18 @@ from aloe.types import Persona
 
 T = TypeVar("T")
 REPLY_TOKENS = 96  # room for a reply of the tiny model; it ends by itself
-CHECKPOINTS = ("base", "sft", "dpo", "sft-control")  # in the order in which they are shown
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a stage works with."""
+    """What a stage works with. ``stage``: its own name; ``redo``: it was asked to do everything again."""
 
+    stage: str
     config: Config
     run: RunDir
     prompts: PromptSet
     progress: StageProgress
     redo: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage and what its result depends on.
-
-    Attributes:
-        reads: config sections (and single fields, dotted) that shape its result.
-        needs: stages whose files it reads.
-        roles: roles whose models it calls (or, for ``base``, whose words it learns).
-        prompts: prompts that it renders. Another role's model or prompt leaves its result as it is.
-    """
-
-    name: str
-    run: Callable[[Context], dict[str, Any]]
-    reads: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    prompts: tuple[str, ...] = ()
 
 
 def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
@@ -92,9 +72,3 @@ def read_personas(run: RunDir, split: str) -> list[Persona]:
     if not found:
         raise DataError(f"{run.path}/personas/personas.jsonl has no {split} personas", "redo it: --from personas")
     return found
-
-
-def checkpoints(run: RunDir) -> dict[str, Path]:
-    """Finished checkpoints of a run by name, in the order in which they are shown."""
-    folder = run.stage_dir("checkpoints")
-    return {name: folder / name for name in CHECKPOINTS if (folder / name / "config.json").is_file()}

@@ -7,7 +7,7 @@ an old result is never mistaken for a new one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -19,8 +19,8 @@ from aloe.models.registry import create_model
 from aloe.models.uri import split_uri, unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
-from aloe.stages.context import Context, Stage
-from aloe.stages.table import STAGES, stage_by_name
+from aloe.stages.context import Context
+from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
 from aloe.store.rundir import RunDir
 
 
@@ -37,11 +37,10 @@ def stage_digests(config: Config, prompts: PromptSet) -> dict[str, str]:
     """Digest of every stage's inputs."""
     data = config.model_dump(mode="json")
     found: dict[str, str] = {}
-    for stage in STAGES:
-        read = {name: _lookup(data, name) for name in stage.reads}
-        if stage.name == "bench":  # models are cached one by one, so that adding one redoes nothing else
-            read["bench"] = {k: v for k, v in read["bench"].items() if k != "models"}
-        talk: Any = [_what_matters(data["roles"], stage.roles), [prompts.hashes[name] for name in stage.prompts]]
+    for stage in stages_of(config):
+        read = {name: _without(_lookup(data, name), name, stage.ignores) for name in stage.reads}
+        names = prompts.hashes if stage.prompts == ALL_PROMPTS else stage.prompts
+        talk: Any = [_what_matters(data["roles"], stage.roles), [prompts.hashes[name] for name in names]]
         found[stage.name] = digest([config.seed, stage.name, read, talk, [found[n] for n in stage.needs]])
     return found
 
@@ -51,6 +50,13 @@ def _lookup(data: dict[str, Any], dotted: str) -> Any:
     for part in dotted.split("."):
         value = value[part]
     return value
+
+
+def _without(section: Any, name: str, ignored: tuple[str, ...]) -> Any:
+    """A section without the fields that shape no result."""
+    if not isinstance(section, dict):
+        return section
+    return {key: value for key, value in section.items() if f"{name}.{key}" not in ignored}
 
 
 def _what_matters(roles: dict[str, list[dict[str, Any]]], names: tuple[str, ...]) -> Any:
@@ -65,20 +71,25 @@ def _dtype(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def wanted_stages(config: Config, only: str | None = None) -> list[Stage]:
-    """The stages of a run, or one stage with those before it that it needs."""
+    """The stages of a run, or one stage with those before it that it needs.
+
+    Raises:
+        ConfigError: ``only``, or one that the config skips, is not the name of a stage.
+    """
+    stages = stages_of(config)
     for name in config.skip:
-        stage_by_name(name)
+        stage_by_name(name, stages)
     if only is None:
-        return [s for s in STAGES if s.name not in config.skip]
-    if only == "report":  # shows what there is, also of a run that failed half-way
-        return [stage_by_name(only)]
+        return [s for s in stages if s.name not in config.skip]
+    asked = stage_by_name(only, stages)
+    people = asked.brings_people
+    if asked.shows or (people is not None and getattr(getattr(config, people[0]), people[1]) is not None):
+        return [asked]
     wanted = {only}
-    if only == "bench" and config.bench.personas is not None:  # it brings its own people
-        return [stage_by_name(only)]
-    for stage in reversed(STAGES):
+    for stage in reversed(stages):
         if stage.name in wanted:
             wanted.update(stage.needs)
-    return [s for s in STAGES if s.name in wanted and (s.name == only or s.name not in config.skip)]
+    return [s for s in stages if s.name in wanted and (s.name == only or s.name not in config.skip)]
 
 
 def run_pipeline(
@@ -104,17 +115,16 @@ def run_pipeline(
     prompts = PromptSet(config.prompts_dir)
     digests = stage_digests(config, prompts)
     if redo_from is not None:
-        stage_by_name(redo_from)
-    wanted_stages(config, only)  # a name that is no stage is told before it gets into the run's config
+        stage_by_name(redo_from, stages_of(config))
+    stages = wanted_stages(config, only)  # a name without a stage is told before it gets into the run's config
     _check_models(config)
     run.open(config, recipe)
     try:
-        redo = _stages_after(redo_from)
+        redo = _stages_after(redo_from, stages_of(config))
         _refuse_other_config(run, config, digests, redo)
-        run.forget_stages([n for n in redo if only is None or n in {s.name for s in wanted_stages(config, only)}])
+        run.forget_stages([n for n in redo if only is None or n in {s.name for s in stages}])
         run.save_config(config)
         outcome = Outcome()
-        stages = wanted_stages(config, only)
         if any(stage.name == "rollout" and not _is_finished(stage, run, digests) for stage in stages):
             _start_decoders(config.execution.replicas)
         for stage in stages:
@@ -160,7 +170,7 @@ def _run_stage(
     say: Any,
 ) -> None:
     finished = _is_finished(stage, run, digests)
-    if finished and stage.name != "bench" and (stage.name != "report" or not outcome.seconds):
+    if finished and not stage.keeps_count and not (stage.shows and outcome.seconds):
         outcome.summaries[stage.name] = (run.stage_state(stage.name) or {}).get("summary", {})
         outcome.skipped.append(stage.name)
         return
@@ -168,8 +178,8 @@ def _run_stage(
     run.log("stage_started", stage=stage.name)
     try:
         with stage_progress(stage.name, quiet=say is None) as progress:
-            context = Context(config, run, prompts, progress, redo=stage.name in redo)
-            summary = stage.run(context)
+            context = Context(stage.name, config, run, prompts, progress, redo=stage.name in redo)
+            summary = stage.load()(context)
     except (AloeError, KeyboardInterrupt) as error:
         run.log("stage_failed", stage=stage.name, error=str(error) or "interrupted")
         error.add_note(stage.name)
@@ -180,7 +190,7 @@ def _run_stage(
     outcome.summaries[stage.name] = summary
     outcome.seconds[stage.name] = seconds
     if say is not None:
-        say(f"{stage.name:<9} {seconds:7.1f} s  {brief(stage.name, summary)}")
+        say(f"{stage.name:<9} {seconds:7.1f} s  {stage.brief(summary)}")
 
 
 def _left_over(state: dict[str, Any]) -> bool:
@@ -189,21 +199,21 @@ def _left_over(state: dict[str, Any]) -> bool:
     return bool(summary.get("n_failed_nodes") or summary.get("n_failed"))
 
 
-def _stages_after(name: str | None) -> set[str]:
+def _stages_after(name: str | None, stages: Sequence[Stage]) -> set[str]:
     """The stage and everything that depends on it."""
     if name is None:
         return set()
     after = {name}
-    for stage in STAGES:
-        if after & set(stage.needs):
+    for stage in stages:
+        if stage.shows or after & set(stage.needs):
             after.add(stage.name)
     return after
 
 
 def _refuse_other_config(run: RunDir, config: Config, digests: dict[str, str], redo: Iterable[str]) -> None:
-    stages = run.manifest().get("stages", {})
-    stale = [s.name for s in STAGES if s.name in stages and stages[s.name].get("digest") != digests[s.name]]
-    stale = [name for name in stale if name not in set(redo) and name != "report"]
+    done = run.manifest().get("stages", {})
+    stages = [s for s in stages_of(config) if s.name in done and not s.shows and s.name not in set(redo)]
+    stale = [s.name for s in stages if done[s.name].get("digest") != digests[s.name]]
     if not stale:
         return
     changed = _differences(run.load_config().model_dump(mode="json"), config.model_dump(mode="json"))
@@ -234,20 +244,3 @@ def _short(value: Any) -> str:
         else str(value)
     )
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-def brief(stage: str, summary: dict[str, Any]) -> str:
-    """One line about what a stage made."""
-    if stage == "trees" or stage == "rollout":
-        parts = [f"{summary.get('n_trees', 0):,} trees", f"{summary.get('n_preferred', 0):,} preferences"]
-        if summary.get("n_failed_nodes"):
-            parts.append(f"{summary['n_failed_nodes']} failed calls (run again to retry them)")
-        parts += [f"warning: {text}" for text in summary.get("warnings", ())]
-        return ", ".join(parts)
-    if stage == "bench":
-        failed = f", {summary['n_failed']} failed conversations" if summary.get("n_failed") else ""
-        return f"{len(summary.get('models', {}))} models x {summary.get('n_personas', 0)} personas{failed}"
-    simple = {k: v for k, v in summary.items() if isinstance(v, int | float | str) and k != "path"}
-    return ", ".join(
-        f"{v:,} {k.removeprefix('n_')}" if isinstance(v, int) else f"{k} {v}" for k, v in list(simple.items())[:5]
-    )

@@ -1,42 +1,178 @@
-"""The stages: each reads the files of the stages before it and writes its own.
+"""The stages of a run, one row each: what the command line, the pipeline, the plan and the screen know of them.
 
-personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> report
+personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> suites -> report
+
+Training methods (``training.methods``) are stages too; a plug-in's is one in a run whose recipe has its section.
+Nothing heavy is imported here: a stage's function is named and loaded when it runs.
 """
 
 from __future__ import annotations
 
-from aloe.errors import ConfigError, nearest
-from aloe.prompts.render import CONTRACT
-from aloe.stages.bench import run_bench
-from aloe.stages.context import Stage
-from aloe.stages.report import run_report
-from aloe.stages.train import run_base, run_dpo, run_sft
-from aloe.stages.trees import run_export, run_personas, run_rollout, run_trees
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from aloe.errors import ConfigError, nearest
+from aloe.stages.brief import bench_brief, brief, trees_brief
+from aloe.training.methods import METHODS, Method, methods_of
+
+if TYPE_CHECKING:
+    from aloe.config import Config
+
+ALL_PROMPTS = ("*",)
 COLLABORATORS = ("user", "inducer", "tailored", "generic", "judge")
 COLLABORATION = ("user", "inducer", "tailored", "generic", "judge_compare", "judge_score")
 ON_POLICY = ("user", "responder", "judge_score")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage and what its result depends on.
+
+    Attributes:
+        help: one line for ``aloe --help``.
+        run: ``"package.module:function"``, given a ``Context``, returns the summary.
+        reads: config sections (and single fields, dotted) that shape its result. ignores: those of them that don't.
+        needs: stages whose files it reads.
+        roles: roles whose models it calls (or, for ``base``, whose words it learns).
+        prompts: prompts that it renders. Another role's model or prompt leaves its result as it is.
+        brief: its summary as one line.
+        keeps_count: it knows itself which of its parts are done, so it is asked each time.
+        shows: it shows what there is: alone it needs nothing, and it is done again after any other stage.
+        brings_people: (section, field) which, if set, takes the place of the stages that it needs.
+    """
+
+    name: str
+    help: str
+    run: str
+    reads: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    brief: Callable[[Mapping[str, Any]], str] = brief
+    ignores: tuple[str, ...] = ()
+    keeps_count: bool = False
+    shows: bool = False
+    brings_people: tuple[str, str] | None = None
+
+    def load(self) -> Callable[[Any], dict[str, Any]]:
+        """The function that runs it."""
+        module, _, name = self.run.partition(":")
+        function: Callable[[Any], dict[str, Any]] = getattr(import_module(module), name)
+        return function
+
+
+def _training_stage(method: Method) -> Stage:
+    section = method.name if method in METHODS else f"methods.{method.name}"
+    return Stage(method.name, method.help, "aloe.stages.train:run_method", (section,), method.needs)
+
+
+_SFT, _DPO = map(_training_stage, METHODS)
 STAGES: tuple[Stage, ...] = (
-    Stage("personas", run_personas, ("personas",), (), ("writer",), ("writer",)),
-    Stage("trees", run_trees, ("trees",), ("personas",), COLLABORATORS, COLLABORATION),
-    Stage("export", run_export, ("trees.min_margin", "export"), ("trees",)),
-    Stage("base", run_base, ("base", "sft.model"), (), ("writer", *COLLABORATORS)),
-    Stage("sft", run_sft, ("sft",), ("export", "base")),
-    Stage("rollout", run_rollout, ("rollout", "trees.n_turns"), ("personas", "sft"), ("user", "judge"), ON_POLICY),
-    Stage("dpo", run_dpo, ("dpo",), ("export", "sft", "rollout")),
-    Stage("bench", run_bench, ("bench",), ("personas",), ("user", "judge"), tuple(CONTRACT)),
-    Stage("report", run_report, (), ("personas", "trees", "export", "base", "sft", "rollout", "dpo", "bench")),
+    Stage(
+        "personas",
+        "grow the persona pool and pair profiles with personalities",
+        "aloe.stages.personas:run_personas",
+        reads=("personas",),
+        roles=("writer",),
+        prompts=("writer",),
+    ),
+    Stage(
+        "trees",
+        "grow preference trees",
+        "aloe.stages.trees:run_trees",
+        reads=("trees",),
+        needs=("personas",),
+        roles=COLLABORATORS,
+        prompts=COLLABORATION,
+        brief=trees_brief,
+    ),
+    Stage(
+        "export",
+        "turn trees into pairs and SFT conversations; --format trl|sharegpt|openai|hub|published for other tools",
+        "aloe.stages.export:run_export",
+        reads=("trees.min_margin", "export"),
+        needs=("trees",),
+    ),
+    Stage(
+        "base",
+        "train the tiny model from scratch",
+        "aloe.stages.train:run_base",
+        reads=("base", "sft.model"),
+        roles=("writer", *COLLABORATORS),
+    ),
+    _SFT,
+    Stage(
+        "rollout",
+        "grow trees from the SFT checkpoint's own replies",
+        "aloe.stages.rollout:run_rollout",
+        reads=("rollout", "trees.n_turns"),
+        needs=("personas", "sft"),
+        roles=("user", "judge"),
+        prompts=ON_POLICY,
+        brief=trees_brief,
+    ),
+    _DPO,
+    Stage(
+        "bench",
+        "benchmark models: AL(k) by turn, AVG, late mean, gain, IR",
+        "aloe.stages.bench:run_bench",
+        reads=("bench",),
+        ignores=("bench.models",),  # models are kept one by one, so that adding one redoes nothing else
+        needs=("personas",),
+        roles=("user", "judge"),
+        prompts=ALL_PROMPTS,
+        brief=bench_brief,
+        keeps_count=True,
+        brings_people=("bench", "personas"),
+    ),
+    Stage(
+        "report",
+        "write report/index.html",
+        "aloe.stages.report:run_report",
+        needs=("personas", "trees", "export", "base", "sft", "rollout", "dpo", "bench"),
+        shows=True,
+    ),
+)
+_SUITES = Stage(
+    "suites",
+    "other benchmarks, by installed suites",
+    "aloe.stages.suites:run_suites",
+    reads=("suites",),
+    roles=("user", "judge"),
+    prompts=ALL_PROMPTS,
+    keeps_count=True,
 )
 
 
-def stage_by_name(name: str) -> Stage:
+def stages_of(config: Config) -> tuple[Stage, ...]:
+    """The stages of a run in order: the built-in ones, and those that its recipe's plug-ins bring.
+
+    Raises:
+        ConfigError: the recipe has a section of a plug-in that is not installed.
+    """
+    own = tuple(_training_stage(m) for m in methods_of(config)[len(METHODS) :])
+    at = next(i for i, stage in enumerate(STAGES) if stage.name == "bench")
+    suites = (_SUITES,) if config.suites else ()
+    return (*STAGES[:at], *own, STAGES[at], *suites, *STAGES[at + 1 :])
+
+
+def stage_by_name(name: str, stages: tuple[Stage, ...] = STAGES) -> Stage:
     """The stage called ``name``.
 
     Raises:
         ConfigError: there is none.
     """
-    for stage in STAGES:
+    for stage in stages:
         if stage.name == name:
             return stage
-    names = [s.name for s in STAGES]
+    names = [s.name for s in stages]
     raise ConfigError(f"no stage named '{name}'{nearest(name, names)}", f"use one of: {', '.join(names)}")
+
+
+@lru_cache(maxsize=1)
+def stage_help() -> dict[str, str]:
+    """The command of each built-in stage, with one line of help."""
+    return {stage.name: stage.help for stage in STAGES}

@@ -1,18 +1,18 @@
-"""The stages that train: base, sft, dpo with its control."""
+"""The stages that train: base, and one for each training method (``training.methods``)."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
+from aloe.config import Config
 from aloe.errors import ConfigError
 from aloe.stages.context import Context, read_personas
 from aloe.store.rundir import RunDir
+from aloe.training.methods import BASE, Method, method_by_name
 
-
-def _train_progress(context: Context) -> Callable[[float, float | None, str, str], None]:
-    return context.progress.update
+PACKAGES = ("torch", "transformers", "trl", "datasets")
 
 
 def need_training(stage: str) -> None:
@@ -21,9 +21,7 @@ def need_training(stage: str) -> None:
     Raises:
         ConfigError: torch or trl is not installed.
     """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "transformers", "trl", "datasets") if find_spec(name) is None]
+    missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"stage {stage} needs {', '.join(missing)}",
@@ -32,63 +30,66 @@ def need_training(stage: str) -> None:
 
 
 def run_base(context: Context) -> dict[str, Any]:
-    """The tiny model from scratch; nothing to do where SFT starts from a given model."""
-    if context.config.sft.model is not None:
-        return {"skipped": f"sft.model is {context.config.sft.model}"}
-    need_training("base")
+    """The tiny model from scratch; nothing to do where SFT starts from a given model.
+
+    Raises:
+        ConfigError: a role is not played by the simulated world, whose words the base model learns.
+    """
+    config = context.config
+    if config.sft.model is not None:
+        return {"skipped": f"sft.model is {config.sft.model}"}
+    need_training(BASE)
     from aloe.training.tiny.material import prepare
     from aloe.training.tiny.train import train_base
 
-    config, out = context.config, context.run.stage_dir("checkpoints") / "base"
     writer, tokenizer = prepare(config)  # the words of the config's world: no persona of the run is in its documents
-    return train_base(config.base, writer, tokenizer, out, seed=config.seed, progress=_train_progress(context))
-
-
-def run_sft(context: Context) -> dict[str, Any]:
-    """Supervised fine-tuning on preferred replies."""
-    need_training("sft")
-    from aloe.training.sft import train_sft
-
-    config, run = context.config, context.run
-    base = config.sft.model or run.stage_dir("checkpoints") / "base"
-    return train_sft(
-        config.sft,
-        run.stage_dir("datasets") / "sft.parquet",
-        base,
-        run.stage_dir("checkpoints") / "sft",
-        seed=config.seed,
-        progress=_train_progress(context),
-        profiles=_profiles(run) if config.sft.eval_share else None,
+    out = context.run.checkpoint_dir(BASE)
+    summary: dict[str, Any] = train_base(
+        config.base, writer, tokenizer, out, seed=config.seed, progress=context.progress.update
     )
+    return summary
+
+
+def run_method(context: Context) -> dict[str, Any]:
+    """Train the method that the stage is named after, and its control where it has one.
+
+    Raises:
+        ConfigError, DataError: what the method lacks.
+    """
+    method, config, run = method_by_name(context.stage), context.config, context.run
+    if method.is_built_in:
+        need_training(method.name)
+    train, section = method.load(), method.settings(config)
+    arguments: dict[str, Any] = {
+        "seed": config.seed,
+        "progress": context.progress.update,
+        "profiles": _profiles(run) if section.eval_share else None,
+    }
+    data, start = data_set(method, config, run), start_of(method, config, run)
+    if not method.control:
+        return train(section, data, start, run.checkpoint_dir(method.name), **arguments)
+    arguments["reference_dir"] = run.stage_dir("checkpoints") / "reference"  # both start from one model on one data set
+    summary = train(section, data, start, run.checkpoint_dir(method.name), **arguments)
+    control = None
+    if section.control:
+        control = train(section, data, start, run.checkpoint_dir(method.control), preference=False, **arguments)
+    shutil.rmtree(arguments["reference_dir"], ignore_errors=True)
+    return {**summary, "control": control}
+
+
+def data_set(method: Method, config: Config, run: RunDir) -> Any:
+    """The run's file that a method learns from: on-policy pairs where there was a rollout."""
+    on_policy = method.rows == "dpo" and "rollout" in method.needs and config.rollout.n_trees
+    return run.stage_dir("datasets") / f"{'rollout' if on_policy else method.rows}.parquet"
+
+
+def start_of(method: Method, config: Config, run: RunDir) -> Any:
+    """The model that a method of a run starts from."""
+    if method.start == BASE and config.sft.model is not None:
+        return config.sft.model
+    return run.checkpoint_dir(method.start)
 
 
 def _profiles(run: RunDir) -> dict[str, str]:
     """The profile of each training persona, for evaluation splits that share none."""
     return {persona.persona_id: persona.profile_id for persona in read_personas(run, "train")}
-
-
-def run_dpo(context: Context) -> dict[str, Any]:
-    """DPO from the SFT checkpoint, and its control: the same steps with the preference term off."""
-    need_training("dpo")
-    from aloe.training.dpo import train_dpo
-
-    config, run = context.config, context.run
-    data = run.stage_dir("datasets") / ("rollout.parquet" if config.rollout.n_trees else "dpo.parquet")
-    folder = run.stage_dir("checkpoints")
-    shared = folder / "reference"  # both start from the same model on the same pairs
-    summary: dict[str, Any] = {}
-    for name, preference in (("dpo", True), ("sft-control", False)):
-        if preference or config.dpo.control:
-            summary[name] = train_dpo(
-                config.dpo,
-                data,
-                folder / "sft",
-                folder / name,
-                seed=config.seed,
-                progress=_train_progress(context),
-                preference=preference,
-                profiles=_profiles(run) if config.dpo.eval_share else None,
-                reference_dir=shared,
-            )
-    shutil.rmtree(shared, ignore_errors=True)
-    return {**summary["dpo"], "control": summary.get("sft-control")}

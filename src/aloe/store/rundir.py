@@ -10,15 +10,21 @@ import fcntl
 import os
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
+from pydantic import ValidationError
 
 from aloe import __version__
 from aloe.config import Config, digest, dump_toml, validate
 from aloe.errors import ConfigError, DataError
 from aloe.store.records import atomic_write, write_json
+from aloe.types import BenchmarkResult
+
+#: The stages of every run, in order; the table in ``stages`` has a row for each.
+STAGE_NAMES = ("personas", "trees", "export", "base", "sft", "rollout", "dpo", "bench", "report")
 
 
 class RunDir:
@@ -66,6 +72,16 @@ class RunDir:
 
     def stage_dir(self, name: str) -> Path:
         return self.path / name
+
+    def checkpoint_dir(self, name: str) -> Path:
+        return self.path / "checkpoints" / name
+
+    def checkpoints(self, order: Sequence[str] = ()) -> dict[str, Path]:
+        """Finished checkpoints by name; those named in ``order`` first, the others by name."""
+        folder = self.path / "checkpoints"
+        found = {p.parent.name: p.parent for p in folder.glob("*/config.json")} if folder.is_dir() else {}
+        names = [*(name for name in order if name in found), *sorted(set(found) - set(order))]
+        return {name: found[name] for name in names}
 
     def exists(self) -> bool:
         return self.config_path.is_file()
@@ -164,3 +180,19 @@ class RunDir:
             os.write(handle, line)
         finally:
             os.close(handle)
+
+
+def read_result(path: Path) -> BenchmarkResult | None:
+    """A benchmark's ``result.json``; None where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return BenchmarkResult.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DataError(
+            f"{path} is not a benchmark result: {error.errors()[0]['msg']}", "redo it: --from bench"
+        ) from None

@@ -10,7 +10,8 @@ from aloe.bench.controls import control_of
 from aloe.config import Config, ModelConfig
 from aloe.errors import AloeError
 from aloe.models.uri import plain_name, split_wrapper
-from aloe.report.data import TRAINED
+from aloe.store.rundir import RunDir
+from aloe.training.methods import CHECKPOINTS
 
 REPLY_TOKENS = 256
 ATTEMPTS = 2  # somebody is waiting: a failure is said soon, and a button tries again
@@ -60,7 +61,7 @@ def list_choices(config: Config, run: Path | None, more: Iterable[ModelConfig] =
 
     for model in more:
         add("given", model)
-    for path in _checkpoints(run):
+    for path in RunDir(run).checkpoints(CHECKPOINTS).values() if run is not None else ():
         add("checkpoint", ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS))
     for model in config.bench.models:
         add("benchmark", model)
@@ -70,10 +71,3 @@ def list_choices(config: Config, run: Path | None, more: Iterable[ModelConfig] =
     for model in config.roles.tailored:
         add("role", model, "tailored (of the trees)", told=True)
     return list(found.values())
-
-
-def _checkpoints(run: Path | None) -> list[Path]:
-    """Finished checkpoints, in the order in which they are trained."""
-    folders = [p.parent for p in (run / "checkpoints").glob("*/config.json")] if run is not None else []
-    rank = {name: place for place, name in enumerate(TRAINED)}
-    return sorted(folders, key=lambda p: (rank.get(p.name, len(rank)), p.name))

@@ -172,7 +172,7 @@ def fit(
         trl_run.plain_model(trainer).set_attn_implementation(before)
     history = trainer.state.log_history
     summary = {
-        ("n_replies" if stage == "sft" else "n_pairs"): n_rows,
+        ("n_pairs" if any(c.pairs for c in train) else "n_replies"): n_rows,
         **({"n_mixed": job.statistics.n_items - n_rows} if extra is not None else {}),
         **job.statistics.as_dict(),
         "attention": job.backend,

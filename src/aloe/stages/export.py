@@ -1,0 +1,33 @@
+"""Stage ``export``: preference pairs and SFT conversations from trees and labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aloe.dialogue.pairs import as_row, dpo_schema, sft_schema
+from aloe.errors import DataError
+from aloe.stages.context import Context, read_personas
+from aloe.store.records import write_parquet
+
+
+def run_export(context: Context) -> dict[str, Any]:
+    """Preference pairs and SFT conversations from trees and labels."""
+    from aloe.export.select import Selection, length_report, read_data_set
+
+    run, options = context.run, context.config.export
+    source, out = run.stage_dir("trees"), run.stage_dir("datasets")
+    margin = context.config.trees.min_margin if options.min_margin is None else options.min_margin
+    wanted = Selection(
+        options.labeler or context.config.roles.judge[0].uri, margin, options.max_length_ratio, options.evidenced
+    )
+    data = read_data_set(source, read_personas(run, "train"), wanted)
+    pairs, examples = data.all_pairs, data.all_examples
+    if not pairs:
+        raise DataError(
+            f"{source} holds no preference by {data.labeler} (left out: {dict(data.dropped)})",
+            "look at labels.jsonl; check the judge and the filters of [export]",
+        )
+    write_parquet(out / "dpo.parquet", [as_row(p) for p in pairs], dpo_schema())
+    write_parquet(out / "sft.parquet", [as_row(e) for e in examples], sft_schema())
+    dropped = dict(sorted(data.dropped.items()))
+    return {"n_pairs": len(pairs), "n_sft": len(examples), "dropped": dropped, "length": length_report(pairs)}

@@ -1,0 +1,70 @@
+"""Stage ``rollout``: trees whose replies are the SFT checkpoint's own, scored by the judge, and their pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aloe.config import Config, ModelConfig
+from aloe.dialogue.contrast import closest_contrast
+from aloe.dialogue.pairs import as_row, dpo_schema, labels_by_tree, tree_to_pairs
+from aloe.dialogue.tree_builder import TreePlan
+from aloe.errors import DataError
+from aloe.seeding import derive_rng
+from aloe.stages.context import REPLY_TOKENS, Context, read_personas
+from aloe.stages.train import need_training
+from aloe.stages.trees import grow_trees
+from aloe.store.records import read_jsonl, write_parquet
+from aloe.store.rundir import RunDir
+from aloe.training.methods import ROLLOUT_FROM
+from aloe.types import ConversationTree, Label, Persona
+
+
+def rollout_personas(run: RunDir, seed: int) -> list[Persona]:
+    """Training personas in an order of their own, so that a short rollout is no prefix of the trees."""
+    personas = read_personas(run, "train")
+    return [personas[i] for i in derive_rng(seed, "rollout", "personas").permutation(len(personas))]
+
+
+def rollout_plan(config: Config, model: ModelConfig) -> TreePlan:
+    """How the trees of stage ``rollout`` grow; ``model`` writes the replies."""
+    options = config.rollout
+    return TreePlan(
+        n_turns=config.trees.n_turns,
+        p_preferred=options.p_best,
+        scope="revealed",
+        label="score",
+        min_margin=options.min_margin,
+        labeler=config.roles.judge[0].uri,
+        purpose="rollout",
+        responder=model,
+        n_candidates=options.n_candidates,
+        pick=closest_contrast if options.select == "closest" else None,
+    )
+
+
+def run_rollout(context: Context) -> dict[str, Any]:
+    """The on-policy pass: trees whose candidate replies are the SFT checkpoint's own, scored by the judge."""
+    config, run = context.config, context.run
+    options = config.rollout
+    out = run.stage_dir("rollout")
+    if options.n_trees == 0:
+        return {"skipped": "rollout.n_trees is 0: DPO uses the pairs of stage trees"}
+    need_training("rollout")
+    model = ModelConfig(
+        uri=f"hf:{run.checkpoint_dir(ROLLOUT_FROM)}",
+        temperature=options.temperature,
+        max_tokens=REPLY_TOKENS,
+        batch_size=64,
+    )
+    plan = rollout_plan(config, model)
+    summary = grow_trees(context, plan, out, options.n_trees, 1, rollout_personas(run, config.seed))
+    labels = labels_by_tree(read_jsonl(out / "labels.jsonl", Label))
+    pairs = [
+        as_row(p)
+        for tree in read_jsonl(out / "trees.jsonl", ConversationTree)
+        for p in tree_to_pairs(tree, labels.get(tree.tree_id, []), options.min_margin)
+    ]
+    if not pairs:
+        raise DataError(f"{out}: no reply was {options.min_margin} better than another", "lower rollout.min_margin")
+    write_parquet(run.stage_dir("datasets") / "rollout.parquet", pairs, dpo_schema())
+    return {**summary, "n_pairs": len(pairs)}

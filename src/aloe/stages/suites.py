@@ -1,0 +1,72 @@
+"""Stage ``suites``: the benchmarks that plug-ins bring, each with every model of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from aloe.bench.suites import SuiteResult, run_suite, suite_by_name
+from aloe.config import digest
+from aloe.errors import DataError
+from aloe.models.caller import Caller
+from aloe.models.uri import unwrap
+from aloe.stages.bench import bench_models, digest_folder
+from aloe.stages.context import Context, tokens_so_far, with_caller
+
+
+def run_suites(context: Context) -> dict[str, Any]:
+    """Every suite of ``[suites]`` with every benchmarked model; what is done is kept.
+
+    Raises:
+        ConfigError: a suite that is not installed.
+        DataError: a suite without items, or a damaged result.
+    """
+    config, run = context.config, context.run
+    suites = {name: suite_by_name(name, options) for name, options in config.suites.items()}
+    models = bench_models(context)
+    jobs = [(suite, name) for suite in suites for name in models]
+    done: dict[str, str] = {} if context.redo else run.manifest().get("suites", {})
+    summary: dict[str, Any] = {"n_suites": len(suites), "n_models": len(models), "n_failed": 0, "suites": {}}
+
+    async def work(caller: Caller) -> None:
+        for place, (suite, name) in enumerate(jobs):
+            model, out = models[name], run.stage_dir("suites") / suite / name
+            uri = unwrap(model)[0].uri
+            weights = digest_folder(Path(uri[3:])) if uri.startswith("hf:") else ""
+            key = digest([config.seed, suite, config.suites[suite], model.model_dump(mode="json"), weights])
+            result = read_suite_result(out / "result.json") if done.get(f"{suite}/{name}") == key else None
+            if result is None:
+
+                def show(n: int, of: int, before: int = place) -> None:
+                    context.progress.update(before * of + n, len(jobs) * of, "items", tokens_so_far(caller))
+
+                result = await run_suite(
+                    suites[suite], caller, model, name=name, config=config, out_dir=out, progress=show
+                )
+                manifest = run.manifest()
+                manifest.setdefault("suites", {})[f"{suite}/{name}"] = key if result.n_failed == 0 else ""
+                run.save_manifest(manifest)
+            summary["n_failed"] += result.n_failed
+            figures = {figure: found.value for figure, found in result.figures.items()}
+            summary["suites"].setdefault(suite, {})[name] = figures
+
+    with_caller(context, work)
+    return summary
+
+
+def read_suite_result(path: Path) -> SuiteResult | None:
+    """A suite's ``result.json``; None where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return SuiteResult.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DataError(
+            f"{path} is not a suite's result: {error.errors()[0]['msg']}", "redo it (--from suites)"
+        ) from None
