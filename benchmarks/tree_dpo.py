@@ -50,14 +50,14 @@ class Memory:
 
 def conversation(turns: int, seed: int) -> Any:
     """User messages of about 55 tokens, replies of about 115, chosen and rejected; the chosen one goes on."""
-    from aloe.training.data import Conversation
+    from aloe.training.data import TokenRows
 
     rng = Random(seed)
 
     def tokens(mean: int) -> list[int]:
         return [rng.randrange(5, VOCABULARY) for _ in range(rng.randint(int(mean * 0.8), int(mean * 1.2)))]
 
-    made = Conversation(f"c{seed}")
+    made = TokenRows(f"c{seed}")
     trunk: list[int] = []
     for turn in range(turns):
         trunk = trunk + tokens(55)

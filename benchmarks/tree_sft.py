@@ -33,14 +33,14 @@ VARIANTS = ("tree", "rows", "lean", "trl", "linear")
 
 def conversation(turns: int, seed: int) -> tuple[Any, list[tuple[list[int], list[int]]]]:
     """The rows of the targets, and the turns of the linear form as (user's tokens, preferred reply)."""
-    from aloe.training.data import Conversation
+    from aloe.training.data import TokenRows
 
     rng = Random(seed)
 
     def tokens(mean: int) -> list[int]:
         return [rng.randrange(5, VOCABULARY) for _ in range(rng.randint(int(mean * 0.8), int(mean * 1.2)))]
 
-    made, linear = Conversation(f"c{seed}"), []
+    made, linear = TokenRows(f"c{seed}"), []
     trunk: list[int] = []
     for _ in range(turns):
         asked, preferred, other = tokens(55), tokens(115), tokens(115)

@@ -27,7 +27,7 @@ _POOL_ABOVE = 0.25  # p value above which a shared effect counts as absent (the 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FittedLine:
     """Least-squares line. ``r2`` is None where the values are all equal (nothing to explain)."""
 
     slope: float
@@ -42,7 +42,7 @@ def is_flat(values: ArrayLike) -> bool:
     return y.size < 2 or bool(np.ptp(y) <= 1e-9 * np.max(np.abs(y)))
 
 
-def fit_line(values: ArrayLike, x: ArrayLike | None = None) -> Line | None:
+def fit_line(values: ArrayLike, x: ArrayLike | None = None) -> FittedLine | None:
     """Least-squares line through ``values`` at ``x`` (default 1..n). NaN values are left out, their x too.
 
     Returns:
@@ -61,9 +61,9 @@ def fit_line(values: ArrayLike, x: ArrayLike | None = None) -> Line | None:
     slope = float(dx @ dy / (dx @ dx))
     intercept = float(y.mean() - slope * position.mean())
     if is_flat(y):
-        return Line(0.0, float(y.mean()), None)
+        return FittedLine(0.0, float(y.mean()), None)
     rest = dy - slope * dx
-    return Line(slope, intercept, float(1.0 - (rest @ rest) / (dy @ dy)))
+    return FittedLine(slope, intercept, float(1.0 - (rest @ rest) / (dy @ dy)))
 
 
 # ------------------------------------------------------------------ Student's t

@@ -83,7 +83,7 @@ def test_trees_from_ones_own_endpoint(run: Path) -> None:
 @pytest.mark.slow
 def test_trl_trains_from_the_exported_folder(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("trl")
-    from aloe.config import BaseConfig
+    from aloe.config import TinyConfig
     from aloe.training.tiny.model import create_model
     from aloe.training.tiny.tokenizer import build_tokenizer
 
@@ -92,7 +92,7 @@ def test_trl_trains_from_the_exported_folder(run: Path, tmp_path: Path) -> None:
     rows = read_parquet(path)
     tokenizer = build_tokenizer(m["content"] for r in rows for m in (*r["prompt"], *r["chosen"], *r["rejected"]))
     tokenizer.save_pretrained(tmp_path / "tiny")
-    create_model(BaseConfig(d_model=16, n_layers=1, n_heads=2, d_ffn=16), tokenizer, 0).save_pretrained(
+    create_model(TinyConfig(d_model=16, n_layers=1, n_heads=2, d_ffn=16), tokenizer, 0).save_pretrained(
         tmp_path / "tiny"
     )
     python(EXAMPLES / "train_dpo.py", run / "datasets" / "hub", tmp_path / "tiny", tmp_path / "out", "2")

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 import torch
 
-from aloe.config import BaseConfig, ModelConfig
+from aloe.config import ModelConfig, TinyConfig
 from aloe.errors import ConfigError, DataError, EndpointError
 from aloe.models.local.batch import Codec, Lane, Row
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
@@ -27,7 +27,7 @@ WORDS = [f"w{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
 
 def save_tiny(folder: Path, seed: int) -> Path:
     tokenizer = build_tokenizer([" ".join(WORDS)])
-    model = create_model(BaseConfig(d_model=32, n_layers=2, n_heads=4, d_ffn=48), tokenizer, seed)
+    model = create_model(TinyConfig(d_model=32, n_layers=2, n_heads=4, d_ffn=48), tokenizer, seed)
     with torch.no_grad():  # untrained but lively: it answers in words, and differently to different prompts
         for parameter in model.model.layers.parameters():
             parameter.mul_(4.0)

@@ -24,7 +24,7 @@ import pytest
 import torch
 
 from aloe.bench.runner import run_benchmark
-from aloe.config import BaseConfig, Config, ModelConfig
+from aloe.config import Config, ModelConfig, TinyConfig
 from aloe.models.caller import Caller
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.prompts import PromptSet
@@ -50,7 +50,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny untrained model that answers in words."""
     words = [f"w{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
     tokenizer = build_tokenizer([" ".join(words)])
-    model = create_model(BaseConfig(d_model=32, n_layers=2, n_heads=4, d_ffn=48), tokenizer, 0)
+    model = create_model(TinyConfig(d_model=32, n_layers=2, n_heads=4, d_ffn=48), tokenizer, 0)
     with torch.no_grad():  # lively: what it says depends on what was said
         for parameter in model.model.layers.parameters():
             parameter.mul_(4.0)

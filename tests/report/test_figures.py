@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aloe.report.figures import Estimate, LineChart, Series, forest_plot, histogram, line_chart, shown, ticks
+from aloe.report.figures import ForestRow, LineChart, Series, forest_plot, histogram, line_chart, shown, ticks
 
 finite = st.floats(-1e6, 1e6)
 
@@ -86,7 +86,7 @@ def test_names_at_the_end_of_curves_do_not_overlap_or_leave_the_frame() -> None:
 
 
 def test_a_forest_plot_says_undefined_and_never_draws_what_is_missing() -> None:
-    rows = [Estimate("a <b>", 0.1, 0.0, 0.2), Estimate("b", None, None, None), Estimate("c", -0.3, None, None)]
+    rows = [ForestRow("a <b>", 0.1, 0.0, 0.2), ForestRow("b", None, None, None), ForestRow("c", -0.3, None, None)]
     svg = forest_plot(rows, "t", "x")
     root = ElementTree.fromstring(svg)
     assert svg.count("whisker") == 1 and svg.count('class="mark"') == 2 and "undefined" in svg

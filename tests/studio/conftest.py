@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aloe.__main__ import main
-from aloe.config import BaseConfig
+from aloe.config import TinyConfig
 from helpers import world_personas
 
 SIZES = (
@@ -33,7 +33,7 @@ def save_tiny(folder: Path) -> None:
     from aloe.training.tiny.tokenizer import SPECIAL, build_tokenizer
 
     tokenizer = build_tokenizer([f"{p.profile} {p.personality}" for p in world_personas(8)])
-    model = create_model(BaseConfig(d_model=16, n_layers=1, n_heads=2, d_ffn=16), tokenizer, 0)
+    model = create_model(TinyConfig(d_model=16, n_layers=1, n_heads=2, d_ffn=16), tokenizer, 0)
     model.get_input_embeddings().weight.data[: len(SPECIAL) + 256] = 0.0  # only words: never an empty reply
     save_checkpoint(model, tokenizer, folder, model_card("tiny", "a test", {}), {"seed": 0})
 

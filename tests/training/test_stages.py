@@ -97,16 +97,16 @@ def test_base_learns_and_loads_without_aloe(base: Path) -> None:
 def test_the_curriculum_never_adapts_in_chat() -> None:
     from random import Random
 
-    from aloe.training.tiny.curriculum import Stage
+    from aloe.training.tiny.curriculum import Difficulty
 
     writer, tokenizer = prepare(small_config())
     values = {v.text for slot in writer.persona.slots for v in slot.values}
     for number in range(40):
-        text = tokenizer.decode(writer.dialogue(Random(number), Stage(1.0)).ids)
+        text = tokenizer.decode(writer.dialogue(Random(number), Difficulty(1.0)).ids)
         replies = [part.split("<|end|>")[0] for part in text.split("<|assistant|>")[1:]]
         assert replies and not any(value in reply.split() for reply in replies for value in values)
         for kind in ("notes", "diary", "manner"):
-            document = getattr(writer, kind)(Random(number), Stage(1.0))
+            document = getattr(writer, kind)(Random(number), Difficulty(1.0))
             assert "<|assistant|>" not in tokenizer.decode(document.ids)
             assert len(document.ids) == len(document.weights) and max(document.weights) > 0
 

@@ -14,7 +14,7 @@ from tree_models import COMMON, conversations, flat_pairs, make_model, make_toke
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from aloe.errors import ConfigError
-from aloe.training.data import Conversation
+from aloe.training.data import TokenRows
 from aloe.training.trainers import TreeDPOTrainer, TreeSFTTrainer
 from aloe.training.trees.attention import Branches, SegmentAttention
 from aloe.training.trees.head import KEPT_LOGITS, TargetLogProbs
@@ -56,7 +56,7 @@ def test_a_trie_needs_rows(rows: list[list[int]]) -> None:
         build_trie(rows)
 
 
-def branches_of(found: list[Conversation]) -> Branches:
+def branches_of(found: list[TokenRows]) -> Branches:
     return tree_inputs([build_trie(c.rows) for c in found], [c.starts for c in found]).branches
 
 
@@ -116,13 +116,13 @@ def test_head_gives_log_softmax_and_its_gradient(n: int) -> None:
         assert torch.allclose(one, two, atol=1e-9)
 
 
-def row_logps(model: Any, c: Conversation, number: int) -> torch.Tensor:
+def row_logps(model: Any, c: TokenRows, number: int) -> torch.Tensor:
     ids, start = torch.tensor(c.rows[number])[None], c.starts[number]
     logs = torch.log_softmax(model(input_ids=ids).logits[0, start - 1 : -1], -1)
     return logs.gather(1, ids[0, start:, None])[:, 0]
 
 
-def packed_output(model: Any, found: list[Conversation], backend: str) -> Any:
+def packed_output(model: Any, found: list[TokenRows], backend: str) -> Any:
     """The fused forward as a trainer calls it, and the numbers of its rows' conversations."""
     from trl.trainer.utils import add_fused_lm_head
 
@@ -164,7 +164,7 @@ class StockDPO(DPOTrainer):  # type: ignore[misc]
         return dataset
 
 
-def stock_dpo(name: str, found: list[Conversation], out: Path, peft: Any = None, **options: Any) -> Any:
+def stock_dpo(name: str, found: list[TokenRows], out: Path, peft: Any = None, **options: Any) -> Any:
     rows = flat_pairs(found)
     arguments = {**PLAIN, "per_device_train_batch_size": len(rows), "precompute_ref_log_probs": peft is None}
     return StockDPO(
@@ -176,7 +176,7 @@ def stock_dpo(name: str, found: list[Conversation], out: Path, peft: Any = None,
     )
 
 
-def tree_dpo(name: str, found: list[Conversation], out: Path, backend: str, budget: int = 10**6, peft: Any = None,
+def tree_dpo(name: str, found: list[TokenRows], out: Path, backend: str, budget: int = 10**6, peft: Any = None,
              **options: Any) -> Any:  # fmt: skip
     model = make_model(name)
     if backend == "auto":

@@ -19,7 +19,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from aloe.training.data import Conversation
+from aloe.training.data import TokenRows
 from aloe.training.tiny.tokenizer import build_tokenizer
 
 WORDS = [f"w{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
@@ -61,7 +61,7 @@ def make_tokenizer() -> Any:
     return build_tokenizer([" ".join(WORDS)])
 
 
-def conversations(seed: int = 0, n: int = 3, n_turns: int = 4) -> list[Conversation]:
+def conversations(seed: int = 0, n: int = 3, n_turns: int = 4) -> list[TokenRows]:
     """Branching preference data: sometimes both replies continued, sometimes three replies to one message."""
     rng = Random(seed)
 
@@ -70,7 +70,7 @@ def conversations(seed: int = 0, n: int = 3, n_turns: int = 4) -> list[Conversat
 
     found = []
     for number in range(n):
-        conversation = Conversation(f"c{number}")
+        conversation = TokenRows(f"c{number}")
         leaves = [words(5, 9)]
         for _ in range(n_turns):
             following = []
@@ -89,7 +89,7 @@ def conversations(seed: int = 0, n: int = 3, n_turns: int = 4) -> list[Conversat
     return found
 
 
-def flat_pairs(found: list[Conversation]) -> list[dict[str, list[int]]]:
+def flat_pairs(found: list[TokenRows]) -> list[dict[str, list[int]]]:
     """The same as rows of TRL's own tokenised form."""
     rows = []
     for c in found:

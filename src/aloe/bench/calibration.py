@@ -58,7 +58,7 @@ class Corrected:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class JudgeCalibration:
     """People against judge. ``bias``: judge minus people, in points. Kappa is over scores rounded to whole points."""
 
     n_items: int
@@ -240,7 +240,7 @@ def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, 
     return dict(found)
 
 
-def calibrate_scores(judged: Sequence[Rated], ratings: Mapping[str, Mapping[str, float]]) -> Calibration:
+def calibrate_scores(judged: Sequence[Rated], ratings: Mapping[str, Mapping[str, float]]) -> JudgeCalibration:
     """People's scores against the judge's.
 
     Raises:
@@ -255,7 +255,7 @@ def calibrate_scores(judged: Sequence[Rated], ratings: Mapping[str, Mapping[str,
     human = np.array([people[r.item] for r in both])
     judge = np.array([r.score for r in both])
     whole_h, whole_j = [round(h) for h in human.tolist()], [round(j) for j in judge.tolist()]
-    return Calibration(
+    return JudgeCalibration(
         n_items=len(both),
         n_raters=len(ratings),
         kappa=cohen_kappa(whole_h, whole_j),

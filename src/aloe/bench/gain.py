@@ -32,7 +32,7 @@ from aloe.world.truth import read_message, read_persona, read_reply
 SWAPPED = "swapped"
 
 
-class Talk(Protocol):
+class JudgedConversation(Protocol):
     """What is read of a conversation here."""
 
     persona: Persona
@@ -88,7 +88,11 @@ def part_curves(judgements: Sequence[Sequence[Judgement | None]], n_turns: int) 
 
 
 def extra_figures(
-    talks: Sequence[Talk], scores: Floats, clusters: Clusters, options: BenchConfig, personas: Sequence[Persona]
+    talks: Sequence[JudgedConversation],
+    scores: Floats,
+    clusters: Clusters,
+    options: BenchConfig,
+    personas: Sequence[Persona],
 ) -> dict[str, Any]:
     """The additive fields of a BenchmarkResult.
 
@@ -110,7 +114,7 @@ def extra_figures(
     return found
 
 
-def _other_scores(talks: Sequence[Talk], name: str, shape: tuple[int, ...]) -> Floats:
+def _other_scores(talks: Sequence[JudgedConversation], name: str, shape: tuple[int, ...]) -> Floats:
     table = np.full((shape[0] * shape[1], shape[2]), np.nan)
     for row, talk in zip(table, talks, strict=True):
         for turn, others in enumerate(talk.others):
@@ -157,7 +161,7 @@ def _other_scope(scores: Floats, others: Floats, clusters: Clusters, scope: str)
     )
 
 
-def _judge_auc(talks: Sequence[Talk], n_turns: int) -> tuple[float | None, ...]:
+def _judge_auc(talks: Sequence[JudgedConversation], n_turns: int) -> tuple[float | None, ...]:
     wins: list[list[float]] = [[] for _ in range(n_turns)]
     for talk in talks:
         for turn, (score, others) in enumerate(zip(talk.scores, talk.others, strict=False)):
@@ -196,7 +200,9 @@ class _Crowd:
             votes[column] += 1.0 if own == pole else -1.0
 
 
-def identify(talks: Sequence[Talk], personas: Sequence[Persona], n_turns: int) -> dict[str, tuple[float | None, ...]]:
+def identify(
+    talks: Sequence[JudgedConversation], personas: Sequence[Persona], n_turns: int
+) -> dict[str, tuple[float | None, ...]]:
     """AUC by turn of ``replies`` and ``conversation``; empty where nobody else is there or nothing can be read."""
     readable = [has_ground_truth(read_persona(p.profile, p.personality)) for p in personas]
     if len(personas) < 2 or not all(readable):

@@ -47,12 +47,12 @@ from aloe.types import (
     Usage,
 )
 
-Progress = Callable[[int, int], None]
+BenchProgress = Callable[[int, int], None]
 ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
 
 
 @dataclass(slots=True)
-class Conversation:
+class SimulatedConversation:
     """One conversation as it grows. ``judgements`` may be one shorter than the replies if the judge failed."""
 
     persona: Persona
@@ -119,9 +119,9 @@ class _Bench:
     scale: Scale
     extras: Extras
 
-    async def converse(self, persona: Persona, sample: int, tick: Callable[[int], None]) -> Conversation:
+    async def converse(self, persona: Persona, sample: int, tick: Callable[[int], None]) -> SimulatedConversation:
         """One whole conversation; a failed call ends it and is noted. ``tick`` is told the turns behind it."""
-        talk = Conversation(persona, sample, make_tree_id(persona, sample, "bench"))
+        talk = SimulatedConversation(persona, sample, make_tree_id(persona, sample, "bench"))
         state = PathState(talk.tree_id)
         for _ in range(self.n_turns):
             role: ActorRole = "user"
@@ -143,7 +143,7 @@ class _Bench:
                 return self._end(talk, state, role, str(error))
         return talk
 
-    async def _user(self, talk: Conversation, state: PathState) -> PathState | None:
+    async def _user(self, talk: SimulatedConversation, state: PathState) -> PathState | None:
         path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}"
         text, reply = await next_user_message(self.caller, self.prompts, talk.persona, state, path)
         if text is None:
@@ -162,7 +162,7 @@ class _Bench:
         )
         return after
 
-    async def _reply(self, talk: Conversation, state: PathState) -> PathState | None:
+    async def _reply(self, talk: SimulatedConversation, state: PathState) -> PathState | None:
         path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}/reply"
         text, reply = await self.respond(talk.persona, state, path)
         if text is None:
@@ -181,7 +181,7 @@ class _Bench:
         )
         return after
 
-    async def _judge(self, talk: Conversation, state: PathState) -> tuple[Judgement, dict[str, float | None]]:
+    async def _judge(self, talk: SimulatedConversation, state: PathState) -> tuple[Judgement, dict[str, float | None]]:
         """The judgement, and the scores of the same reply as the extras want it judged, side by side."""
         last = talk.nodes[-1]
         candidate = Candidate(last.node_id, last.message.content)
@@ -202,7 +202,7 @@ class _Bench:
         return named.pop(""), {name: judgement.score for name, judgement in named.items()}
 
     @staticmethod
-    def _end(talk: Conversation, state: PathState, role: ActorRole, error: str) -> Conversation:
+    def _end(talk: SimulatedConversation, state: PathState, role: ActorRole, error: str) -> SimulatedConversation:
         turn = max(state.turn + (role == "user"), 1)
         talk.error = NodeError(node_id=state.node_id, turn=turn, role=role, error=error[:500])
         return talk
@@ -217,7 +217,7 @@ async def run_benchmark(
     config: Config,
     out_dir: Path,
     name: str | None = None,
-    progress: Progress | None = None,
+    progress: BenchProgress | None = None,
 ) -> BenchmarkResult:
     """AL(k) of ``model``; writes ``conversations.jsonl``, ``scores.jsonl`` and ``result.json`` into ``out_dir``.
 
@@ -282,11 +282,11 @@ async def _converse_all(
     personas: Sequence[Persona],
     samples: int,
     concurrency: int,
-    progress: Progress | None,
-) -> list[Conversation]:
+    progress: BenchProgress | None,
+) -> list[SimulatedConversation]:
     """All conversations, in order of persona and sample; at most ``concurrency`` are open at once."""
     jobs = [(persona, sample) for persona in personas for sample in range(samples)]
-    done: dict[int, Conversation] = {}
+    done: dict[int, SimulatedConversation] = {}
     queue = iter(enumerate(jobs))
     n_done, n_all = 0, len(jobs) * bench.n_turns
 
@@ -313,7 +313,7 @@ async def _converse_all(
     return [done[index] for index in range(len(jobs))]
 
 
-def score_array(talks: Sequence[Conversation], n_personas: int, n_samples: int, n_turns: int) -> Floats:
+def score_array(talks: Sequence[SimulatedConversation], n_personas: int, n_samples: int, n_turns: int) -> Floats:
     """Scores, shape (n_personas, n_samples, n_turns), NaN = unscored; ``talks`` in order of persona and sample."""
     scores = np.full((n_personas * n_samples, n_turns), np.nan)
     for row, talk in zip(scores, talks, strict=True):

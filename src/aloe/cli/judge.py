@@ -15,7 +15,7 @@ from aloe.errors import ConfigError
 from aloe.store.rundir import RunDir
 
 if TYPE_CHECKING:
-    from aloe.bench.calibration import Calibration, ChoiceCalibration
+    from aloe.bench.calibration import ChoiceCalibration, JudgeCalibration
     from aloe.stats import Estimate
 
 USAGE = """usage: aloe judge check [RECIPE|RUN] [--judge URI] [--n N] [--seed S] [--scope S] [--scale S] [--json]
@@ -212,7 +212,7 @@ def _share(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f} [{max(0.0, estimate.low):.3f}, {min(1.0, estimate.high):.3f}]"
 
 
-def format_calibration(found: Calibration) -> str:
+def format_calibration(found: JudgeCalibration) -> str:
     """A calibration as text."""
     lines = [
         f"{found.n_items} replies rated by {found.n_raters} {'person' if found.n_raters == 1 else 'people'}",

@@ -13,7 +13,6 @@ from aloe.config.load import (
     validate,
 )
 from aloe.config.options import (
-    BaseConfig,
     BenchConfig,
     BudgetConfig,
     Config,
@@ -26,12 +25,13 @@ from aloe.config.options import (
     RolloutConfig,
     Section,
     SFTConfig,
+    TinyConfig,
     TrainingSection,
     TreesConfig,
 )
 
 __all__ = [
-    "BaseConfig",
+    "TinyConfig",
     "BenchConfig",
     "BudgetConfig",
     "Config",

@@ -167,7 +167,7 @@ class BenchConfig(Section):
     n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
 
 
-class BaseConfig(Section):
+class TinyConfig(Section):
     """Stage ``base``: a tiny fluent model trained from scratch on plain documents and generic dialogues."""
 
     d_model: int = Field(96, ge=8, description="width of the tiny transformer")
@@ -286,7 +286,7 @@ class Config(Section):
     personas: PersonasConfig = PersonasConfig()
     trees: TreesConfig = TreesConfig()
     export: ExportConfig = ExportConfig()
-    base: BaseConfig = BaseConfig()
+    base: TinyConfig = TinyConfig()
     sft: SFTConfig = SFTConfig()
     rollout: RolloutConfig = RolloutConfig()
     dpo: DPOConfig = DPOConfig()

@@ -28,7 +28,7 @@ from aloe.protocols import Embedder
 from aloe.seeding import derive_rng
 from aloe.types import PoolEntry
 
-Progress = Callable[[int, int, str], None]  # members so far, target, a note
+PoolProgress = Callable[[int, int, str], None]  # members so far, target, a note
 StopReason = Literal["target", "saturated", "budget", "max_waves"]
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ async def grow_pool(
     kind: Kind,
     seeds: Sequence[str],
     target: int,
-    progress: Progress | None = None,
+    progress: PoolProgress | None = None,
     *,
     examples: Sequence[str] = (),
     source: str = "seeds",

@@ -15,7 +15,7 @@ from importlib import resources
 
 
 @dataclass(frozen=True, slots=True)
-class Pole:
+class PolePattern:
     """One end of an axis. ``difficult``: harder to be with than its opposite."""
 
     axis: str
@@ -25,7 +25,7 @@ class Pole:
 
 
 @lru_cache(maxsize=1)
-def read_poles() -> tuple[Pole, ...]:
+def read_poles() -> tuple[PolePattern, ...]:
     """All poles, the two of an axis next to each other, from ``poles.txt``."""
     text = resources.files("aloe.personas").joinpath("poles.txt").read_text("utf-8")
     poles = []
@@ -33,7 +33,7 @@ def read_poles() -> tuple[Pole, ...]:
         if line and not line.startswith("#"):
             axis, name, words = line.split(" | ", 2)
             pattern = re.compile(rf"\b(?:{words})(?!\w)", re.IGNORECASE)
-            poles.append(Pole(axis, name.rstrip("*"), name.endswith("*"), pattern))
+            poles.append(PolePattern(axis, name.rstrip("*"), name.endswith("*"), pattern))
     return tuple(poles)
 
 

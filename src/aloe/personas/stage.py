@@ -17,7 +17,7 @@ from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
 from aloe.personas.checks import Kind
 from aloe.personas.embedders import create_embedder
-from aloe.personas.growth import Progress, grow_pool
+from aloe.personas.growth import PoolProgress, grow_pool
 from aloe.personas.importer import (
     Problem,
     Source,
@@ -43,7 +43,7 @@ async def run_personas(
     prompts: PromptSet,
     config: Config,
     out_dir: Path,
-    progress: Progress | None = None,
+    progress: PoolProgress | None = None,
 ) -> dict[str, Any]:
     """The stage: grow (or import) the pool, pair it, write ``pool``, ``rejected`` and ``personas`` JSONL files.
 
@@ -109,7 +109,7 @@ def check_counts(options: PersonasConfig) -> None:
 
 
 async def _grow_both(
-    caller: Caller, prompts: PromptSet, config: Config, embedder: Embedder, progress: Progress | None
+    caller: Caller, prompts: PromptSet, config: Config, embedder: Embedder, progress: PoolProgress | None
 ) -> tuple[list[PoolEntry], list[PoolEntry], dict[str, Any]]:
     options = config.personas
     members: list[PoolEntry] = []

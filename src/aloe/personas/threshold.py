@@ -52,7 +52,7 @@ def default_threshold(embedder: str, kind: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ThresholdCalibration:
     """What the similarities look like, and a threshold.
 
     Attributes:
@@ -105,7 +105,7 @@ def count_kept(vectors: Vectors, threshold: float) -> int:
     return int(filter_bulk(vectors, threshold).kept.sum())
 
 
-def calibrate(texts: Sequence[str], embedder: Embedder, keep: float = 0.9, n_closest: int = 3) -> Calibration:
+def calibrate(texts: Sequence[str], embedder: Embedder, keep: float = 0.9, n_closest: int = 3) -> ThresholdCalibration:
     """Propose a threshold for texts that are taken to be different people.
 
     Args:
@@ -127,7 +127,7 @@ def calibrate(texts: Sequence[str], embedder: Embedder, keep: float = 0.9, n_clo
     closest: dict[tuple[int, int], float] = {}
     for i in np.argsort(-similarities)[: 2 * n_closest]:
         closest[min(int(i), int(neighbours[i])), max(int(i), int(neighbours[i]))] = float(similarities[i])
-    return Calibration(
+    return ThresholdCalibration(
         embedder.name,
         len(texts),
         float(pairs.mean()),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from aloe.report.charts import Figure
-from aloe.report.figures import N_STYLES, Scale, short, svg_element, tick_text, ticks
+from aloe.report.figures import N_STYLES, AxisScale, short, svg_element, tick_text, ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def bar_chart(bars: Sequence[Bar], title: str, x_label: str, end: float = 0.0, n
     return svg_element(width, height, "".join(parts), "narrow" if narrow else "wide", title)
 
 
-def _row(bar: Bar, y: int, at: Scale, box: tuple[int, int], narrow: bool) -> str:
+def _row(bar: Bar, y: int, at: AxisScale, box: tuple[int, int], narrow: bool) -> str:
     """One bar with its name and number; on a narrow page both stand above it."""
     left, right = box
     thick, style, note = 13 if narrow else 16, f"s{bar.style % N_STYLES}", escape(bar.note)

@@ -22,7 +22,7 @@ from aloe.errors import DataError
 from aloe.report import charts, sections
 from aloe.report.calls import JournalData, calls_section
 from aloe.report.data import RunData, read_run
-from aloe.report.explorer import Source, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
+from aloe.report.explorer import PackedSource, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
 from aloe.report.extras import extra_groups, scope_table
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
 from aloe.report.paired import paired_figures
@@ -131,7 +131,9 @@ def _looks() -> dict[str, Any]:
     }
 
 
-def _content(run: RunData, journal: JournalData, sources: list[Source], stats: dict[str, TreeStats]) -> dict[str, Any]:
+def _content(
+    run: RunData, journal: JournalData, sources: list[PackedSource], stats: dict[str, TreeStats]
+) -> dict[str, Any]:
     """What the template shows, section by section."""
     lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
     return {
@@ -171,9 +173,9 @@ def scope_rows(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _pack(run: RunData) -> tuple[list[Source], dict[str, TreeStats]]:
+def _pack(run: RunData) -> tuple[list[PackedSource], dict[str, TreeStats]]:
     """All conversations within the page's size; what one source does not use is left to the next."""
-    sources: list[Source] = []
+    sources: list[PackedSource] = []
     stats: dict[str, TreeStats] = {}
     remaining = MAX_BYTES
     jobs: list[tuple[int, Any]] = [(len(run.bench), model) for model in run.bench]
@@ -194,7 +196,7 @@ def _pack(run: RunData) -> tuple[list[Source], dict[str, TreeStats]]:
     return sources, stats
 
 
-def _tree_section(run: RunData, source: Source, stats: TreeStats) -> dict[str, Any]:
+def _tree_section(run: RunData, source: PackedSource, stats: TreeStats) -> dict[str, Any]:
     facts = [("trees", f"{stats.n_trees:,}"), ("messages", f"{stats.n_nodes:,}")]
     facts += [("trees with a failure", f"{stats.n_failed:,}")] if stats.n_failed else []
     facts += sections.shares("labels", stats.outcomes)

@@ -14,7 +14,7 @@ from aloe.report.data import TRAINED, BenchModel, Row, family, interval, number,
 from aloe.report.explorer import TreeStats
 from aloe.report.figures import (
     N_STYLES,
-    Estimate,
+    ForestRow,
     LineChart,
     Series,
     forest_plot,
@@ -126,14 +126,14 @@ def ir_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure
     for model in models:
         if "ir" in model.result:
             low, high = interval(model.result.get("ir_ci")) or (None, None)
-            rows.append(Estimate(model.name, number(model.result["ir"]), low, high, styles.get(model.name, 0)))
+            rows.append(ForestRow(model.name, number(model.result["ir"]), low, high, styles.get(model.name, 0)))
     note = (
         "Slope of AL(k) over turns, points per turn. An interval that holds zero shows no change over the conversation."
     )
     return estimates_figure("ir", "Improvement rate (IR)", "AL points per turn", rows, note) if rows else None
 
 
-def estimates_figure(figure_id: str, title: str, x_label: str, rows: Sequence[Estimate], note: str = "") -> Figure:
+def estimates_figure(figure_id: str, title: str, x_label: str, rows: Sequence[ForestRow], note: str = "") -> Figure:
     """A forest plot with its table."""
     return Figure(
         figure_id,

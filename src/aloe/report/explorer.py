@@ -25,7 +25,7 @@ KINDS = ("user", "tailored", "generic", "responder")
 
 
 @dataclass(slots=True)
-class Source:
+class PackedSource:
     """One collection of conversations: ``items`` are packed JSON objects in the order of the file."""
 
     source_id: str
@@ -73,15 +73,15 @@ class _Keeper:
         while self.size > self.quota and len(self.heap) > 1:
             self.size -= len(heapq.heappop(self.heap)[3])
 
-    def fill(self, source: Source) -> None:
+    def fill(self, source: PackedSource) -> None:
         for _, _, persona_id, item in sorted(self.heap, key=lambda entry: entry[1]):
             source.items.append(item)
             source.persona_ids.add(persona_id)
 
 
-def pack_trees(run: RunData, stage: str, name: str, quota: int) -> tuple[Source, TreeStats]:
+def pack_trees(run: RunData, stage: str, name: str, quota: int) -> tuple[PackedSource, TreeStats]:
     """The trees of a stage (``trees`` or ``rollout``) with what was disclosed and how replies were judged."""
-    source, stats = Source(stage, name), TreeStats()
+    source, stats = PackedSource(stage, name), TreeStats()
     if not run.has(f"{stage}/trees.jsonl"):
         return source, stats
     disclosures = _group(run.rows(f"{stage}/disclosures.jsonl"))
@@ -97,9 +97,9 @@ def pack_trees(run: RunData, stage: str, name: str, quota: int) -> tuple[Source,
     return source, stats
 
 
-def pack_bench(run: RunData, model: BenchModel, quota: int) -> tuple[Source, TreeStats]:
+def pack_bench(run: RunData, model: BenchModel, quota: int) -> tuple[PackedSource, TreeStats]:
     """The benchmark conversations of one model with the judge's score of every reply."""
-    source, stats = Source(f"bench-{model.name}", f"Benchmark: {model.name}"), TreeStats()
+    source, stats = PackedSource(f"bench-{model.name}", f"Benchmark: {model.name}"), TreeStats()
     scores: dict[str, list[Row]] = defaultdict(list)
     for row in model.scores:
         scores[text(row.get("tree_id")) or text(row.get("persona_id"))].append(row)
@@ -129,7 +129,7 @@ def pack_conversation(tree: Row, scores: Iterable[Row]) -> dict[str, Any]:
     return packed
 
 
-def pack_personas(run: RunData, sources: Iterable[Source]) -> tuple[dict[str, list[str]], Counter[str]]:
+def pack_personas(run: RunData, sources: Iterable[PackedSource]) -> tuple[dict[str, list[str]], Counter[str]]:
     """Profile and personality of every persona that a source shows, and the number of personas by split."""
     wanted: set[str] = set().union(*(source.persona_ids for source in sources))
     found: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from aloe.report.charts import Figure, by_position, estimates_figure, line_figure, score_axis
 from aloe.report.data import BenchModel, Row, interval, number, text
 from aloe.report.explorer import clip
-from aloe.report.figures import Estimate, LineChart, Series
+from aloe.report.figures import ForestRow, LineChart, Series
 
 READERS = {
     "judge": ("the judge", "the reply of that turn scored higher for the true persona than for a swapped one"),
@@ -150,9 +150,9 @@ def scope_table(
     return rows
 
 
-def _estimate(name: str, value: float, bounds: object, styles: Mapping[str, int]) -> Estimate:
+def _estimate(name: str, value: float, bounds: object, styles: Mapping[str, int]) -> ForestRow:
     low, high = interval(bounds) or (None, None)
-    return Estimate(name, value, low, high, styles.get(name, 0))
+    return ForestRow(name, value, low, high, styles.get(name, 0))
 
 
 def _points(found: Row) -> dict[float, Row]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-Scale = Callable[[Any], float]  # a value's place on the page
+AxisScale = Callable[[Any], float]  # a value's place on the page
 
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 2 1 2 1 2")
 N_STYLES = len(DASHES)
@@ -81,7 +81,7 @@ class LineChart:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class ForestRow:
     """One row of a forest plot: a value with its 95% interval (None where undefined)."""
 
     name: str
@@ -166,7 +166,7 @@ def line_chart(chart: LineChart, narrow: bool = False) -> str:
     return svg_element(width, height, "".join(parts), "narrow" if narrow else "wide", chart.title, extra)
 
 
-def _frame(chart: LineChart, y_ticks: list[float], at_y: Scale, box: tuple[int, int, int]) -> list[str]:
+def _frame(chart: LineChart, y_ticks: list[float], at_y: AxisScale, box: tuple[int, int, int]) -> list[str]:
     left, right, floor = box
     parts = []
     for tick in y_ticks:
@@ -200,7 +200,7 @@ def _x_ticks(x: Sequence[float], n: int = 10) -> list[float]:
     return [float(t) for t in range(math.ceil(min(x) / step) * step, math.floor(max(x)) + 1, step)]
 
 
-def _curve(series: Series, index: int, chart: LineChart, at_x: Scale, at_y: Scale) -> str:
+def _curve(series: Series, index: int, chart: LineChart, at_x: AxisScale, at_y: AxisScale) -> str:
     style = series.style % N_STYLES
     parts = []
     for run in _runs(series.low, series.high):
@@ -230,7 +230,7 @@ def _runs(*columns: Sequence[float | None]) -> list[list[int]]:
     return [run for run in runs if run]
 
 
-def _end_labels(chart: LineChart, at_x: Scale, at_y: Scale, box: tuple[int, int]) -> list[str]:
+def _end_labels(chart: LineChart, at_x: AxisScale, at_y: AxisScale, box: tuple[int, int]) -> list[str]:
     """Names at the right end of the curves, pushed apart where they would overlap."""
     ends: list[list[Any]] = []
     for index, series in enumerate(chart.series):
@@ -253,7 +253,7 @@ def _end_labels(chart: LineChart, at_x: Scale, at_y: Scale, box: tuple[int, int]
     ]
 
 
-def forest_plot(rows: Sequence[Estimate], title: str, x_label: str, narrow: bool = False) -> str:
+def forest_plot(rows: Sequence[ForestRow], title: str, x_label: str, narrow: bool = False) -> str:
     """Estimates with whiskers around a line at zero, one below the other."""
     width, left, right = (360, 14, 14) if narrow else (760, 170, 178)
     row_height, top = (40 if narrow else 28), 8
@@ -278,7 +278,7 @@ def forest_plot(rows: Sequence[Estimate], title: str, x_label: str, narrow: bool
     return svg_element(width, height, "".join(parts), "narrow" if narrow else "wide", title)
 
 
-def _forest_row(row: Estimate, y: float, at: Scale, box: tuple[int, int, int], narrow: bool) -> str:
+def _forest_row(row: ForestRow, y: float, at: AxisScale, box: tuple[int, int, int], narrow: bool) -> str:
     width, left, right = box
     style = row.style % N_STYLES
     label = (

@@ -13,7 +13,7 @@ import numpy as np
 from aloe.bench.compare import Scored, compare_pair
 from aloe.report.charts import Figure, estimates_figure
 from aloe.report.data import TRAINED, BenchModel, family, number, text
-from aloe.report.figures import Estimate
+from aloe.report.figures import ForestRow
 from aloe.stats import Estimate as Interval
 from aloe.training.methods import BASE, METHODS
 
@@ -73,8 +73,8 @@ def scored(model: BenchModel) -> Scored | None:
 def paired_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> list[Figure]:
     """Forest plots of paired differences in AVG and in IR; none where fewer than two models share personas."""
     known = {m.name: table for m in models if (table := scored(m)) is not None}
-    avg: list[Estimate] = []
-    ir: list[Estimate] = []
+    avg: list[ForestRow] = []
+    ir: list[ForestRow] = []
     for first, second in pairs_to_compare(list(known)):
         difference = compare_pair(known[first], known[second])
         for rows, found in ((avg, difference.avg), (ir, difference.ir)):
@@ -92,6 +92,6 @@ def paired_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> l
     return figures
 
 
-def _row(name: str, found: Interval, style: int) -> Estimate:
+def _row(name: str, found: Interval, style: int) -> ForestRow:
     low, high = (v if np.isfinite(v) else None for v in (found.low, found.high))
-    return Estimate(name, found.value, low, high, style)
+    return ForestRow(name, found.value, low, high, style)

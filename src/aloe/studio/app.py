@@ -25,7 +25,7 @@ from aiohttp import web
 
 from aloe.errors import AloeError, ConfigError, DataError
 from aloe.studio.choices import Choice
-from aloe.studio.index import Library, Query, Source
+from aloe.studio.index import IndexedSource, Library, Query
 from aloe.studio.page import assets
 from aloe.studio.people import People, card
 from aloe.studio.ratings import append_rating, ratings_path
@@ -230,7 +230,7 @@ class Studio:
         talk.named = True
         return _json(view_talk(talk))
 
-    async def _source(self, source_id: str) -> Source:
+    async def _source(self, source_id: str) -> IndexedSource:
         found = await asyncio.to_thread(self.library.get, source_id)
         if found is None:
             raise DataError(f"no conversations called {source_id[:80]!r} in this run", "reload the page")

@@ -1,8 +1,8 @@
 """Search over all conversations of a run: thousands of trees, indexed once by place and lower-cased text.
 
-One ``Source`` per collection (trees, on-policy trees, one per benchmarked model). Rows stay in their files; memory
-holds the text that can be searched and a few figures. Indexing goes in slices of bounded time, so that every search
-answers at once, at first over what has been read so far, and goes on where the files grow.
+One ``IndexedSource`` per collection (trees, on-policy trees, one per benchmarked model). Rows stay in their files;
+memory holds the text that can be searched and a few figures. Indexing goes in slices of bounded time, so that every
+search answers at once, at first over what has been read so far, and goes on where the files grow.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Found:
     has_margins: bool  # not all labels have the same one
 
 
-class Source:
+class IndexedSource:
     """One collection of conversations. Thread-safe.
 
     Args:
@@ -324,26 +324,26 @@ class Library:
     def __init__(self, run: Path, people: People) -> None:
         self._run = run
         self._people = people
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, IndexedSource] = {}
 
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[IndexedSource]:
         """Those that have a file, trees first."""
         for stage, name in (("trees", "Preference trees"), ("rollout", "On-policy trees")):
             if stage not in self._sources and _exists(self._run / stage / "trees.jsonl"):
                 files = {what: self._run / stage / f"{what}.jsonl" for what in ("trees", "labels", "disclosures")}
-                self._sources[stage] = Source(stage, name, files, self._people)
+                self._sources[stage] = IndexedSource(stage, name, files, self._people)
         for path in sorted((self._run / "bench").glob("*/conversations.jsonl")):
             name = path.parent.name
             if f"bench-{name}" not in self._sources:
                 files = {"trees": path, "scores": path.with_name("scores.jsonl")}
                 result = path.with_name("result.json")
-                self._sources[f"bench-{name}"] = Source(
+                self._sources[f"bench-{name}"] = IndexedSource(
                     f"bench-{name}", f"Benchmark: {name}", files, self._people, result
                 )
         rank = {"trees": 0, "rollout": 1}
         return sorted(self._sources.values(), key=lambda s: rank.get(s.source_id, 2))
 
-    def get(self, source_id: str) -> Source | None:
+    def get(self, source_id: str) -> IndexedSource | None:
         found = self._sources.get(source_id)
         return found or next((s for s in self.sources() if s.source_id == source_id), None)
 

@@ -20,8 +20,8 @@ LONGEST_TEXT = 2_000_000  # characters of one message; beyond this it is no repl
 
 
 @dataclass(slots=True)
-class Conversation:
-    """The rows of one conversation.
+class TokenRows:
+    """The tokenised rows of one conversation.
 
     Attributes:
         rows: token ids, prompt and reply. starts: where each row's reply begins.
@@ -215,39 +215,39 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
 
 def sft_conversations(
     rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: Lengths, *, history: str = "answered"
-) -> list[Conversation]:
+) -> list[TokenRows]:
     """SFT rows (``messages``, optionally ``tree_id``) by conversation, in the order of first appearance.
 
     Args:
         history: ``answered``: every preferred reply is a target under the history that the user really answered.
             ``preferred``: only the replies of the longest history of preferred replies (the paper's linear form).
     """
-    by_tree: dict[str, Conversation] = {}
+    by_tree: dict[str, TokenRows] = {}
     made = _fitted([[row["messages"]] for row in rows], tokenizer, lengths)
     for number, (row, fitted) in enumerate(zip(rows, made, strict=True)):
         if fitted is not None:
             key = str(row.get("tree_id") or number)
-            by_tree.setdefault(key, Conversation(key)).add(fitted)
+            by_tree.setdefault(key, TokenRows(key)).add(fitted)
     found = list(by_tree.values())
     return [_preferred_trunk(c) for c in found] if history == "preferred" else found
 
 
-def _preferred_trunk(conversation: Conversation) -> Conversation:
+def _preferred_trunk(conversation: TokenRows) -> TokenRows:
     """The longest row and those whose replies are all on it."""
     trunk = max(conversation.rows, key=len)
     on = [i for i, row in enumerate(conversation.rows) if trunk[: len(row)] == row]
-    return Conversation(conversation.key, [conversation.rows[i] for i in on], [conversation.starts[i] for i in on])
+    return TokenRows(conversation.key, [conversation.rows[i] for i in on], [conversation.starts[i] for i in on])
 
 
 def chat_conversations(
     rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: Lengths, prefix: str = "mix"
-) -> list[Conversation]:
+) -> list[TokenRows]:
     """General chats (``messages`` with any number of turns): each assistant message is a target."""
     found = []
     for number, row in enumerate(rows):
         messages = row["messages"]
         replies = [at for at, message in enumerate(messages) if at and message["role"] == "assistant"]
-        conversation = Conversation(f"{prefix}-{number}")
+        conversation = TokenRows(f"{prefix}-{number}")
         for fitted in _fitted([[messages[: at + 1]] for at in replies], tokenizer, lengths):
             if fitted is not None:
                 conversation.add(fitted)
@@ -256,13 +256,13 @@ def chat_conversations(
     return found
 
 
-def dpo_conversations(rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: Lengths) -> list[Conversation]:
+def dpo_conversations(rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: Lengths) -> list[TokenRows]:
     """Preference rows (``prompt``, ``chosen``, ``rejected``, optionally ``tree_id``) by conversation.
 
     Raises:
         DataError: the two replies of a pair are the same.
     """
-    by_tree: dict[str, Conversation] = {}
+    by_tree: dict[str, TokenRows] = {}
     names = [str(row.get("pair_id") or f"row {number + 1}") for number, row in enumerate(rows)]
     for name, row in zip(names, rows, strict=True):
         if row["chosen"] == row["rejected"]:
@@ -276,7 +276,7 @@ def dpo_conversations(rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: L
             raise DataError(f"{names[number]}: both replies are the same tokens", "filter such pairs out")
         start = min(at_one, at_two)
         key = str(row.get("tree_id") or number)
-        conversation = by_tree.setdefault(key, Conversation(key))
+        conversation = by_tree.setdefault(key, TokenRows(key))
         n = len(conversation.rows)
         conversation.pairs.append((n, n + 1))
         conversation.add([(one, start), (two, start)])

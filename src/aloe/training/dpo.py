@@ -31,7 +31,7 @@ def train_dpo(
     out_dir: str | Path,
     *,
     seed: int = 0,
-    progress: trl_run.Progress | None = None,
+    progress: trl_run.TrainingProgress | None = None,
     preference: bool = True,
     profiles: Mapping[str, str] | None = None,
     reference_dir: str | Path | None = None,

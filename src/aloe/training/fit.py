@@ -15,7 +15,7 @@ from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card,
 from aloe.models.local.model import weight_digest
 from aloe.seeding import derive_rng
 from aloe.training import trl_run
-from aloe.training.data import Conversation, Lengths, check_tokenizer
+from aloe.training.data import Lengths, TokenRows, check_tokenizer
 from aloe.training.trees.model import choose_backend, guess_backend
 from aloe.training.trees.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
 
@@ -85,7 +85,7 @@ def lengths_for(section: TrainingSection, path: str | Path) -> Lengths:
 
 
 def prepare_job(
-    section: Any, model: Any, tokenizer: Any, train: Sequence[Conversation], evaluate: Sequence[Conversation], seed: int
+    section: Any, model: Any, tokenizer: Any, train: Sequence[TokenRows], evaluate: Sequence[TokenRows], seed: int
 ) -> Job:
     """Choose the form of attention and make the packs."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -122,13 +122,13 @@ def fit(
     stage: str,
     title: str,
     seed: int,
-    progress: trl_run.Progress | None,
-    tokenize: Callable[[Rows, Any, Lengths], list[Conversation]],
+    progress: trl_run.TrainingProgress | None,
+    tokenize: Callable[[Rows, Any, Lengths], list[TokenRows]],
     make_trainer: Callable[[Job, dict[str, Any]], Any],
     tail: Callable[[Any], dict[str, Any]],
     profiles: Mapping[str, str] | None = None,
     held_rows: Rows | None = None,
-    extra: Callable[[Sequence[Conversation], Any, Lengths], list[Conversation]] | None = None,
+    extra: Callable[[Sequence[TokenRows], Any, Lengths], list[TokenRows]] | None = None,
 ) -> dict[str, Any]:
     """Train and save. ``tokenize``, ``make_trainer`` and ``tail`` (figures for the summary) are what stages differ in.
 

@@ -13,7 +13,7 @@ from typing import Any
 from aloe.config import SFTConfig
 from aloe.seeding import derive_rng
 from aloe.training import trl_run
-from aloe.training.data import Conversation, Lengths, chat_conversations, find_files, read_rows, sft_conversations
+from aloe.training.data import Lengths, TokenRows, chat_conversations, find_files, read_rows, sft_conversations
 from aloe.training.fit import Job, Rows, fit, last_logged
 
 TITLE = "A chat model fine-tuned on the preferred replies of simulated conversations (aloe, stage `sft`)."
@@ -26,7 +26,7 @@ def train_sft(
     out_dir: str | Path,
     *,
     seed: int = 0,
-    progress: trl_run.Progress | None = None,
+    progress: trl_run.TrainingProgress | None = None,
     profiles: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune the model at ``base_path`` on SFT rows and save it to ``out_dir``.
@@ -49,10 +49,10 @@ def train_sft(
     if config.eval_share:
         held = [row for file in find_files(dataset, "sft", "test") for row in read_rows(file, ["messages"])]
 
-    def tokenize(some: Rows, tokenizer: Any, lengths: Lengths) -> list[Conversation]:
+    def tokenize(some: Rows, tokenizer: Any, lengths: Lengths) -> list[TokenRows]:
         return sft_conversations(some, tokenizer, lengths, history=config.history)
 
-    def mixed(train: Sequence[Conversation], tokenizer: Any, lengths: Lengths) -> list[Conversation]:
+    def mixed(train: Sequence[TokenRows], tokenizer: Any, lengths: Lengths) -> list[TokenRows]:
         return _general(config, train, tokenizer, lengths, seed)
 
     def make_trainer(job: Job, arguments: dict[str, Any]) -> Any:
@@ -90,13 +90,13 @@ def train_sft(
 
 
 def _general(
-    config: SFTConfig, train: Sequence[Conversation], tokenizer: Any, lengths: Lengths, seed: int
-) -> list[Conversation]:
+    config: SFTConfig, train: Sequence[TokenRows], tokenizer: Any, lengths: Lengths, seed: int
+) -> list[TokenRows]:
     """General chats, drawn without repeats, until they make up ``mix_share`` of the replies or are used up."""
     assert config.mix is not None
     rows = read_rows(config.mix, ["messages"])
     wanted = sum(len(c.rows) for c in train) * config.mix_share / (1 - config.mix_share)
-    found: list[Conversation] = []
+    found: list[TokenRows] = []
     count = 0
     for number in derive_rng(seed, "mix").permutation(len(rows)):
         if count >= wanted:

@@ -24,7 +24,7 @@ from aloe.config import TrainingSection
 from aloe.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
-Progress = Callable[[float, float | None, str, str], None]
+TrainingProgress = Callable[[float, float | None, str, str], None]
 WORK = "trainer"  # folder of resumable states inside a checkpoint's directory
 
 
@@ -178,7 +178,7 @@ class MetricsWriter(TrainerCallback):  # type: ignore[misc]
     On resume the file is rewritten from the trainer's own history, so that no step is there twice.
     """
 
-    def __init__(self, path: Path, progress: Progress | None) -> None:
+    def __init__(self, path: Path, progress: TrainingProgress | None) -> None:
         self._path = path
         self._progress = progress
 
@@ -222,7 +222,7 @@ def quietly() -> Iterator[None]:
             os.environ["TQDM_DISABLE"] = before
 
 
-def callbacks(section: TrainingSection, out_dir: Path, progress: Progress | None) -> list[Any]:
+def callbacks(section: TrainingSection, out_dir: Path, progress: TrainingProgress | None) -> list[Any]:
     """Metrics and progress, and early stopping where asked for."""
     found: list[Any] = [MetricsWriter(out_dir / "metrics.jsonl", progress)]
     if section.patience:

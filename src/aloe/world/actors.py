@@ -41,14 +41,14 @@ QUESTION = 0.6  # a tailored reply asks for something it does not know yet
 MAX_NEW = 200  # descriptions per call
 
 
-class Turn(NamedTuple):
+class Utterance(NamedTuple):
     """A message as an actor sees it."""
 
     role: str
     content: str
 
 
-Actor = Callable[[Sequence[Turn], "int | None", Options], str]
+Actor = Callable[[Sequence[Utterance], "int | None", Options], str]
 
 
 def roll(*parts: object) -> float:
@@ -61,7 +61,7 @@ def digest(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
-def _system(messages: Sequence[Turn]) -> str:
+def _system(messages: Sequence[Utterance]) -> str:
     """All text outside the dialogue: where a prompt keeps its sections."""
     return messages[0].content if messages else ""
 
@@ -76,7 +76,7 @@ def _persona_in(prompt: str) -> Latent:
     return read_persona((profile or "").strip(), (personality or "").strip())
 
 
-def _find_persona(messages: Sequence[Turn]) -> Latent:
+def _find_persona(messages: Sequence[Utterance]) -> Latent:
     for message in messages:
         if "<persona>" in message.content:
             return _persona_in(message.content)
@@ -121,7 +121,7 @@ def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
     return order[place]
 
 
-def play_user(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """The user's next message: a little of itself, in its manner, and a request."""
     own = [m.content for m in messages if m.role == "assistant"]
     last, release = _split_release(messages[-1].content if messages else "")
@@ -218,7 +218,7 @@ def _choose_markers(character: Character, turn: int, rng: Random, lexicon: Lexic
 # --- the inducer ----------------------------------------------------------------------------------------------
 
 
-def play_inducer(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_inducer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """What the conversation gave away, with evidence. Misses some implications, each one always or never."""
     latent = _find_persona(messages)
     prompt = next((m.content for m in reversed(messages) if "<conversation>" in m.content), "")
@@ -275,7 +275,7 @@ def _read_notes(section: str) -> tuple[Item, ...]:
     return tuple(dict.fromkeys(item for item in found if item is not None))
 
 
-def _last_user(messages: Sequence[Turn]) -> str:
+def _last_user(messages: Sequence[Utterance]) -> str:
     return next((m.content for m in reversed(messages) if m.role == "user"), "")
 
 
@@ -289,7 +289,7 @@ def _split_notes(text: str) -> tuple[str, str]:
 
 
 def _reply(
-    messages: Sequence[Turn], seed: int | None, options: Options, items: Sequence[Item], last: str, asks: bool
+    messages: Sequence[Utterance], seed: int | None, options: Options, items: Sequence[Item], last: str, asks: bool
 ) -> str:
     """The best reply on what is known: up to three facts that matter, up to three marks of manner."""
     lexicon = narrow(options)
@@ -327,7 +327,7 @@ def _thinned(items: list[Item], chance: float, *where: object) -> list[Item]:
 
 
 def _question(
-    messages: Sequence[Turn],
+    messages: Sequence[Utterance],
     items: Sequence[Item],
     topic: Topic | None,
     rng: Random,
@@ -347,27 +347,27 @@ def _question(
     return rng.choice((open_slots[0] if steady else rng.choice(open_slots)).questions)
 
 
-def play_tailored(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_tailored(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """A reply that makes use of the notes; also the oracle and the swapped control, whose notes are made so."""
     last, notes = _split_notes(_last_user(messages))
     return _reply(messages, seed, options, _read_notes(notes), last, asks=True)
 
 
 def reply_with(
-    messages: Sequence[Turn], seed: int | None, options: Options, items: Sequence[Item], asks: bool = False
+    messages: Sequence[Utterance], seed: int | None, options: Options, items: Sequence[Item], asks: bool = False
 ) -> str:
     """The best reply to the last message on the items given; ``asks``: with a question now and then."""
     return _reply(messages, seed, options, items, _last_user(messages), asks)
 
 
-def play_knows_all(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_knows_all(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """A reply that uses the whole persona from the first turn on, revealed or not."""
     latent = _find_persona(messages)
     last, _ = _split_notes(_last_user(messages))
     return _reply(messages, seed, options, (*latent.facts, *latent.traits), last, asks=False)
 
 
-def play_generic(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_generic(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """A reply that would suit anybody."""
     last, _ = _split_notes(_last_user(messages))
     lexicon = narrow(options)
@@ -379,7 +379,7 @@ def play_generic(messages: Sequence[Turn], seed: int | None, options: Options) -
 # --- the persona-writer ---------------------------------------------------------------------------------------
 
 
-def play_writer(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_writer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """New profiles or personalities, every value and pole as common as any other."""
     prompt = "\n".join(m.content for m in messages)
     kind = read_attribute(prompt, "task", "kind") or "profile"
@@ -400,7 +400,7 @@ def play_writer(messages: Sequence[Turn], seed: int | None, options: Options) ->
     return orjson.dumps({"descriptions": texts}).decode()
 
 
-def play_judge(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_judge(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """See ``judge.py``."""
     prompt = "\n".join(m.content for m in messages)
     return judge(_find_persona(messages), prompt, options.bias)

@@ -21,7 +21,7 @@ import orjson
 
 from aloe.prompts.sections import read_conversation, read_section
 from aloe.world import actors
-from aloe.world.actors import Actor, Turn
+from aloe.world.actors import Actor, Utterance
 from aloe.world.latent import Item, fill
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.reading import read_message
@@ -55,7 +55,7 @@ def notice(said: Sequence[str], *, hints: bool, manner: bool) -> list[tuple[Item
     return list(found.values())
 
 
-def play_assistant(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_assistant(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """Answer as the prompt asks."""
     last = messages[-1].content if messages else ""
     if any(_DESCRIBE in m.content for m in messages):
@@ -81,15 +81,15 @@ def play_assistant(messages: Sequence[Turn], seed: int | None, options: Options)
     return actors.play_generic(messages, seed, options)
 
 
-def play_attentive(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_attentive(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """What training aims at: told nothing, it notices by itself and answers as ``world:tailored`` does."""
     said = [m.content for m in messages if m.role == "user"]
     items = [entry[0] for entry in notice(said, hints=True, manner=True)]
     return actors.reply_with(messages, seed, options, items, asks=True)
 
 
-def _with_last(messages: Sequence[Turn], text: str) -> list[Turn]:
-    return [*messages[:-1], Turn("user", text)]
+def _with_last(messages: Sequence[Utterance], text: str) -> list[Utterance]:
+    return [*messages[:-1], Utterance("user", text)]
 
 
 def _infer(prompt: str) -> str:
@@ -109,7 +109,7 @@ def describe(prompt: str) -> str:
     return orjson.dumps({"profile": texts["fact"], "personality": texts["trait"]}).decode()
 
 
-def play_inducer(messages: Sequence[Turn], seed: int | None, options: Options) -> str:
+def play_inducer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """The inducer; asked to describe a user whose persona nobody has given, it describes."""
     if messages and _DESCRIBE in messages[0].content:
         return describe("\n".join(m.content for m in messages))

@@ -12,7 +12,7 @@ from functools import lru_cache
 from aloe.errors import ConfigError, nearest
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
-from aloe.world.actors import Turn
+from aloe.world.actors import Utterance
 from aloe.world.assistant import ACTORS
 from aloe.world.lexicon.options import narrow, parse_options
 
@@ -56,7 +56,7 @@ class WorldModel:
 
     def answer(self, request: ChatRequest) -> Completion:
         """The answer, without waiting (there is nothing to wait for)."""
-        turns = [Turn(m.role, m.content) for m in request.messages]
+        turns = [Utterance(m.role, m.content) for m in request.messages]
         text = self._actor(turns, request.seed, self._options)
         finish = "stop"
         if request.max_tokens is not None and len(text) > 4 * request.max_tokens:

@@ -44,7 +44,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Difficulty:
     """How hard the documents are, from 0 (few facts) to 1 (as in the conversations to come)."""
 
     level: float
@@ -133,12 +133,12 @@ class Writer:
 
     # -- kinds of documents ---------------------------------------------------------------------------------
 
-    def notes(self, rng: Random, stage: Stage) -> Document:
+    def notes(self, rng: Random, difficulty: Difficulty) -> Document:
         """Facts, then questions about them, each answered with its value."""
         document = self._open()
-        facts = self._facts(rng, rng.randint(1, stage.up_to(3, 8)))
+        facts = self._facts(rng, rng.randint(1, difficulty.up_to(3, 8)))
         for slot, value in facts:
-            if rng.random() < OTHERS * stage.level:
+            if rng.random() < OTHERS * difficulty.level:
                 self._put(document, self._other(rng), 0.0)
             self._put(document, self._said(rng, slot, value), 0.0)
         for _ in range(3):
@@ -147,10 +147,10 @@ class Writer:
                 self._put_value(document, value.text + ".", value.text, 1.0)
         return document
 
-    def diary(self, rng: Random, stage: Stage) -> Document:
+    def diary(self, rng: Random, difficulty: Difficulty) -> Document:
         """Days of somebody's life, each with a question and a tip that may use what was said so far."""
         document = self._open()
-        facts = self._facts(rng, rng.randint(2, stage.up_to(3, 8)))
+        facts = self._facts(rng, rng.randint(2, difficulty.up_to(3, 8)))
         poles = {trait.name: int(rng.random() < 0.5) for trait in self.persona.traits}
         known: dict[str, Value] = {}
         for slot, value in facts:
@@ -186,15 +186,15 @@ class Writer:
             text = (text if use.startswith("{v}") else use[:1] + text[1:]) + ("." if number == len(matters) else ",")
             self._put_use(document, text, known[name].text)
 
-    def manner(self, rng: Random, stage: Stage) -> Document:
+    def manner(self, rng: Random, difficulty: Difficulty) -> Document:
         """Lines in somebody's manner among facts, then each manner by name with what suits it, then only what suits."""
         document = self._open()
-        n = stage.up_to(1, len(self.persona.traits))
+        n = difficulty.up_to(1, len(self.persona.traits))
         traits = rng.sample(self.persona.traits, n)
         poles = {trait.name: int(rng.random() < 0.5) for trait in traits}
         for trait in rng.sample(traits, n):
             self._put(document, self._shown(rng, trait.name, poles[trait.name]), 0.0)
-            if rng.random() < stage.level:
+            if rng.random() < difficulty.level:
                 ((slot, value),) = self._facts(rng, 1)
                 self._put(document, self._said(rng, slot, value), 0.0)
         for trait in rng.sample(traits, n):
@@ -207,10 +207,10 @@ class Writer:
             self._put(document, capital(rng.choice(pole.fits)) + ".", DECISION)
         return document
 
-    def dialogue(self, rng: Random, stage: Stage) -> Document:
-        """A generic conversation in chat format, cut to the turns of this stage."""
+    def dialogue(self, rng: Random, difficulty: Difficulty) -> Document:
+        """A generic conversation in chat format, cut to the turns of this difficulty."""
         messages = rng.choice(self.dialogues)
-        n_turns = rng.randint(1, stage.up_to(2, 10))
+        n_turns = rng.randint(1, difficulty.up_to(2, 10))
         document = Document([self._begin], [0.0])
         for role, content in messages[: 2 * n_turns]:
             document.ids.append(self._role[role])

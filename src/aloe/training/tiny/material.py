@@ -16,7 +16,7 @@ from aloe.errors import ConfigError
 from aloe.seeding import derive_seed
 from aloe.training.tiny.curriculum import Writer
 from aloe.training.tiny.tokenizer import build_tokenizer
-from aloe.world.actors import Turn, play_generic, play_user
+from aloe.world.actors import Utterance, play_generic, play_user
 from aloe.world.language import capital
 from aloe.world.latent import draw_facts, draw_traits, fill, write_personality, write_profile
 from aloe.world.lexicon.options import Options, narrow, parse_options
@@ -64,12 +64,12 @@ def generic_dialogues(material: Material, seed: int, n: int = N_DIALOGUES) -> li
         profile = write_profile(draw_facts(rng, lexicon), "She", rng, lexicon)
         personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
         prompt = f"<persona><profile>{profile}</profile><personality>{personality}</personality></persona>"
-        opening = [Turn("system", prompt), Turn("user", "Write your opening message.")]
-        seen: list[Turn] = []
+        opening = [Utterance("system", prompt), Utterance("user", "Write your opening message.")]
+        seen: list[Utterance] = []
         for _ in range(N_TURNS):
-            flipped = [Turn("assistant" if t.role == "user" else "user", t.content) for t in seen]
-            seen.append(Turn("user", play_user([*opening, *flipped], rng.getrandbits(31), material.user)))
-            seen.append(Turn("assistant", play_generic(seen, rng.getrandbits(31), material.generic)))
+            flipped = [Utterance("assistant" if t.role == "user" else "user", t.content) for t in seen]
+            seen.append(Utterance("user", play_user([*opening, *flipped], rng.getrandbits(31), material.user)))
+            seen.append(Utterance("assistant", play_generic(seen, rng.getrandbits(31), material.generic)))
         dialogues.append([(t.role, t.content) for t in seen])
     return dialogues
 

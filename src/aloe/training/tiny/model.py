@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from aloe.config import BaseConfig
+from aloe.config import TinyConfig
 
 MAX_POSITIONS = 2048
 
 
-def create_model(config: BaseConfig, tokenizer: Any, seed: int) -> Any:
+def create_model(config: TinyConfig, tokenizer: Any, seed: int) -> Any:
     """A freshly initialised ``LlamaForCausalLM`` (float32, tied embeddings) for ``tokenizer``'s vocabulary.
 
     Initialisation is derived from ``seed`` alone and leaves torch's global generator as it was.

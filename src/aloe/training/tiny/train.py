@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from aloe.config import BaseConfig, digest
+from aloe.config import TinyConfig, digest
 from aloe.models.local.checkpoint import model_card, save_checkpoint
 from aloe.seeding import derive_seed
-from aloe.training.tiny.curriculum import DECISION, Document, Stage, Writer
+from aloe.training.tiny.curriculum import DECISION, Difficulty, Document, Writer
 from aloe.training.tiny.model import create_model
-from aloe.training.trl_run import Progress, write_metrics
+from aloe.training.trl_run import TrainingProgress, write_metrics
 
 SHARES = (("notes", 0.22), ("diary", 0.42), ("manner", 0.16), ("dialogue", 0.2))  # of the documents of a step
 WARMUP = 40
@@ -59,13 +59,13 @@ class State:
 
 
 def train_base(
-    config: BaseConfig,
+    config: TinyConfig,
     writer: Writer,
     tokenizer: Any,
     out_dir: str | Path,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> dict[str, Any]:
     """Train the tiny model until it copies, and save it to ``out_dir`` in HF layout.
 
@@ -124,13 +124,13 @@ def create_optimizers(model: Any) -> Optimizers:
     }
 
 
-def _is_done(config: BaseConfig, state: State) -> bool:
+def _is_done(config: TinyConfig, state: State) -> bool:
     if state.step >= config.max_steps:
         return True
     return bool(state.passed_at) and state.step >= state.passed_at + config.cooldown_steps
 
 
-def _rate(config: BaseConfig, state: State) -> float:
+def _rate(config: TinyConfig, state: State) -> float:
     """Warm-up, plateau, and a linear descent to a tenth once the gate was passed."""
     rate = config.learning_rate * min(1.0, (state.step + 1) / WARMUP)
     left = config.max_steps - state.step
@@ -140,14 +140,14 @@ def _rate(config: BaseConfig, state: State) -> float:
 
 
 def _step(
-    config: BaseConfig, state: State, model: Any, optimizers: Optimizers, writer: Writer, seed: int
+    config: TinyConfig, state: State, model: Any, optimizers: Optimizers, writer: Writer, seed: int
 ) -> dict[str, float]:
     rng = Random(derive_seed(seed, "base", "documents", state.step))
-    stage = Stage(state.level)
+    difficulty = Difficulty(state.level)
     batches = {}
     for kind, share in SHARES:
         n = max(1, round(config.batch_size * share))
-        batches[kind] = [getattr(writer, kind)(rng, stage) for _ in range(n)]
+        batches[kind] = [getattr(writer, kind)(rng, difficulty) for _ in range(n)]
     rate = _rate(config, state)
     for factor, optimizer in optimizers.items():
         for group in optimizer.param_groups:
@@ -241,10 +241,10 @@ class Trial:
 
     def _documents(self, kind: str, level: float) -> list[Document]:
         rng = Random(derive_seed(self._seed, "base", "trial", kind))
-        return [getattr(self._writer, kind)(rng, Stage(level)) for _ in range(self._n)]
+        return [getattr(self._writer, kind)(rng, Difficulty(level)) for _ in range(self._n)]
 
 
-def _advance(config: BaseConfig, state: State, model: Any, trial: Trial) -> dict[str, float]:
+def _advance(config: TinyConfig, state: State, model: Any, trial: Trial) -> dict[str, float]:
     """Measure copying at this level; open the next level, or note that the gate was passed."""
     accuracy = trial.accuracy(model, "notes", state.level)
     tips, decisions = trial.accuracies(model, "diary", 1.0, (1.0, DECISION))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from aloe.seeding import derive_rng
-from aloe.training.data import Conversation
+from aloe.training.data import TokenRows
 from aloe.training.trees.model import tree_inputs
 from aloe.training.trees.trie import build_trie
 
@@ -24,7 +24,7 @@ from aloe.training.trees.trie import build_trie
 class Pack:
     """Conversations of one forward pass. ``weight`` 0: only there so that all processes have equally many."""
 
-    conversations: list[Conversation]
+    conversations: list[TokenRows]
     n_tokens: int  # through the model: nodes of the tries, or tokens of the rows
     weight: float = 1.0
     reference: NDArray[Any] | None = field(default=None)  # (2, pairs) log-probs under the reference model
@@ -71,7 +71,7 @@ class PackStatistics:
 
 
 def make_packs(
-    conversations: Sequence[Conversation], *, seed: int, budget: int, items: int, trees: bool
+    conversations: Sequence[TokenRows], *, seed: int, budget: int, items: int, trees: bool
 ) -> tuple[list[Pack], PackStatistics]:
     """Whole conversations, in an order of the seed, as long as they stay within ``budget`` tokens and ``items``.
 
@@ -158,7 +158,7 @@ class Collator:
         return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
-def _row_order(conversations: Sequence[Conversation]) -> list[int]:
+def _row_order(conversations: Sequence[TokenRows]) -> list[int]:
     """Numbers of the rows: chosen ones of all pairs, then rejected ones; without pairs as they come."""
     chosen, rejected, offset = [], [], 0
     for c in conversations:
