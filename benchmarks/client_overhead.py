@@ -33,9 +33,8 @@ import orjson
 from aloe.config import Config, ModelConfig
 from aloe.models.caller import Caller
 from aloe.models.http.connection import allow_open_files
-from aloe.prompts.parsers import clean_message
+from aloe.prompts.catalog import TAILORED
 from aloe.prompts.render import PromptSet
-from aloe.prompts.sections import Slots
 from aloe.protocols import PromptMessage
 
 SENTENCE = "I have been thinking about what to cook on Saturday, when my sister and her two children come to visit. "
@@ -117,7 +116,7 @@ class Side:
 
     def __init__(self, base_url: str, n_messages: int, concurrency: int) -> None:
         self.base_url, self.n_messages, self.concurrency = base_url, n_messages, concurrency
-        prompt = PromptSet().render("tailored", last="LAST", revealed="nothing yet")
+        prompt = PromptSet().render("tailored", last="LAST", revealed=())
         self.system = prompt[0].content
         self.history = _history(n_messages)
         self.tail = prompt[-1].content
@@ -138,18 +137,16 @@ class Ours(Side):
 
     async def start(self) -> Call:
         self._folder = tempfile.TemporaryDirectory()
-        prompts = PromptSet()
         model = ModelConfig(
             uri="openai:mock", base_url=self.base_url, max_concurrency=self.concurrency, temperature=0.7, max_tokens=200
         )
         path = Path(self._folder.name) / "journal.sqlite"
-        caller = self._caller = Caller.open(Config(), path, seed=1, prompts=prompts, models={"tailored": [model]})
+        caller = self._caller = Caller.open(Config(), path, seed=1, models={"tailored": [model]})
         history = tuple(PromptMessage(role, (text,)) for role, text in self.history)
 
         async def call(i: int) -> None:
-            revealed = Slots(("nothing yet",))
-            messages = prompts.render("tailored", history, last=f"{SENTENCE}{i}", revealed=revealed)
-            answer, _ = await caller.ask("tailored", f"trees/{i:032x}/0/t", "tailored", messages, clean_message, turn=1)
+            place, last = f"trees/{i:032x}/0/t", f"{SENTENCE}{i}"
+            answer, _ = await caller.ask(TAILORED, place, history=history, turn=1, last=last, revealed=())
             assert answer
 
         return call

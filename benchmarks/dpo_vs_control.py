@@ -24,7 +24,6 @@ from aloe.bench.compare import compare_pair, read_scored
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.seeding import derive_seed
 from aloe.stages.pipeline import run_pipeline
 from aloe.store.rundir import RunDir
@@ -59,16 +58,16 @@ def fresh_personas(config: Config, n: int) -> list[Persona]:
 
 async def evaluate(config: Config, run: Path, out: Path, n: int, temperature: float) -> None:
     """Benchmark the three checkpoints of a run on fresh personas; what is done is kept."""
-    prompts, personas = PromptSet(config.prompts_dir), fresh_personas(config, n)
+    personas = fresh_personas(config, n)
     for name in MODELS:
         if (out / name / "result.json").is_file():
             continue
         model = ModelConfig(
             uri=f"hf:{run / 'checkpoints' / name}", temperature=temperature, max_tokens=96, batch_size=128
         )
-        caller = Caller.open(config, None, seed=config.seed, prompts=prompts)
+        caller = Caller.open(config, None, seed=config.seed)
         try:
-            await run_benchmark(caller, prompts, personas, model, config=config, out_dir=out / name, name=name)
+            await run_benchmark(caller, personas, model, config=config, out_dir=out / name, name=name)
         finally:
             await caller.aclose()
 

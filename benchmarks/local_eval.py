@@ -27,7 +27,6 @@ from typing import Any
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.protocols import PromptMessage
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
@@ -105,10 +104,9 @@ def lockstep(
     config: Config, personas: list[Persona], model: ModelConfig, folder: Path
 ) -> tuple[list[Call], tuple[float, float]]:
     """The benchmark as it runs; its calls to the model, and its seconds (wall, processor) without loading."""
-    prompts = PromptSet()
 
     async def work() -> tuple[list[Call], tuple[float, float]]:
-        caller = Listener.open(config, folder / "journal.sqlite", seed=0, prompts=prompts)
+        caller = Listener.open(config, folder / "journal.sqlite", seed=0)
         assert isinstance(caller, Listener)
         caller.heard = []
         try:
@@ -116,7 +114,7 @@ def lockstep(
             await caller.call("responder", "warm", "responder", warm, model=model)  # loads the checkpoint
             caller.heard.clear()
             clock = Clock()
-            await run_benchmark(caller, prompts, personas, model, config=config, out_dir=folder / "bench")
+            await run_benchmark(caller, personas, model, config=config, out_dir=folder / "bench")
             return caller.heard, clock.read()
         finally:
             await caller.aclose()

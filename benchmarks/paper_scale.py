@@ -63,15 +63,14 @@ def run_once(n: int, folder: Path, policy: str, orders: int, profile: bool) -> d
     from aloe.dialogue.forest import grow_forest, plan_jobs
     from aloe.dialogue.tree_builder import TreeBuilder, TreePlan
     from aloe.models.caller import Caller
-    from aloe.prompts import PromptSet
 
-    personas, config, prompts = make_personas(n), Config(), PromptSet()
+    personas, config = make_personas(n), Config()
     journal = folder / "journal.sqlite"
     figures: dict[str, Any] = {}
 
     async def work() -> None:
-        caller = Caller.open(config, journal, seed=0, prompts=prompts)
-        builder = TreeBuilder(caller, prompts, TreePlan(n_turns=10, policy=policy, orders=orders), 0)
+        caller = Caller.open(config, journal, seed=0)
+        builder = TreeBuilder(caller, TreePlan(n_turns=10, policy=policy, orders=orders), 0)
         summary = await grow_forest(builder, plan_jobs(personas, 0, 1), folder / "trees", config.execution.concurrency)
         await caller.aclose()
         stats = caller.stats.values()

@@ -24,7 +24,6 @@ from aloe.bench.compare import compare_pair, read_scored
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.seeding import derive_seed
 from aloe.stages.pipeline import run_pipeline
 from aloe.store.records import read_jsonl
@@ -85,15 +84,13 @@ def personas_with_slot(config: Config, n: int) -> list[Persona]:
 
 async def evaluate(config: Config, run: Path, out: Path, personas: list[Persona]) -> dict[str, BenchmarkResult]:
     """Benchmark the checkpoints and two controls; results by name."""
-    prompts, results = PromptSet(), {}
+    results = {}
     for name in MODELS:
         uri = f"world:{name}" if name in ("generic", "oracle") else f"hf:{run / 'checkpoints' / name}"
         model = ModelConfig(uri=uri, temperature=0.0, max_tokens=96, batch_size=128)
-        caller = Caller.open(config, None, seed=config.seed, prompts=prompts)
+        caller = Caller.open(config, None, seed=config.seed)
         try:
-            results[name] = await run_benchmark(
-                caller, prompts, personas, model, config=config, out_dir=out / name, name=name
-            )
+            results[name] = await run_benchmark(caller, personas, model, config=config, out_dir=out / name, name=name)
         finally:
             await caller.aclose()
     return results

@@ -11,7 +11,6 @@ from functools import lru_cache
 from aloe.config import Config, load_config, parse_overrides
 from aloe.models.caller import Caller
 from aloe.personas.stage import run_personas
-from aloe.prompts import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.types import Persona
 
@@ -26,10 +25,9 @@ def _pool() -> tuple[Persona, ...]:
     config = load_config("demo", parse_overrides([*sizes, *bench]))
 
     async def work(folder: Path) -> None:
-        prompts = PromptSet()
-        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        caller = Caller.open(config, None, seed=0)
         try:
-            await run_personas(caller, prompts, config, folder)
+            await run_personas(caller, config, folder)
         finally:
             await caller.aclose()
 

@@ -9,7 +9,6 @@ from hypothesis import settings
 from aloe.bench.runner import run_benchmark
 from aloe.config import load_config
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
 from aloe.world.lexicon.options import narrow
@@ -60,15 +59,14 @@ def bench():
                 table.setdefault(section, {})[key] = value
             else:
                 table[section] = value
-        config, prompts = load_config(overrides=table), PromptSet()
+        config = load_config(overrides=table)
 
         async def work():
-            caller = Caller.open(config, journal, seed=config.seed, prompts=prompts)
+            caller = Caller.open(config, journal, seed=config.seed)
             try:
                 return {
                     uri: await run_benchmark(
                         caller,
-                        prompts,
                         personas,
                         load_config(overrides={"bench": {"models": uri}}).bench.models[0],
                         config=config,

@@ -12,7 +12,6 @@ from aloe.config import Config, ModelConfig, load_config
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.registry import register_scheme
-from aloe.prompts import PromptSet
 from aloe.protocols import Completion
 from aloe.store.records import read_jsonl
 from aloe.types import BenchmarkResult, BenchScore, ConversationTree, Message, Persona
@@ -220,14 +219,13 @@ def test_no_personas_or_two_of_one_id(personas, tmp_path, bench):
 
 
 def test_progress_and_name(personas, tmp_path):
-    config, prompts, seen = Config(bench=load_config(overrides={"bench": {"n_turns": 2}}).bench), PromptSet(), []
+    config, seen = Config(bench=load_config(overrides={"bench": {"n_turns": 2}}).bench), []
 
     async def work():
-        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        caller = Caller.open(config, None, seed=0)
         model = ModelConfig(uri="world:generic")
         result = await run_benchmark(
             caller,
-            prompts,
             personas[:3],
             model,
             config=config,

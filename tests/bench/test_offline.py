@@ -11,7 +11,6 @@ from aloe.cli.bench import friendly_options
 from aloe.config import load_config, parse_overrides
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.types import BenchmarkResult, BenchScore, ConversationTree
 
@@ -24,13 +23,13 @@ def write(path, rows):
 
 
 def rescore(path, out, personas=(), **bench):
-    config, prompts = load_config(overrides={"bench": {"n_bootstrap": 100, **bench}}), PromptSet()
+    config = load_config(overrides={"bench": {"n_bootstrap": 100, **bench}})
     talks = read_conversations(path, personas)
 
     async def work():
-        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        caller = Caller.open(config, None, seed=0)
         try:
-            return await score_conversations(caller, prompts, talks, config=config, out_dir=out, name="logged")
+            return await score_conversations(caller, talks, config=config, out_dir=out, name="logged")
         finally:
             await caller.aclose()
 

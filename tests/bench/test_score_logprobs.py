@@ -18,7 +18,6 @@ from aloe.config import load_config
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.types import Judgement
 from helpers import world_personas
 
@@ -87,17 +86,15 @@ def score(judge: Judge, n: int = 1, **options: Any) -> list[Judgement]:
     base = f"http://127.0.0.1:{judge.server.server_port}/v1"
     model = {"uri": "openai:judge", "base_url": base, **options}
     config = load_config(overrides={"roles": {"judge": [model]}})
-    prompts, persona = PromptSet(), world_personas(1)[0]
+    persona = world_personas(1)[0]
 
     async def run() -> list[Judgement]:
-        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        caller = Caller.open(config, None, seed=0)
         try:
             found = []
             for sample in range(n):
                 state, reply = PathState("t").with_user("u", "Hello."), Candidate("r", "Hello to you.")
-                found.append(
-                    await score_reply(caller, prompts, persona, state, reply, "persona", SCALES["1-5"], sample)
-                )
+                found.append(await score_reply(caller, persona, state, reply, "persona", SCALES["1-5"], sample))
             return found
         finally:
             await caller.aclose()

@@ -16,7 +16,6 @@ from aloe.dialogue.state import PathState
 from aloe.errors import ParseError
 from aloe.models.caller import Caller
 from aloe.models.registry import register_scheme
-from aloe.prompts import PromptSet
 from aloe.prompts.parsers import parse_score
 from aloe.protocols import Completion
 
@@ -166,13 +165,12 @@ def ask(persona, answer, logprobs=None):
 
     register_scheme("scoring-test", lambda config: Judge())
     config = load_config(overrides={"roles": {"judge": "scoring-test:judge"}})
-    prompts = PromptSet()
 
     async def work():
-        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        caller = Caller.open(config, None, seed=0)
         try:
             state = PathState("t").with_user("u", "Hello.")
-            return await score_reply(caller, prompts, persona, state, Candidate("r", "Hi."), "revealed", SCALES["1-5"])
+            return await score_reply(caller, persona, state, Candidate("r", "Hi."), "revealed", SCALES["1-5"])
         finally:
             await caller.aclose()
 
@@ -207,13 +205,13 @@ def test_same_call_as_the_trees_judge_on_the_default_scale(personas):
     """So that a rollout's and a benchmark's scores of one reply are one call in the journal."""
     from aloe.dialogue.judge import score_once
 
-    config, prompts = load_config(), PromptSet()
+    config = load_config()
 
     async def work():
-        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        caller = Caller.open(config, None, seed=0)
         state = PathState("t").with_user("u", "Hello.")
-        mine = await score_reply(caller, prompts, personas[0], state, Candidate("r", "Hi."), "revealed", SCALES["1-5"])
-        theirs = await score_once(caller, prompts, personas[0], state, Candidate("r", "Hi."), "revealed")
+        mine = await score_reply(caller, personas[0], state, Candidate("r", "Hi."), "revealed", SCALES["1-5"])
+        theirs = await score_once(caller, personas[0], state, Candidate("r", "Hi."), "revealed")
         await caller.aclose()
         return mine, theirs, caller.stats["judge"]
 

@@ -65,7 +65,7 @@ def grow(persona: Persona, plan: TreePlan, seed: int = 0, config: Config | None 
     async def work() -> GrownTree:
         caller = Caller.open(config or Config(), None, seed=seed, prompts=PROMPTS)
         try:
-            return await TreeBuilder(caller, PROMPTS, plan, seed).grow(persona)
+            return await TreeBuilder(caller, plan, seed).grow(persona)
         finally:
             await caller.aclose()
 
@@ -81,7 +81,7 @@ def grow_into(
     async def work() -> ForestSummary:
         caller = Caller.open(config or Config(), None, seed=seed, prompts=PROMPTS)
         try:
-            builder = TreeBuilder(caller, PROMPTS, plan, seed)
+            builder = TreeBuilder(caller, plan, seed)
             return await grow_forest(builder, jobs, folder, concurrency)
         finally:
             await caller.aclose()

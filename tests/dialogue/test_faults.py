@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from aloe.dialogue.pairs import check_messages, tree_to_pairs
 from aloe.dialogue.tree_builder import TreePlan
-from aloe.dialogue.user import is_repeated, parse_user_message, release_allowance, says_goodbye, speaks_as_user
+from aloe.dialogue.user import is_repeated, release_allowance, says_goodbye, speaks_as_user
 from aloe.errors import ParseError
+from aloe.prompts.catalog import USER
+from aloe.protocols import PromptMessage
 from aloe.store.records import read_jsonl, write_jsonl
 from aloe.store.validate import validate_run
 from aloe.types import ConversationTree, Label
@@ -100,13 +102,13 @@ def test_a_label_on_a_repeated_tree_or_leaked_hint_is_a_breach(tmp_path: Path) -
 )
 def test_a_user_that_falls_out_of_its_role_is_asked_again(text: str) -> None:
     with pytest.raises(ParseError):
-        parse_user_message(text)
+        USER.read(text)
 
 
 def test_an_echo_of_the_assistant_is_no_user_message() -> None:
     with pytest.raises(ParseError, match="words back"):
-        parse_user_message("Try a walk.", last_reply="Try a walk.")
-    assert parse_user_message("Try a walk.", last_reply="Another.") == "Try a walk."
+        USER.read("Try a walk.", [PromptMessage("user", ("Try ", "a walk."))])
+    assert USER.read("Try a walk.", [PromptMessage("user", ("Another.",))]) == "Try a walk." == USER.read("Try a walk.")
 
 
 @pytest.mark.parametrize(

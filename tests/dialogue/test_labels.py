@@ -162,7 +162,7 @@ def judge(run: Path, uri: str, judging: Judging) -> list[Label]:
     async def work() -> list[Label]:
         caller = Caller.open(Config(), None, seed=0, prompts=PROMPTS, models={"judge": [ModelConfig(uri=uri)]})
         try:
-            labels, n_failed = await judge_trees(caller, PROMPTS, trees, personas, judging)
+            labels, n_failed = await judge_trees(caller, trees, personas, judging)
             assert n_failed == 0
             return labels
         finally:

@@ -26,7 +26,7 @@ def grow(persona: Persona, plan: TreePlan, seed: int = 0, config: Config | None 
     async def work() -> GrownTree:
         caller = Caller.open(config or Config(), None, seed=seed, prompts=PROMPTS)
         try:
-            return await TreeBuilder(caller, PROMPTS, plan, seed).grow(persona)
+            return await TreeBuilder(caller, plan, seed).grow(persona)
         finally:
             await caller.aclose()
 
@@ -142,7 +142,7 @@ def grow_files(folder: Path, concurrency: int, config: Config, journal: Path | N
     async def work() -> None:
         caller = Caller.open(config, journal, seed=3, prompts=PROMPTS)
         try:
-            builder = TreeBuilder(caller, PROMPTS, TreePlan(n_turns=4, policy="both:1"), 3)
+            builder = TreeBuilder(caller, TreePlan(n_turns=4, policy="both:1"), 3)
             await grow_forest(builder, plan_jobs(world_personas(12), 0, 1), folder, concurrency)
         finally:
             await caller.aclose()

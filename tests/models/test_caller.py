@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from aloe.errors import BudgetExceeded, ConfigError, EndpointError, ParseError
 from aloe.models.caller import Caller, request_key
 from aloe.models.pricing import price_of
 from aloe.models.registry import create_model, register_scheme
+from aloe.prompts.catalog import RESPONDER, USER
 from aloe.protocols import ChatRequest, Completion, PromptMessage
-from aloe.types import Usage
+from aloe.types import Persona, Usage
 from models.faulty import HELLO, PROMPTS, Fault, answer, attempts, calling, model_at, refusal, serving
 
 
@@ -232,11 +234,28 @@ def test_what_cannot_be_read_is_asked_once_more_with_the_reason_and_then_unparse
     async def work() -> None:
         answers = ["hm", "7", "hm", "still hm"]
         async with serving(lambda b, n: answers[n]) as server, calling(model_at(server.base_url)) as caller:
-            assert (await caller.ask("user", "a", "user", HELLO, parse))[0] == 7
+            prompt = replace(RESPONDER, role="user", parse=parse)
+            assert (await caller.ask(prompt, "a", history=HELLO))[0] == 7
+            assert server.requests[0]["messages"] == [{"role": m.role, "content": m.content} for m in HELLO]
             assert server.requests[1]["messages"][2:][0] == {"role": "assistant", "content": "hm"}
             assert "no digits found" in server.requests[1]["messages"][3]["content"]
-            value, reply = await caller.ask("user", "b", "user", HELLO, parse)
+            value, reply = await caller.ask(prompt, "b", history=HELLO)
             assert value is None and reply.text == "still hm" and caller.stats["user"].n_unparsed == 1
+            assert reply.generation.prompt_name == "responder" and reply.generation.role == "user"
+
+    asyncio.run(work())
+
+
+def test_a_user_that_echoes_the_assistant_is_asked_again() -> None:
+    """What an answer may be depends on what was sent: the row's check is given the history."""
+    persona = Persona(persona_id="p", profile="Lives.", personality="Warm.", profile_id="", personality_id="")
+    said = (PromptMessage("assistant", ("Hi.",)), PromptMessage("user", ("Try a walk.",)))
+
+    async def work() -> None:
+        answers = ["Try a walk.", "I will."]
+        async with serving(lambda b, n: answers[n]) as server, calling(model_at(server.base_url)) as caller:
+            text, _ = await caller.ask(USER, "a", history=said, persona=persona, release="", task="")
+            assert text == "I will." and "words back" in server.requests[1]["messages"][-1]["content"]
 
     asyncio.run(work())
 

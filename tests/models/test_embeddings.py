@@ -23,7 +23,6 @@ from aloe.models.journal.forget import forget_calls
 from aloe.models.journal.inspect import Reader, prune
 from aloe.personas.embedders import create_embedder
 from aloe.personas.growth import grow_pool
-from aloe.prompts import PromptSet
 from aloe.protocols import Embedder
 from models.faulty import Fault, FaultyServer, Script, model_at, refusal, serving
 
@@ -169,7 +168,7 @@ def embedder_of(server: FaultyServer, caller: Caller) -> Embedder:
 
 
 def caller_at(path: Path | None, **budget: Any) -> Caller:
-    return Caller.open(Config.model_validate({"budget": budget}), path, seed=1, prompts=PromptSet(), models={})
+    return Caller.open(Config.model_validate({"budget": budget}), path, seed=1, models={})
 
 
 @contextmanager
@@ -309,11 +308,11 @@ def test_a_persona_pool_grown_again_sends_no_text(tmp_path: Path) -> None:
     )
 
     async def grow(server: FaultyServer) -> list[str]:
-        caller = Caller.open(config, tmp_path / "journal.sqlite", seed=1, prompts=PromptSet())
+        caller = Caller.open(config, tmp_path / "journal.sqlite", seed=1)
         embedder = create_embedder(NAME, config_at(server), caller)
         try:
             seeds = ["He has a cat and works as a nurse.", "She plays chess and lives in Oslo."]
-            pool = await grow_pool(caller, PromptSet(), config, embedder, "profile", seeds, 12)
+            pool = await grow_pool(caller, config, embedder, "profile", seeds, 12)
             return [m.text for m in pool.members]
         finally:
             await caller.aclose()

@@ -14,7 +14,6 @@ from aloe.dialogue.tree_builder import TreeBuilder, TreePlan
 from aloe.errors import EndpointError
 from aloe.models.caller import Caller
 from aloe.models.server import read_request
-from aloe.prompts import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.store.validate import validate_run
 from aloe.types import ConversationTree
@@ -250,10 +249,9 @@ def test_eight_conversations_that_fail_for_good_leave_the_other_120(tmp_path: Pa
             for r in ("user", "inducer", "judge", "tailored", "generic")
         }
         config = Config.model_validate({"roles": roles})
-        prompts = PromptSet()
-        caller = Caller.open(config, tmp_path / "journal.sqlite", seed=1, prompts=prompts)
+        caller = Caller.open(config, tmp_path / "journal.sqlite", seed=1)
         try:
-            return await grow_forest(TreeBuilder(caller, prompts, TreePlan(n_turns=1), 1), jobs, folder, 64)
+            return await grow_forest(TreeBuilder(caller, TreePlan(n_turns=1), 1), jobs, folder, 64)
         finally:
             await caller.aclose()
 

@@ -126,7 +126,7 @@ def grow(folder: Path) -> tuple[dict[str, bytes], int, int]:
     async def work() -> tuple[int, int]:
         caller = Caller.open(Config(), folder / "journal.sqlite", seed=3, prompts=PROMPTS)
         try:
-            await grow_forest(TreeBuilder(caller, PROMPTS, TreePlan(n_turns=3), 3), jobs, folder / "trees", 2)
+            await grow_forest(TreeBuilder(caller, TreePlan(n_turns=3), 3), jobs, folder / "trees", 2)
             return sum(s.n_calls for s in caller.stats.values()), sum(s.n_replayed for s in caller.stats.values())
         finally:
             await caller.aclose()

@@ -27,7 +27,6 @@ from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, TinyConfig
 from aloe.models.caller import Caller
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
-from aloe.prompts import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.training.tiny.model import create_model
 from aloe.training.tiny.tokenizer import build_tokenizer
@@ -93,12 +92,12 @@ def test_a_benchmark_run_through_a_real_server(tmp_path: Path, checkpoint: Path,
         uri=f"openai:{checkpoint}", base_url=base_url, max_tokens=12, temperature=0.7, max_concurrency=4,
         timeout_seconds=60,
     )  # fmt: skip
-    config, prompts = Config.model_validate({"bench": {"n_turns": 3, "n_bootstrap": 100}}), PromptSet()
+    config = Config.model_validate({"bench": {"n_turns": 3, "n_bootstrap": 100}})
 
     async def work(out: Path) -> tuple[int, int]:
-        caller = Caller.open(config, tmp_path / "journal.sqlite", seed=1, prompts=prompts)
+        caller = Caller.open(config, tmp_path / "journal.sqlite", seed=1)
         try:
-            result = await run_benchmark(caller, prompts, personas, model, config=config, out_dir=out)
+            result = await run_benchmark(caller, personas, model, config=config, out_dir=out)
             assert result.n_failed == 0 and [p.n_scored for p in result.points] == [3, 3, 3]
             stats = caller.stats["responder"]
             assert stats.n_failed == 0 and stats.prompt_tokens > 0 and stats.completion_tokens > 0
@@ -149,7 +148,7 @@ def own_url(checkpoint: Path) -> Iterator[str]:
 
 def test_one_checkpoint_says_the_same_three_ways(tmp_path: Path, checkpoint: Path, base_url: str, own_url: str) -> None:
     """In process, behind our server, behind theirs: greedy replies differ only where the two best tokens tie."""
-    personas, prompts = world_personas(4), PromptSet()
+    personas = world_personas(4)
     config = Config.model_validate({"bench": {"n_turns": 3, "n_bootstrap": 100}})
     with urllib.request.urlopen(f"{own_url}/models", timeout=30) as answer:
         listed = answer.read()
@@ -161,9 +160,9 @@ def test_one_checkpoint_says_the_same_three_ways(tmp_path: Path, checkpoint: Pat
     }
 
     async def work(name: str) -> None:
-        caller = Caller.open(config, None, seed=1, prompts=prompts)
+        caller = Caller.open(config, None, seed=1)
         try:
-            await run_benchmark(caller, prompts, personas, ways[name], config=config, out_dir=tmp_path / name)
+            await run_benchmark(caller, personas, ways[name], config=config, out_dir=tmp_path / name)
         finally:
             await caller.aclose()
 

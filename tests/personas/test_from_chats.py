@@ -17,8 +17,8 @@ from aloe.models.caller import Caller
 from aloe.models.journal.inspect import find_journal
 from aloe.personas.importer import read_source
 from aloe.privacy.chats import SALT_NAME, hash_user, open_salt, read_chats, read_salt
-from aloe.privacy.from_chats import ChatsResult, parse_described, personas_from_chats, rejected_path
-from aloe.prompts import PromptSet
+from aloe.privacy.from_chats import ChatsResult, personas_from_chats, rejected_path
+from aloe.prompts.parsers import parse_described
 from personas.pii_sentences import WITH, WITHOUT
 
 pytest.importorskip("presidio_analyzer", reason="the extra pii is not installed")
@@ -41,13 +41,13 @@ def chat(user: object, *said: str, **more: object) -> str:
 def convert(scrubber: Scrubber, folder: Path, lines: list[str] | bytes, journal: Path | None = None) -> ChatsResult:
     log = folder / "chats.jsonl"
     log.write_bytes(lines if isinstance(lines, bytes) else ("\n".join(lines) + "\n").encode())
-    config, prompts = Config(), PromptSet()
+    config = Config()
 
     async def work() -> ChatsResult:
-        caller = Caller.open(config, journal, seed=0, prompts=prompts)
+        caller = Caller.open(config, journal, seed=0)
         try:
             out = folder / "personas.jsonl"
-            return await personas_from_chats(caller, prompts, config, scrubber, log, out, salt_folder=folder)
+            return await personas_from_chats(caller, config, scrubber, log, out, salt_folder=folder)
         finally:
             await caller.aclose()
 

@@ -17,7 +17,6 @@ from aloe.personas.novelty import NEAR, pairwise_above
 from aloe.personas.stage import run_personas
 from aloe.personas.stats import pool_stats
 from aloe.personas.threshold import default_threshold
-from aloe.prompts.render import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.types import Persona, PoolEntry
 
@@ -29,10 +28,9 @@ SMALL: dict[str, Any] = {
 
 def run(config: Config, out: Path, journal: Path | None = None) -> tuple[dict[str, Any], Caller]:
     async def work() -> tuple[dict[str, Any], Caller]:
-        prompts = PromptSet()
-        caller = Caller.open(config, journal, seed=config.seed, prompts=prompts)
+        caller = Caller.open(config, journal, seed=config.seed)
         try:
-            return await run_personas(caller, prompts, config, out), caller
+            return await run_personas(caller, config, out), caller
         finally:
             await caller.aclose()
 
@@ -115,11 +113,10 @@ def test_a_rerun_replays_the_journal_into_the_same_pool(tmp_path: Path) -> None:
 
 def grow(config: Config, kind: Any, seeds: list[str], target: int) -> PoolResult:
     async def work() -> PoolResult:
-        prompts = PromptSet()
-        caller = Caller.open(config, None, seed=config.seed, prompts=prompts)
+        caller = Caller.open(config, None, seed=config.seed)
         try:
             embedder = create_embedder(config.personas.embedder)
-            return await grow_pool(caller, prompts, config, embedder, kind, seeds, target)
+            return await grow_pool(caller, config, embedder, kind, seeds, target)
         finally:
             await caller.aclose()
 

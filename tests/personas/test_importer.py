@@ -15,7 +15,6 @@ from aloe.models.caller import Caller
 from aloe.personas.importer import read_packaged_bench, read_packaged_seeds, read_source
 from aloe.personas.stage import run_personas
 from aloe.personas.validate import validate_personas
-from aloe.prompts.render import PromptSet
 from aloe.store.records import read_jsonl
 from aloe.types import Persona, PoolEntry
 
@@ -110,10 +109,9 @@ def run(out: Path, **personas: Any) -> dict[str, Any]:
     config = load_config(None, {"personas": personas})
 
     async def work() -> dict[str, Any]:
-        prompts = PromptSet()
-        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        caller = Caller.open(config, None, seed=0)
         try:
-            return await run_personas(caller, prompts, config, out)
+            return await run_personas(caller, config, out)
         finally:
             await caller.aclose()
             assert not caller.stats  # no model is asked

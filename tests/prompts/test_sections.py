@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 
 from aloe.errors import ConfigError
 from aloe.prompts import PromptSet
-from aloe.prompts.render import CONTRACT, packaged_source
+from aloe.prompts.catalog import CATALOG
+from aloe.prompts.render import packaged_source
 from aloe.prompts.sections import (
     SECTION_NAMES,
-    conversation_slots,
     escape,
-    persona_slots,
     read_attribute,
     read_conversation,
     read_section,
-    revealed_slots,
     unescape,
 )
-from aloe.types import Message
+from aloe.types import Message, Persona
 from prompts.write_goldens import rendered_text
 
 PROMPTS = PromptSet()
@@ -32,6 +30,10 @@ HOSTILE = st.lists(
         ["&lt;user", "&amp;lt;/persona>", "{{ 7*7 }}", "@@ system", "\n@@ user\n", "<script>", "\n"])),
     max_size=8,
 ).map("".join)  # fmt: skip
+
+
+def described(profile: str, personality: str) -> Persona:
+    return Persona(persona_id="p", profile=profile, personality=personality, profile_id="", personality_id="")
 
 
 @given(HOSTILE)
@@ -44,8 +46,8 @@ def test_a_conversation_is_read_back_whatever_it_says(texts: list[str], profile:
     messages = [Message(role="user" if i % 2 == 0 else "assistant", content=t) for i, t in enumerate(texts)]
     rendered = PROMPTS.render(
         "judge_score",
-        persona=persona_slots(profile, "x"),
-        conversation=conversation_slots(messages),
+        persona=described(profile, "x"),
+        conversation=messages,
         reply=reply,
         scope="revealed",
     )
@@ -60,7 +62,7 @@ def test_history_goes_in_as_messages_and_notes_come_last() -> None:
     from aloe.protocols import PromptMessage
 
     history = (PromptMessage("user", ("hi",)), PromptMessage("assistant", ("hello",)))
-    rendered = PROMPTS.render("tailored", history=history, last="and now?", revealed=revealed_slots([]))
+    rendered = PROMPTS.render("tailored", history=history, last="and now?", revealed=())
     assert [m.role for m in rendered] == ["system", "user", "assistant", "user"]
     assert rendered[1] is history[0]
     assert rendered[3].content.startswith("and now?") and "nothing yet" in rendered[3].content
@@ -73,14 +75,14 @@ def test_storage_of_a_growing_conversation_is_linear() -> None:
     messages: list[Message] = []
     for turn in range(20):
         messages += [Message(role="user", content=f"u{turn}"), Message(role="assistant", content=f"a{turn}")]
-        rendered = PROMPTS.render("inducer", persona=persona_slots("p", "q"), conversation=conversation_slots(messages))
+        rendered = PROMPTS.render("inducer", persona=described("p", "q"), conversation=messages)
         parts = {part for m in rendered for part in m.parts}
         new_parts.append(len(parts - seen))
         seen |= parts
     assert max(new_parts[1:]) == 2
 
 
-@pytest.mark.parametrize("name", sorted(CONTRACT))
+@pytest.mark.parametrize("name", sorted(CATALOG))
 def test_prompts_match_their_goldens(name: str) -> None:
     """A changed prompt changes what models are asked: it must be on purpose."""
     text = rendered_text(PROMPTS, name)
@@ -97,13 +99,32 @@ def test_prompts_match_their_goldens(name: str) -> None:
         ("inducer", ("{{ conversation }}", "nothing"), "never uses {{ conversation }}"),
         ("user", ("@@ history", ""), "has no '@@ history' line"),
         ("tailored", ("{{ last }}", "{{ last"), "line"),
+        (
+            "tailored",
+            ("{{ last }}", "{{ last }}{{ ''.__class__.__mro__ }}"),
+            "access to attribute '__class__'.* unsafe",
+        ),
+        ("tailored", ("{{ last }}", "{{ last }}{% include 'x' %}"), "no loader"),
+        ("tailored", ("{{ last }}", "{{ last }}{{ 1 // 0 }}"), "ZeroDivisionError"),
     ],
 )
 def test_an_unusable_prompt_file_is_refused_when_loaded(tmp_path, name, change, says) -> None:
     (tmp_path / f"{name}.jinja").write_text(packaged_source(name).replace(*change))
     with pytest.raises(ConfigError, match=says) as caught:
         PromptSet(tmp_path)
-    assert str(tmp_path) in str(caught.value)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_template_that_reaches_out_in_a_branch_is_stopped_there(tmp_path) -> None:
+    """Loading looks at one branch only; what another does is found when it is taken, still in one line."""
+    hidden = "{% if scope == 'later' %}{{ scope.__init__.__globals__ }}{% endif %}"
+    text = packaged_source("judge_compare").replace("{{ conversation }}", "{{ conversation }}" + hidden)
+    (tmp_path / "judge_compare.jinja").write_text(text)
+    values = {"persona": described("p", "q"), "conversation": [], "first": "a", "second": "b"}
+    prompts = PromptSet(tmp_path)
+    assert prompts.render("judge_compare", scope="persona", **values)
+    with pytest.raises(ConfigError, match=r"judge_compare\.jinja: .*__init__.* unsafe"):
+        prompts.render("judge_compare", scope="later", **values)
 
 
 def test_a_file_that_is_no_prompt_is_refused(tmp_path) -> None:

@@ -5,24 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from aloe.prompts import PromptSet
-from aloe.prompts.render import CONTRACT
-from aloe.prompts.sections import conversation_slots, example_slots, persona_slots, revealed_slots
+from aloe.prompts.catalog import CATALOG
 from aloe.protocols import PromptMessage
-from aloe.types import Message
+from aloe.types import Message, Persona
 
 
 def rendered_text(prompts: PromptSet, name: str) -> str:
     """Prompt ``name`` with fixed values, as the golden files hold it."""
     values = {
-        "examples": example_slots(["One.", "Two."]),
+        "examples": ["One.", "Two."],
         "kind": "profile",
         "n": 20,
         "words": 50,
         "population": "",
-        "persona": persona_slots("A profile.", "A personality."),
+        "persona": Persona(
+            persona_id="p", profile="A profile.", personality="A personality.", profile_id="", personality_id=""
+        ),
         "last": "Last words.",
-        "conversation": conversation_slots([Message(role="user", content="Hello.")]),
-        "revealed": revealed_slots([]),
+        "conversation": [Message(role="user", content="Hello.")],
+        "revealed": [],
         "first": "One.",
         "second": "Two.",
         "reply": "Only.",
@@ -31,7 +32,7 @@ def rendered_text(prompts: PromptSet, name: str) -> str:
         "release": 2,
         "task": "",
     }
-    own = {k: v for k, v in values.items() if k in CONTRACT[name][0]}
+    own = {k: v for k, v in values.items() if k in CATALOG[name].given}
     messages = prompts.render(name, history=(PromptMessage("user", ("[history]",)),), **own)
     return "\n".join(f"--- {m.role}\n{m.content}" for m in messages) + "\n"
 
@@ -40,5 +41,5 @@ if __name__ == "__main__":
     folder = Path(__file__).parent / "golden"
     folder.mkdir(exist_ok=True)
     prompts = PromptSet()
-    for name in CONTRACT:
+    for name in CATALOG:
         (folder / f"{name}.txt").write_text(rendered_text(prompts, name), "utf-8")

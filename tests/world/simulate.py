@@ -9,9 +9,8 @@ from typing import Any
 
 from aloe.prompts import parsers
 from aloe.prompts.render import PromptSet
-from aloe.prompts.sections import conversation_slots, persona_slots, revealed_slots
 from aloe.protocols import ChatRequest, PromptMessage
-from aloe.types import Disclosure, Message
+from aloe.types import Disclosure, Message, Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.model import WorldModel
@@ -22,9 +21,22 @@ Text = tuple[str, str]  # profile, personality
 _MODELS: dict[str, WorldModel] = {}
 
 
-def ask(uri: str, prompt: str, history: Sequence[Message] = (), seed: int | None = 0, **values: Any) -> str:
+def ask(
+    uri: str,
+    prompt: str,
+    history: Sequence[Message] = (),
+    seed: int | None = 0,
+    *,
+    persona: Text | None = None,
+    **values: Any,
+) -> str:
     """One answer of one world model to one packaged prompt."""
     model = _MODELS.setdefault(uri, WorldModel(uri))
+    if persona is not None:
+        profile, personality = persona
+        values["persona"] = Persona(
+            persona_id="", profile=profile, personality=personality, profile_id="", personality_id=""
+        )
     turns = [PromptMessage(m.role, (m.content,)) for m in history]
     return model.answer(ChatRequest(PROMPTS.render(prompt, history=turns, **values), seed=seed)).text
 
@@ -46,7 +58,7 @@ def draw_personas(n: int, seed: int = 0, options: Options = Options()) -> list[T
 
 def say(persona: Text, history: Sequence[Message], seed: int = 0, uri: str = "world:user") -> str:
     """The user's next message."""
-    text = ask(uri, "user", flipped(history), seed=seed, persona=persona_slots(*persona))
+    text = ask(uri, "user", flipped(history), seed=seed, persona=persona)
     return parsers.clean_message(text)
 
 
@@ -55,7 +67,7 @@ def notes(shown: Sequence[Shown]) -> list[Disclosure]:
 
 
 def induce(persona: Text, history: Sequence[Message], uri: str = "world:inducer") -> tuple[Disclosure, ...]:
-    raw = ask(uri, "inducer", persona=persona_slots(*persona), conversation=conversation_slots(history))
+    raw = ask(uri, "inducer", persona=persona, conversation=history)
     return parsers.parse_disclosures(raw)
 
 
@@ -65,8 +77,8 @@ def score(
     raw = ask(
         uri,
         "judge_score",
-        persona=persona_slots(*persona),
-        conversation=conversation_slots(history),
+        persona=persona,
+        conversation=history,
         reply=reply,
         scope=scope,
     )
@@ -106,12 +118,12 @@ def converse(
         uri = f"world:{policy}"
         if policy in ("oracle", "swapped"):
             mine = notes(shown if policy == "oracle" else swap(shown, stranger))
-            reply = ask(uri, "tailored", talk.history[:-1], at, last=message, revealed=revealed_slots(mine))
+            reply = ask(uri, "tailored", talk.history[:-1], at, last=message, revealed=mine)
         elif policy == "tailored":
             mine = list(induce(persona, talk.history))
-            reply = ask(uri, "tailored", talk.history[:-1], at, last=message, revealed=revealed_slots(mine))
+            reply = ask(uri, "tailored", talk.history[:-1], at, last=message, revealed=mine)
         elif policy == "knows-all":
-            reply = ask(uri, "informed", talk.history, at, persona=persona_slots(*persona))
+            reply = ask(uri, "informed", talk.history, at, persona=persona)
         else:
             reply = ask(uri, "generic", talk.history, at)
         if judged:

@@ -11,7 +11,6 @@ from simulate import ask, converse, draw_personas, flipped, induce, notes, say, 
 
 from aloe.errors import ConfigError
 from aloe.prompts import parsers
-from aloe.prompts.sections import conversation_slots, example_slots, persona_slots, revealed_slots
 from aloe.protocols import ChatModel, ChatRequest, PromptMessage
 from aloe.types import Message
 from aloe.world.lexicon.options import Options, narrow
@@ -37,7 +36,7 @@ FERRET = (
 
 
 def write(kind: str, n: int, seed: int, uri: str = "world:persona-writer", examples: tuple[str, ...] = ()):
-    raw = ask(uri, "writer", seed=seed, examples=example_slots(examples), kind=kind, n=n, words=50, population="")
+    raw = ask(uri, "writer", seed=seed, examples=examples, kind=kind, n=n, words=50, population="")
     return parsers.parse_descriptions(raw)
 
 
@@ -224,8 +223,8 @@ def test_faulty_users_and_a_biased_judge():
 
 def compare(persona, message, first, second, scope="revealed", uri="world:judge"):
     raw = ask(
-        uri, "judge_compare", persona=persona_slots(*persona), first=first, second=second, scope=scope,
-        conversation=conversation_slots([Message(role="user", content=message)]),
+        uri, "judge_compare", persona=persona, first=first, second=second, scope=scope,
+        conversation=[Message(role="user", content=message)],
     )  # fmt: skip
     assert json.loads(raw)["reason"]
     return parsers.parse_verdict(raw)[0]
@@ -267,7 +266,7 @@ def test_a_steady_reply_uses_what_its_topic_lists_first_and_every_mark_of_manner
         latent = read_persona(*person)
         told = notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)])
         last = "Any idea for dinner this evening?"
-        text = ask("world:tailored?steady=1", "tailored", seed=number, last=last, revealed=revealed_slots(told))
+        text = ask("world:tailored?steady=1", "tailored", seed=number, last=last, revealed=told)
         reading = read_reply(text)
         wanted = [slot for slot in order if slot in latent.by_slot][:3]
         assert [payloads[0].name for payloads in reading.values] == wanted
@@ -278,7 +277,7 @@ def replies_that_leave_out(option, chances):
     """(chance, whom the reply is to, what it holds): people of whom all is known, asked for a dinner."""
     for number, person in enumerate(draw_personas(120, options=Options(traits=TRAITS))):
         latent = read_persona(*person)
-        told = revealed_slots(notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)]))
+        told = notes([Shown(item, "stated", "") for item in (*latent.facts, *latent.traits)])
         for chance in chances:
             uri = f"world:tailored?steady=1&{option}={chance}"
             text = ask(uri, "tailored", seed=number, last="Any idea for dinner this evening?", revealed=told)
@@ -357,9 +356,9 @@ def test_responders_answer_bare_histories_and_other_words():
     bare = [Message(role="user", content="What should I cook tonight?")]
     assert "dinner" in read_reply_topics(ask("world:generic", "responder", bare))
     assert ask("world:generic", "generic", [Message(role="user", content="zzz")])
-    reply = ask("world:tailored", "tailored", [], last="zzz", revealed=revealed_slots(()))
+    reply = ask("world:tailored", "tailored", [], last="zzz", revealed=())
     assert reply.startswith("You could try")
-    asked = ask("world:oracle", "tailored", [], last=bare[0].content, revealed=revealed_slots(notes(())))
+    asked = ask("world:oracle", "tailored", [], last=bare[0].content, revealed=notes(()))
     assert "dinner" in read_reply_topics(asked)
 
 

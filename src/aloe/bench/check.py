@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Any, TypeVar
 
@@ -29,8 +30,7 @@ from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
-from aloe.prompts.parsers import parse_verdict
-from aloe.prompts.sections import persona_slots, revealed_slots
+from aloe.prompts.catalog import GENERIC, JUDGE_COMPARE, TAILORED, USER, Prompt
 from aloe.protocols import ChatRequest, PromptMessage
 from aloe.stats import Estimate, mean_interval
 from aloe.types import Persona
@@ -103,18 +103,21 @@ def _world_persona(rng: Random, name: str) -> Persona:
     return Persona(persona_id=name, profile=profile, personality=personality, profile_id=ids[0], personality_id=ids[1])
 
 
-def _say(actor: str, messages: Sequence[PromptMessage], seed: int) -> str:
-    return WorldModel(f"world:{actor}").answer(ChatRequest(tuple(messages), seed=seed)).text
+@lru_cache(maxsize=1)
+def _packaged() -> PromptSet:
+    return PromptSet()
 
 
-def _told(prompts: PromptSet, state: PathState, shown: Sequence[Shown], seed: int) -> str:
-    messages = prompts.render(
-        "tailored",
-        history=state.history[:-1],
-        last=state.messages[-1].content,
-        revealed=revealed_slots(as_disclosures(shown, state.node_id)),
-    )
-    return _say("oracle", messages, seed)
+def _say(actor: str, seed: int, prompt: Prompt[Any], history: Sequence[PromptMessage], **values: Any) -> str:
+    """What an actor of the world answers to a packaged prompt."""
+    messages = _packaged().render(prompt.name, history, **values)
+    return WorldModel(f"world:{actor}").answer(ChatRequest(messages, seed=seed)).text
+
+
+def _told(state: PathState, shown: Sequence[Shown], seed: int) -> str:
+    """A reply by one who is told what ``shown`` says."""
+    notes = as_disclosures(shown, state.node_id)
+    return _say("oracle", seed, TAILORED, state.history[:-1], last=state.messages[-1].content, revealed=notes)
 
 
 def known_items(n: int, seed: int) -> list[KnownItem]:
@@ -123,41 +126,38 @@ def known_items(n: int, seed: int) -> list[KnownItem]:
     Args:
         seed: of the personas, conversations and replies.
     """
-    prompts = PromptSet()
     items: list[KnownItem] = []
     number = 0
     while len(items) < n:
         rng = Random(f"{seed}/{number}")
-        item = _make_item(prompts, KINDS[len(items) % len(KINDS)], rng, f"check-{seed}-{number}")
+        item = _make_item(KINDS[len(items) % len(KINDS)], rng, f"check-{seed}-{number}")
         if item is not None:
             items.append(item)
         number += 1
     return items
 
 
-def _make_item(prompts: PromptSet, kind: str, rng: Random, name: str) -> KnownItem | None:
+def _make_item(kind: str, rng: Random, name: str) -> KnownItem | None:
     """One item; None where the conversation gave too little away for the order to be certain."""
     persona, other = _world_persona(rng, name), _world_persona(rng, f"{name}-other")
     latent = read_persona(persona.profile, persona.personality)
-    about = persona_slots(persona.profile, persona.personality)
     state = PathState(name)
     for turn in range(1, N_TURNS + 1):
-        asked = prompts.render("user", history=state.flipped, persona=about, release="")
-        text = _say("user", asked, rng.randrange(2**31))
+        text = _say("user", rng.randrange(2**31), USER, state.flipped, persona=persona, release="")
         state = state.with_user(content_id(state.node_id, "user", text), text)
         if turn < N_TURNS:
-            reply = _told(prompts, state, _shown(latent, state), rng.randrange(2**31))
+            reply = _told(state, _shown(latent, state), rng.randrange(2**31))
             state = state.with_reply(content_id(state.node_id, "assistant", reply), reply)
     shown = _shown(latent, state)
     if sum(s.item.kind == "fact" for s in shown) < 2 or not any(s.item.kind == "trait" for s in shown):
         return None
     seed = rng.randrange(2**31)
-    generic = _say("generic", prompts.render("generic", history=state.history), seed)
-    tailored = _told(prompts, state, shown, seed)
-    swapped = _told(prompts, state, swap(shown, read_persona(other.profile, other.personality)), seed)
+    generic = _say("generic", seed, GENERIC, state.history)
+    tailored = _told(state, shown, seed)
+    swapped = _told(state, swap(shown, read_persona(other.profile, other.personality)), seed)
     replies = {"tailored": tailored, "generic": generic, "swapped": swapped}
     if kind.endswith("off-topic"):
-        replies["off-topic"] = _off_topic(prompts, state, rng)
+        replies["off-topic"] = _off_topic(state, rng)
     good, _, bad = kind.partition("/")
     if not replies[bad] or replies[good] == replies[bad]:
         return None
@@ -170,17 +170,16 @@ def _shown(latent: Latent, state: PathState) -> list[Shown]:
     return [s for turn in disclosed(latent, said) for s in turn]
 
 
-def _off_topic(prompts: PromptSet, state: PathState, rng: Random) -> str:
+def _off_topic(state: PathState, rng: Random) -> str:
     """A reply to something else; empty where the user has asked for one thing only."""
     topic = read_message(state.messages[-1].content).topic
     requests = [t.requests[0] for t in narrow().topics if t.name != topic]
     elsewhere = PromptMessage("user", (rng.choice(requests),))
-    return _say("generic", prompts.render("generic", history=(elsewhere,)), rng.randrange(2**31))
+    return _say("generic", rng.randrange(2**31), GENERIC, (elsewhere,))
 
 
 async def check_judge(
     caller: Caller,
-    prompts: PromptSet,
     items: Sequence[KnownItem],
     *,
     config: Config,
@@ -202,7 +201,7 @@ async def check_judge(
     async def work(item: KnownItem) -> Answers:
         nonlocal n_done
         async with gate:
-            answers = await _ask_all(caller, prompts, item, scope, scale)
+            answers = await _ask_all(caller, item, scope, scale)
         n_done += 1
         if progress is not None:
             progress(n_done, len(items))
@@ -217,26 +216,21 @@ async def check_judge(
         await asyncio.gather(*tasks, return_exceptions=True)  # before the caller's journal is closed
 
 
-async def _ask_all(caller: Caller, prompts: PromptSet, item: KnownItem, scope: str, scale: Scale) -> Answers:
+async def _ask_all(caller: Caller, item: KnownItem, scope: str, scale: Scale) -> Answers:
     async def compared(first: str, sample: int = 0) -> str | None:
         order = ("good", "bad") if first == "good" else ("bad", "good")
         shown = [item.good if name == "good" else item.bad for name in order]
-        messages = prompts.render(
-            "judge_compare",
-            persona=persona_slots(item.persona.profile, item.persona.personality),
-            conversation=item.state.conversation(),
-            first=shown[0].text,
-            second=shown[1].text,
-            scope=scope,
-        )
         path = f"check/{item.state.node_id}/{shown[0].node_id}/{shown[1].node_id}"
-        answer, _ = await caller.ask("judge", path, "judge_compare", messages, parse_verdict, sample=sample)
+        answer, _ = await caller.ask(
+            JUDGE_COMPARE, path, sample=sample, persona=item.persona, conversation=item.state.messages,
+            first=shown[0].text, second=shown[1].text, scope=scope,
+        )  # fmt: skip
         if answer is None or answer[0] == "tie":
             return None if answer is None else "tie"
         return order[0 if answer[0] == "first" else 1]
 
     async def scored(candidate: Candidate, sample: int = 0) -> float | None:
-        judgement = await score_reply(caller, prompts, item.persona, item.state, candidate, scope, scale, sample=sample)
+        judgement = await score_reply(caller, item.persona, item.state, candidate, scope, scale, sample=sample)
         return judgement.score
 
     forward, backward, repeated = await _side_by_side(compared("good"), compared("bad"), compared("good", 1))

@@ -13,19 +13,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aloe.config import ModelConfig
-from aloe.dialogue.responder import plain_reply
+from aloe.dialogue.responder import Answer, informed_reply, plain_reply, told_reply
 from aloe.dialogue.state import PathState
-from aloe.dialogue.wrappers import View, wrapped_reply
+from aloe.dialogue.wrappers import wrapped_reply
 from aloe.errors import ConfigError, DataError
-from aloe.models.caller import Caller, Reply
+from aloe.models.caller import Caller
 from aloe.models.uri import plain_name, split_uri, unwrap
-from aloe.prompts import PromptSet
-from aloe.prompts.parsers import clean_message
-from aloe.prompts.sections import persona_slots, revealed_slots
 from aloe.types import Disclosure, Persona
 from aloe.world.truth import Shown, disclosed, read_persona, swap
 
-Answer = tuple[str | None, Reply]
 Responder = Callable[[Persona, PathState, str], Awaitable[Answer]]  # persona, path so far, call path
 
 
@@ -84,7 +80,7 @@ def as_disclosures(shown: Sequence[Shown], node_id: str) -> tuple[Disclosure, ..
     )
 
 
-def make_responder(caller: Caller, prompts: PromptSet, model: ModelConfig, personas: Sequence[Persona]) -> Responder:
+def make_responder(caller: Caller, model: ModelConfig, personas: Sequence[Persona]) -> Responder:
     """The function that answers as ``model`` does; called with the true persona, which only controls and the
     wrapper ``+persona`` look at.
 
@@ -101,33 +97,23 @@ def make_responder(caller: Caller, prompts: PromptSet, model: ModelConfig, perso
     if wrapper is not None:
 
         async def wrapped(persona: Persona, state: PathState, path: str) -> Answer:
-            about = persona_slots(persona.profile, persona.personality)
-            view = View(state.history, state.conversation(), about, path, state.turn)
-            return await wrapped_reply(caller, prompts, inner, wrapper, view)
+            return await wrapped_reply(caller, persona, state, path, model=inner, wrapper=wrapper)
 
         return wrapped
     control = control_of(model)
     others: Mapping[str, Persona] = derange(personas) if control == "swapped" else {}
 
     async def plain(persona: Persona, state: PathState, path: str) -> Answer:
-        return await plain_reply(caller, prompts, state, path, model)
+        return await plain_reply(caller, state, path, model)
 
     async def told(persona: Persona, state: PathState, path: str) -> Answer:
         shown = shown_so_far(persona, state)
         if control == "swapped":
             other = others[persona.persona_id]
             shown = swap(shown, read_persona(other.profile, other.personality))
-        messages = prompts.render(
-            "tailored",
-            history=state.history[:-1],
-            last=state.messages[-1].content,
-            revealed=revealed_slots(as_disclosures(shown, state.node_id)),
-        )
-        return await caller.ask("responder", path, "tailored", messages, clean_message, turn=state.turn, model=model)
+        return await told_reply(caller, state, path, model, as_disclosures(shown, state.node_id))
 
     async def informed(persona: Persona, state: PathState, path: str) -> Answer:
-        about = persona_slots(persona.profile, persona.personality)
-        messages = prompts.render("informed", history=state.history, persona=about)
-        return await caller.ask("responder", path, "informed", messages, clean_message, turn=state.turn, model=model)
+        return await informed_reply(caller, state, path, model, persona)
 
     return plain if control is None else informed if control == "knows-all" else told

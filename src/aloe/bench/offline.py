@@ -184,7 +184,6 @@ def _persona(name: str, profile: str, personality: str) -> Persona:
 
 async def score_conversations(
     caller: Caller,
-    prompts: PromptSet,
     talks: Sequence[Logged],
     *,
     config: Config,
@@ -211,7 +210,7 @@ async def score_conversations(
     async def work(talk: Logged, tree: ConversationTree) -> None:
         nonlocal n_done
         async with gate:
-            talk.judgements = await _score_one(caller, prompts, talk, tree, config.bench.scope, scale)
+            talk.judgements = await _score_one(caller, talk, tree, config.bench.scope, scale)
         n_done += talk.n_replies
         if progress is not None:
             progress(n_done, n_all)
@@ -222,7 +221,7 @@ async def score_conversations(
                 group.create_task(work(talk, tree))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    result = _result(talks, config, prompts, name)
+    result = _result(talks, config, caller.prompts, name)
     usage = {role: usage_since(stats.usage, before) for role, stats in caller.stats.items() if role == "judge"}
     result = result.model_copy(update={"usage": usage})
     told = [
@@ -256,7 +255,7 @@ def _as_tree(talk: Logged, seed: int) -> ConversationTree:
 
 
 async def _score_one(
-    caller: Caller, prompts: PromptSet, talk: Logged, tree: ConversationTree, scope: str, scale: Scale
+    caller: Caller, talk: Logged, tree: ConversationTree, scope: str, scale: Scale
 ) -> list[Judgement | None]:
     """Judgements of all replies, side by side: they do not depend on each other."""
     state = PathState(tree.tree_id)
@@ -264,16 +263,16 @@ async def _score_one(
     for user, reply in zip(tree.nodes[::2], tree.nodes[1::2], strict=True):
         state = state.with_user(user.node_id, user.message.content)
         candidate = Candidate(reply.node_id, reply.message.content)
-        asked.append(_try(caller, prompts, talk, state, candidate, scope, scale))
+        asked.append(_try(caller, talk, state, candidate, scope, scale))
         state = state.with_reply(reply.node_id, reply.message.content)
     return list(await asyncio.gather(*asked))
 
 
 async def _try(
-    caller: Caller, prompts: PromptSet, talk: Logged, state: PathState, reply: Candidate, scope: str, scale: Scale
+    caller: Caller, talk: Logged, state: PathState, reply: Candidate, scope: str, scale: Scale
 ) -> Judgement | None:
     try:
-        return await score_reply(caller, prompts, talk.persona, state, reply, scope, scale)
+        return await score_reply(caller, talk.persona, state, reply, scope, scale)
     except EndpointError as error:
         talk.errors.append(NodeError(node_id=reply.node_id, turn=state.turn, role="judge", error=str(error)[:500]))
         return None

@@ -112,7 +112,6 @@ class _Bench:
     """What all conversations of one model share."""
 
     caller: Caller
-    prompts: PromptSet
     respond: Responder
     n_turns: int
     scope: str
@@ -145,7 +144,7 @@ class _Bench:
 
     async def _user(self, talk: SimulatedConversation, state: PathState) -> PathState | None:
         path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}"
-        text, reply = await next_user_message(self.caller, self.prompts, talk.persona, state, path)
+        text, reply = await next_user_message(self.caller, talk.persona, state, path)
         if text is None:
             return None
         after = state.with_user(content_id(state.node_id, "user", text), text)
@@ -188,7 +187,7 @@ class _Bench:
         asked = {"": (talk.persona, self.scope), **self.extras.judged_as(talk.persona, self.scope)}
         answers = await asyncio.gather(
             *(
-                score_reply(self.caller, self.prompts, persona, state, candidate, scope, self.scale)
+                score_reply(self.caller, persona, state, candidate, scope, self.scale)
                 for persona, scope in asked.values()
             ),
             return_exceptions=True,
@@ -210,7 +209,6 @@ class _Bench:
 
 async def run_benchmark(
     caller: Caller,
-    prompts: PromptSet,
     personas: Sequence[Persona],
     model: ModelConfig,
     *,
@@ -236,8 +234,7 @@ async def run_benchmark(
         raise DataError("two benchmark personas have the same persona_id", "give each its own")
     bench = _Bench(
         caller,
-        prompts,
-        make_responder(caller, prompts, model, personas),
+        make_responder(caller, model, personas),
         config.bench.n_turns,
         config.bench.scope,
         SCALES[config.bench.scale],
@@ -257,7 +254,7 @@ async def run_benchmark(
         uri=model.uri,
         judge_model=", ".join(m.uri for m in config.roles.judge),
         user_model=", ".join(m.uri for m in config.roles.user),
-        config_digest=_digest(config, model, prompts),
+        config_digest=_digest(config, model, caller.prompts),
         n_personas=len(personas),
         n_samples=config.bench.samples,
         n_failed=sum(talk.error is not None for talk in talks),

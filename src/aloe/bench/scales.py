@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aloe.prompts.catalog import JUDGE_BINARY, JUDGE_PERCENT, JUDGE_SCORE, Prompt
+from aloe.prompts.parsers import Score
+
 PARTS = ("style", "content", "natural")
 
 
@@ -18,11 +21,14 @@ class Scale:
     name: str
     low: float
     high: float
-    prompt: str
+    prompt: Prompt[Score]
+
+    @classmethod
+    def of(cls, name: str, prompt: Prompt[Score]) -> Scale:
+        """The scale that ``prompt`` asks for, under the name by which it is configured."""
+        assert prompt.scale is not None, f"prompt {prompt.name} asks for no score"
+        return cls(name, *prompt.scale, prompt)
 
 
-SCALES = {
-    "1-5": Scale("1-5", 1.0, 5.0, "judge_score"),
-    "1-100": Scale("1-100", 1.0, 100.0, "judge_percent"),
-    "binary": Scale("binary", 0.0, 1.0, "judge_binary"),
-}
+_ASKED = {"1-5": JUDGE_SCORE, "1-100": JUDGE_PERCENT, "binary": JUDGE_BINARY}
+SCALES = {name: Scale.of(name, prompt) for name, prompt in _ASKED.items()}

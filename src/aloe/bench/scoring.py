@@ -10,16 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from aloe.bench.scales import Scale
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
-from aloe.prompts.parsers import parse_score
-from aloe.prompts.sections import persona_slots
 from aloe.types import Judgement, Persona
 
 MIN_MASS = 0.5  # of probability on scores, below which the alternatives say nothing about the score
@@ -28,7 +24,6 @@ _SCORE_AT = re.compile(r"score\W{1,12}", re.IGNORECASE)
 
 async def score_reply(
     caller: Caller,
-    prompts: PromptSet,
     persona: Persona,
     state: PathState,
     candidate: Candidate,
@@ -41,16 +36,11 @@ async def score_reply(
     Raises:
         EndpointError: the call failed for good.
     """
-    messages = prompts.render(
-        scale.prompt,
-        persona=persona_slots(persona.profile, persona.personality),
-        conversation=state.conversation(),
-        reply=candidate.text,
-        scope=scope,
-    )
     path = f"{state.node_id}/{candidate.node_id}"
-    parse = partial(parse_score, low=scale.low, high=scale.high)
-    answer, reply = await caller.ask("judge", path, scale.prompt, messages, parse, turn=state.turn, sample=sample)
+    answer, reply = await caller.ask(
+        scale.prompt, path, turn=state.turn, sample=sample, persona=persona, conversation=state.messages,
+        reply=candidate.text, scope=scope,
+    )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")
     if score is not None and reply.logprobs:
         expected = expected_score(reply.logprobs, scale)

@@ -227,7 +227,6 @@ def _score_offline(config: Config, arguments: argparse.Namespace, name: str, out
                 for target, own in targets.items():
                     result = await score_conversations(
                         caller,
-                        prompts,
                         own,
                         config=config,
                         out_dir=bench / target,

@@ -94,13 +94,12 @@ async def _label(arguments: Namespace, run: RunDir, config: Config, trees: list[
         min_margin=arguments.min_margin,
         seed=config.seed,
     )
-    prompts = PromptSet(config.prompts_dir)
     personas = {p.persona_id: p for p in _personas_of(run)}
-    caller = Caller.open(config, run.journal_path, seed=config.seed, prompts=prompts, models={"judge": [model]})
+    caller = Caller.open(config, run.journal_path, seed=config.seed, models={"judge": [model]})
     try:
         with stage_progress("relabel") as progress:
             labels, n_failed = await judge_trees(
-                caller, prompts, trees, personas, judging, config.execution.concurrency,
+                caller, trees, personas, judging, config.execution.concurrency,
                 lambda done: progress.update(done, len(trees), "trees", ""),
             )  # fmt: skip
     finally:

@@ -58,7 +58,6 @@ def _check(argv: list[str]) -> int:
     from aloe.bench.scales import SCALES
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
-    from aloe.prompts import PromptSet
 
     recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
     parser = OneLineParser(prog="aloe judge check", usage=USAGE, allow_abbrev=False)
@@ -69,16 +68,15 @@ def _check(argv: list[str]) -> int:
     if options.n < 4:
         raise ConfigError(f"--n {options.n} is too few items", "give at least 4, one of each kind")
     config, run = _config(recipe, rest)
-    items, prompts = known_items(options.n, options.seed), PromptSet(config.prompts_dir)
+    items = known_items(options.n, options.seed)
 
     async def work() -> list[Any]:
         journal = RunDir(run).journal_path if run is not None else None
-        caller = Caller.open(config, journal, seed=config.seed, prompts=prompts)
+        caller = Caller.open(config, journal, seed=config.seed)
         try:
             with stage_progress("check") as shown:
                 return await check_judge(
                     caller,
-                    prompts,
                     items,
                     config=config,
                     scope=config.bench.scope,
@@ -174,11 +172,9 @@ async def _score_rows(config: Config, run: Path, rows: list[dict[str, Any]]) -> 
     from aloe.dialogue.judge import Candidate
     from aloe.dialogue.state import PathState, content_id
     from aloe.models.caller import Caller
-    from aloe.prompts import PromptSet
     from aloe.types import Persona
 
-    prompts = PromptSet(config.prompts_dir)
-    caller = Caller.open(config, RunDir(run).journal_path, seed=config.seed, prompts=prompts)
+    caller = Caller.open(config, RunDir(run).journal_path, seed=config.seed)
     try:
         for number, row in enumerate(rows, 1):
             where = f"{run / 'studio' / 'ratings.jsonl'}, rating {number}"
@@ -192,7 +188,7 @@ async def _score_rows(config: Config, run: Path, rows: list[dict[str, Any]]) -> 
                 state = put(content_id(state.node_id, message.role, message.content), message.content)
             asked = [Candidate(content_id(state.node_id, "assistant", str(r)), str(r)) for r in row["replies"]]
             scale = SCALES[config.bench.scale]
-            judged = [await score_reply(caller, prompts, persona, state, c, config.bench.scope, scale) for c in asked]
+            judged = [await score_reply(caller, persona, state, c, config.bench.scope, scale) for c in asked]
             row["scores"] = [j.score for j in judged]
     finally:
         await caller.aclose()

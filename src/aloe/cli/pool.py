@@ -104,14 +104,11 @@ async def _ask_for_personas(
 ) -> ChatsResult:
     from aloe.models.caller import Caller
     from aloe.privacy.from_chats import personas_from_chats
-    from aloe.prompts import PromptSet
 
-    prompts = PromptSet(config.prompts_dir)
-    caller = Caller.open(config, journal, seed=config.seed, prompts=prompts)
+    caller = Caller.open(config, journal, seed=config.seed)
     try:
         return await personas_from_chats(
             caller,
-            prompts,
             config,
             scrubber,
             arguments.file,
@@ -201,7 +198,6 @@ def _calibrate(path: Path, embedder: str, keep: float, folder: Path, rest: list[
     from aloe.personas.embedders import create_embedder
     from aloe.personas.importer import read_source
     from aloe.personas.threshold import calibrate
-    from aloe.prompts import PromptSet
     from aloe.protocols import Embedder
     from aloe.store.rundir import RunDir
 
@@ -230,7 +226,7 @@ def _calibrate(path: Path, embedder: str, keep: float, folder: Path, rest: list[
         return 0
 
     async def paid() -> None:
-        caller = Caller.open(config, run.journal_path, seed=config.seed, prompts=PromptSet(config.prompts_dir))
+        caller = Caller.open(config, run.journal_path, seed=config.seed)
         try:
             show(create_embedder(embedder, config, caller))
         finally:

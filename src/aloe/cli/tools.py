@@ -70,7 +70,8 @@ def validate_command(argv: list[str]) -> int:
 
 def prompts_command(argv: list[str]) -> int:
     """``aloe prompts list|show NAME|eject DIR|check DIR``."""
-    from aloe.prompts.render import CONTRACT, PromptSet, packaged_source
+    from aloe.prompts.catalog import CATALOG
+    from aloe.prompts.render import PromptSet, packaged_source
 
     parser = OneLineParser(prog="aloe prompts", description="The prompt templates.")
     parser.add_argument("action", choices=("list", "show", "eject", "check"))
@@ -78,19 +79,19 @@ def prompts_command(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.action == "list":
         for name, digest in PromptSet().hashes.items():
-            print(f"{name:<14} {digest}  sections: {' '.join(CONTRACT[name][1]) or '(history only)'}")
+            print(f"{name:<14} {digest}  sections: {' '.join(CATALOG[name].sections) or '(history only)'}")
         return 0
     if arguments.target is None:
         raise ConfigError(f"aloe prompts {arguments.action} needs a name or directory", "'aloe prompts --help'")
     if arguments.action == "show":
-        if arguments.target not in CONTRACT:
-            hint = nearest(arguments.target, CONTRACT)
-            raise ConfigError(f"no prompt named '{arguments.target}'{hint}", f"use one of: {', '.join(CONTRACT)}")
+        if arguments.target not in CATALOG:
+            hint = nearest(arguments.target, CATALOG)
+            raise ConfigError(f"no prompt named '{arguments.target}'{hint}", f"use one of: {', '.join(CATALOG)}")
         print(packaged_source(arguments.target))
     elif arguments.action == "eject":
         folder = Path(arguments.target)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in CONTRACT:
+        for name in CATALOG:
             path = folder / f"{name}.jinja"
             if path.exists():
                 print(f"kept   {path}")

@@ -12,9 +12,7 @@ from functools import lru_cache
 
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
-from aloe.prompts.parsers import parse_disclosures
-from aloe.prompts.sections import persona_slots
+from aloe.prompts.catalog import INDUCER
 from aloe.types import Disclosure, Generation, Persona
 
 _SPACE = re.compile(r"[^\w]+")
@@ -80,15 +78,10 @@ def _find(evidence: str, own: Sequence[tuple[str, str]]) -> str | None:
 
 
 async def induce(
-    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, path: str
+    caller: Caller, persona: Persona, state: PathState, path: str
 ) -> tuple[tuple[Disclosure, ...], int, bool]:
     """What the last user message newly revealed, the number of claims without evidence, and whether it was read."""
-    messages = prompts.render(
-        "inducer",
-        persona=persona_slots(persona.profile, persona.personality),
-        conversation=state.conversation(),
-    )
-    claimed, reply = await caller.ask("inducer", path, "inducer", messages, parse_disclosures, turn=state.turn)
+    claimed, reply = await caller.ask(INDUCER, path, turn=state.turn, persona=persona, conversation=state.messages)
     if claimed is None:
         return (), 0, False
     new, dropped = check_disclosures(claimed, persona, state, reply.generation)

@@ -15,9 +15,7 @@ from typing import Any
 
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
-from aloe.prompts.parsers import parse_score, parse_verdict
-from aloe.prompts.sections import persona_slots
+from aloe.prompts.catalog import JUDGE_COMPARE, JUDGE_SCORE
 from aloe.seeding import derive_seed
 from aloe.types import Judgement, Label, Persona
 
@@ -37,23 +35,17 @@ class Candidate:
 
 async def compare_once(
     caller: Caller,
-    prompts: PromptSet,
     persona: Persona,
     state: PathState,
     shown: tuple[Candidate, Candidate],
     scope: str,
 ) -> Judgement:
     """One comparison, in the order given."""
-    messages = prompts.render(
-        "judge_compare",
-        persona=persona_slots(persona.profile, persona.personality),
-        conversation=state.conversation(),
-        first=shown[0].text,
-        second=shown[1].text,
-        scope=scope,
-    )
     path = f"{state.node_id}/{shown[0].node_id}/{shown[1].node_id}"
-    answer, reply = await caller.ask("judge", path, "judge_compare", messages, parse_verdict, turn=state.turn)
+    answer, reply = await caller.ask(
+        JUDGE_COMPARE, path, turn=state.turn, persona=persona, conversation=state.messages,
+        first=shown[0].text, second=shown[1].text, scope=scope,
+    )  # fmt: skip
     verdict, reason = answer if answer is not None else (None, "")
     return Judgement.model_construct(
         node_ids=(shown[0].node_id, shown[1].node_id),
@@ -156,7 +148,6 @@ def label_from_comparisons(
 
 async def compare(
     caller: Caller,
-    prompts: PromptSet,
     persona: Persona,
     state: PathState,
     pair: tuple[Candidate, Candidate],
@@ -169,26 +160,20 @@ async def compare(
 ) -> Label:
     """Label a pair; which reply is shown first is drawn from the seed, so that position carries no information."""
     shown = pair if derive_seed(seed, "order", state.node_id) % 2 == 0 else (pair[1], pair[0])
-    first = await compare_once(caller, prompts, persona, state, shown, scope)
+    first = await compare_once(caller, persona, state, shown, scope)
     judgements = [first]
     if orders == 2:
-        judgements.append(await compare_once(caller, prompts, persona, state, (shown[1], shown[0]), scope))
+        judgements.append(await compare_once(caller, persona, state, (shown[1], shown[0]), scope))
     return label_from_comparisons(tree_id, pair, judgements, labeler)
 
 
-async def score_once(
-    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, candidate: Candidate, scope: str
-) -> Judgement:
+async def score_once(caller: Caller, persona: Persona, state: PathState, candidate: Candidate, scope: str) -> Judgement:
     """Score one reply from 1 to 5; ``score`` is None where the answer could not be read."""
-    messages = prompts.render(
-        "judge_score",
-        persona=persona_slots(persona.profile, persona.personality),
-        conversation=state.conversation(),
-        reply=candidate.text,
-        scope=scope,
-    )
     path = f"{state.node_id}/{candidate.node_id}"
-    answer, reply = await caller.ask("judge", path, "judge_score", messages, parse_score, turn=state.turn)
+    answer, reply = await caller.ask(
+        JUDGE_SCORE, path, turn=state.turn, persona=persona, conversation=state.messages,
+        reply=candidate.text, scope=scope,
+    )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")
     return Judgement.model_construct(
         node_ids=(candidate.node_id,),
@@ -203,14 +188,13 @@ async def score_once(
 
 async def score_all(
     caller: Caller,
-    prompts: PromptSet,
     persona: Persona,
     state: PathState,
     candidates: Sequence[Candidate],
     scope: str,
 ) -> list[Judgement]:
     """Score several replies side by side; equal texts are asked once each (their journal paths differ)."""
-    return list(await asyncio.gather(*(score_once(caller, prompts, persona, state, c, scope) for c in candidates)))
+    return list(await asyncio.gather(*(score_once(caller, persona, state, c, scope) for c in candidates)))
 
 
 def label_from_scores(

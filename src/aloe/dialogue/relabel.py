@@ -20,7 +20,6 @@ from aloe.dialogue.ledger import share
 from aloe.dialogue.state import PathState
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.stats import cohen_kappa
 from aloe.store.records import read_jsonl, write_jsonl
 from aloe.types import ConversationTree, Label, Node, Persona
@@ -55,7 +54,6 @@ def state_at(tree: ConversationTree, node_id: str) -> PathState:
 
 async def judge_trees(
     caller: Caller,
-    prompts: PromptSet,
     trees: Sequence[ConversationTree],
     personas: Mapping[str, Persona],
     judging: Judging,
@@ -80,7 +78,7 @@ async def judge_trees(
             n_failed = 0
             for user, replies in forks(tree):
                 try:
-                    labels.append(await _judge(caller, prompts, tree, persona, user, replies, judging))
+                    labels.append(await _judge(caller, tree, persona, user, replies, judging))
                 except EndpointError:
                     n_failed += 1
         done += 1
@@ -94,7 +92,6 @@ async def judge_trees(
 
 async def _judge(
     caller: Caller,
-    prompts: PromptSet,
     tree: ConversationTree,
     persona: Persona,
     user: Node,
@@ -105,10 +102,10 @@ async def _judge(
     candidates = [Candidate(n.node_id, n.message.content) for n in replies]
     if judging.label == "compare" and len(candidates) == 2:
         return await compare(
-            caller, prompts, persona, state, (candidates[0], candidates[1]), tree_id=tree.tree_id, seed=judging.seed,
+            caller, persona, state, (candidates[0], candidates[1]), tree_id=tree.tree_id, seed=judging.seed,
             orders=judging.orders, scope=judging.scope, labeler=judging.labeler,
         )  # fmt: skip
-    judgements = await score_all(caller, prompts, persona, state, candidates, judging.scope)
+    judgements = await score_all(caller, persona, state, candidates, judging.scope)
     return label_from_scores(tree.tree_id, candidates, judgements, judging.labeler, judging.min_margin)
 
 

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aloe.config import ModelConfig
 from aloe.dialogue.state import PathState
-from aloe.models.caller import Caller, Reply
-from aloe.prompts import PromptSet
-from aloe.prompts.parsers import clean_message
-from aloe.prompts.sections import revealed_slots
+from aloe.models.caller import Caller
+from aloe.models.calls import Reply
+from aloe.prompts.catalog import GENERIC, INFORMED, RESPONDER, TAILORED
+from aloe.types import Disclosure, Persona
+
+Answer = tuple[str | None, Reply]  # the reply's text (None: unusable, also when asked again), and the call's answer
 
 
-async def tailored_reply(caller: Caller, prompts: PromptSet, state: PathState, path: str) -> tuple[str | None, Reply]:
+async def tailored_reply(caller: Caller, state: PathState, path: str) -> Answer:
     """A reply by the tailored responder. The notes go to the model, never into the tree."""
-    messages = prompts.render(
-        "tailored",
-        history=state.history[:-1],
-        last=state.messages[-1].content,
-        revealed=revealed_slots(state.revealed),
-    )
-    return await caller.ask("tailored", path, "tailored", messages, clean_message, turn=state.turn)
-
-
-async def generic_reply(caller: Caller, prompts: PromptSet, state: PathState, path: str) -> tuple[str | None, Reply]:
-    messages = prompts.render("generic", history=state.history)
-    return await caller.ask("generic", path, "generic", messages, clean_message, turn=state.turn)
-
-
-async def plain_reply(
-    caller: Caller, prompts: PromptSet, state: PathState, path: str, model: ModelConfig, sample: int = 0
-) -> tuple[str | None, Reply]:
-    """A reply by any model that sees the history only; ``sample`` tells candidates for one place apart."""
-    messages = prompts.render("responder", history=state.history)
     return await caller.ask(
-        "responder", path, "responder", messages, clean_message, turn=state.turn, model=model, sample=sample
-    )
+        TAILORED, path, history=state.history[:-1], turn=state.turn,
+        last=state.messages[-1].content, revealed=state.revealed,
+    )  # fmt: skip
+
+
+async def generic_reply(caller: Caller, state: PathState, path: str) -> Answer:
+    return await caller.ask(GENERIC, path, history=state.history, turn=state.turn)
+
+
+async def plain_reply(caller: Caller, state: PathState, path: str, model: ModelConfig, sample: int = 0) -> Answer:
+    """A reply by any model that sees the history only; ``sample`` tells candidates for one place apart."""
+    return await caller.ask(RESPONDER, path, history=state.history, turn=state.turn, model=model, sample=sample)
+
+
+async def told_reply(
+    caller: Caller, state: PathState, path: str, model: ModelConfig, revealed: Sequence[Disclosure]
+) -> Answer:
+    """A reply by any model that is given notes as the tailored responder is."""
+    return await caller.ask(
+        TAILORED, path, role="responder", history=state.history[:-1], turn=state.turn, model=model,
+        last=state.messages[-1].content, revealed=revealed,
+    )  # fmt: skip
+
+
+async def informed_reply(caller: Caller, state: PathState, path: str, model: ModelConfig, persona: Persona) -> Answer:
+    """A reply by any model that is told the whole persona."""
+    return await caller.ask(INFORMED, path, history=state.history, turn=state.turn, model=model, persona=persona)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from aloe.prompts.sections import Slots, conversation_slots
 from aloe.protocols import PromptMessage
 from aloe.types import Disclosure, Message, Persona
 
@@ -66,6 +65,3 @@ class PathState:
 
     def with_revealed(self, new: tuple[Disclosure, ...]) -> PathState:
         return replace(self, revealed=(*self.revealed, *new)) if new else self
-
-    def conversation(self) -> Slots:
-        return conversation_slots(self.messages)

@@ -19,8 +19,8 @@ from aloe.dialogue.responder import generic_reply, plain_reply, tailored_reply
 from aloe.dialogue.state import PathState, content_id, make_tree_id
 from aloe.dialogue.user import next_user_message, says_goodbye
 from aloe.errors import EndpointError
-from aloe.models.caller import Caller, Reply
-from aloe.prompts import PromptSet
+from aloe.models.caller import Caller
+from aloe.models.calls import Reply
 from aloe.seeding import derive_seed
 from aloe.types import (
     ActorRole,
@@ -120,9 +120,8 @@ def _place(path: str, index: int) -> str:
 class TreeBuilder:
     """Grows trees under one plan. Holds no state between trees."""
 
-    def __init__(self, caller: Caller, prompts: PromptSet, plan: TreePlan, seed: int) -> None:
+    def __init__(self, caller: Caller, plan: TreePlan, seed: int) -> None:
         self.caller = caller
-        self.prompts = prompts
         self.plan = plan
         self.seed = seed
 
@@ -163,10 +162,10 @@ class _Growth:
 
     async def expand(self, state: PathState) -> _Expanded | None:
         """One turn after ``state``: user, inducer, candidates, label. None where the branch ends."""
-        caller, prompts = self.builder.caller, self.builder.prompts
+        caller = self.builder.caller
         try:
             text, reply = await next_user_message(
-                caller, prompts, self.persona, state, state.node_id, self.plan.release, self.task
+                caller, self.persona, state, state.node_id, self.plan.release, self.task
             )
         except EndpointError as error:
             self._fail(state, "user", str(error))
@@ -181,7 +180,7 @@ class _Growth:
         n_new = 0
         if self.plan.responder is None:
             try:
-                new, dropped, was_read = await induce(caller, prompts, self.persona, state, user_id)
+                new, dropped, was_read = await induce(caller, self.persona, state, user_id)
             except EndpointError as error:
                 self._fail(state, "inducer", str(error))
                 return None
@@ -200,16 +199,16 @@ class _Growth:
         return _Expanded(state, tuple(candidates), label, n_new - margin, is_over)
 
     async def _candidates(self, state: PathState) -> list[Candidate]:
-        caller, prompts, path = self.builder.caller, self.builder.prompts, state.node_id
+        caller, path = self.builder.caller, state.node_id
         kinds: list[NodeKind]
         if self.plan.responder is None:
             kinds = [*["tailored"] * self.plan.n_tailored, *["generic"] * self.plan.n_generic]  # type: ignore[list-item]
-            calls = [tailored_reply(caller, prompts, state, _place(path, i)) for i in range(self.plan.n_tailored)]
-            calls += [generic_reply(caller, prompts, state, _place(path, i)) for i in range(self.plan.n_generic)]
+            calls = [tailored_reply(caller, state, _place(path, i)) for i in range(self.plan.n_tailored)]
+            calls += [generic_reply(caller, state, _place(path, i)) for i in range(self.plan.n_generic)]
         else:
             model = self.plan.responder
             kinds = ["responder"] * self.plan.n_candidates
-            calls = [plain_reply(caller, prompts, state, path, model, i) for i in range(self.plan.n_candidates)]
+            calls = [plain_reply(caller, state, path, model, i) for i in range(self.plan.n_candidates)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         found: list[Candidate] = []
         for index, (kind, answer) in enumerate(zip(kinds, answers, strict=True)):
@@ -237,7 +236,7 @@ class _Growth:
                 label = await self._label_by_scores(state, candidates)
             else:
                 label = await compare(
-                    self.builder.caller, self.builder.prompts, self.persona, state, (candidates[0], candidates[1]),
+                    self.builder.caller, self.persona, state, (candidates[0], candidates[1]),
                     tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope, labeler=plan.labeler,  # noqa: E501
                 )  # fmt: skip
         except EndpointError as error:
@@ -248,9 +247,7 @@ class _Growth:
 
     async def _label_by_scores(self, state: PathState, candidates: list[Candidate]) -> Label:
         plan = self.plan
-        judgements = await score_all(
-            self.builder.caller, self.builder.prompts, self.persona, state, candidates, plan.scope
-        )
+        judgements = await score_all(self.builder.caller, self.persona, state, candidates, plan.scope)
         return label_from_scores(self.tree_id, candidates, judgements, plan.labeler, plan.min_margin, plan.pick)
 
     def choose(self, expanded: list[_Expanded]) -> list[PathState]:

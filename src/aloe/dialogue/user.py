@@ -8,22 +8,14 @@ anything) is counted, not refused: real people do that too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from aloe.dialogue.state import PathState
-from aloe.errors import ParseError
-from aloe.models.caller import Caller, Reply
-from aloe.prompts import PromptSet
-from aloe.prompts.parsers import clean_message
-from aloe.prompts.sections import persona_slots
+from aloe.models.caller import Caller
+from aloe.models.calls import Reply
+from aloe.prompts.catalog import USER
 from aloe.types import Persona
 
-_AS_ASSISTANT = re.compile(
-    r"\b(?:as an ai\b|i(?: a|')m an? (?:ai|language model|assistant|chatbot)\b|as a language model|"
-    r"how (?:can|may) i (?:help|assist) you|i(?: a|')m here to (?:help|assist)|is there anything else i can)",
-    re.IGNORECASE,
-)
 _OF_ONESELF = re.compile(r"\b(?:i|i'\w+|me|my|mine|myself|we|we'\w+|us|our)\b|[?]|[^\x00-\x7f]", re.IGNORECASE)
 _REQUEST = re.compile(r"^(?:please|tell|help|give|show|what|how|which|any|can|could|do|is|are|let)\b", re.IGNORECASE)
 _GOODBYE = re.compile(
@@ -32,20 +24,6 @@ _GOODBYE = re.compile(
     r"(?: for (?:now|today|tonight)|,? (?:thanks|thank you))|until next time|farewell|so long,? and thanks?)\b",
     re.IGNORECASE,
 )
-
-
-def parse_user_message(raw: str, last_reply: str = "") -> str:
-    """The user's message, cleaned.
-
-    Raises:
-        ParseError: it is empty, or the simulator fell out of its role: it spoke as the assistant or echoed it.
-    """
-    text = clean_message(raw)
-    if _AS_ASSISTANT.search(text):
-        raise ParseError("you spoke as the assistant; you are the user, in your persona's own voice")
-    if last_reply and text == last_reply:
-        raise ParseError("you said the assistant's words back; you are the user, in your persona's own voice")
-    return text
 
 
 def says_goodbye(text: str) -> bool:
@@ -83,7 +61,7 @@ def release_allowance(release: int, turn: int, n_revealed: int) -> int | None:
 
 
 async def next_user_message(
-    caller: Caller, prompts: PromptSet, persona: Persona, state: PathState, path: str, release: int = 0, task: str = ""
+    caller: Caller, persona: Persona, state: PathState, path: str, release: int = 0, task: str = ""
 ) -> tuple[str | None, Reply]:
     """The user's next message after ``state``; None where it could not be had even when asked again.
 
@@ -92,14 +70,7 @@ async def next_user_message(
     """
     n_revealed = sum(d.kind == "fact" for d in state.revealed)
     allowance = release_allowance(release, state.turn + 1, n_revealed)
-    messages = prompts.render(
-        "user",
-        history=state.flipped,
-        persona=persona_slots(persona.profile, persona.personality),
-        release="" if allowance is None else allowance,
-        task=task,
-    )
-    parse: Callable[[str], str] = parse_user_message
-    if state.messages:
-        parse = partial(parse_user_message, last_reply=state.messages[-1].content)
-    return await caller.ask("user", path, "user", messages, parse, turn=state.turn + 1)
+    return await caller.ask(
+        USER, path, history=state.flipped, turn=state.turn + 1,
+        persona=persona, release="" if allowance is None else allowance, task=task,
+    )  # fmt: skip

@@ -14,84 +14,41 @@ never part of the conversation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from aloe.config import ModelConfig
-from aloe.prompts.parsers import clean_message, parse_disclosures, parse_revision
-from aloe.prompts.sections import Slots, revealed_slots
-from aloe.protocols import PromptMessage
-
-if TYPE_CHECKING:
-    from aloe.models.caller import Caller, Reply
-    from aloe.prompts import PromptSet
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a wrapper may look at for one reply.
-
-    Attributes:
-        history: as the model sees it; ends with the user's message.
-        conversation, persona: as slots of prompts. Only ``+persona`` uses the persona.
-        path: of the reply's call; inner calls are named below it.
-    """
-
-    history: tuple[PromptMessage, ...]
-    conversation: Slots
-    persona: Slots
-    path: str
-    turn: int
+from aloe.dialogue.responder import Answer, informed_reply, plain_reply, told_reply
+from aloe.dialogue.state import PathState
+from aloe.models.caller import Caller
+from aloe.prompts.catalog import INFER, REMINDER, SELFCRITIC
+from aloe.types import Persona
 
 
 async def wrapped_reply(
-    caller: Caller, prompts: PromptSet, model: ModelConfig, wrapper: str, view: View
-) -> tuple[str | None, Reply]:
-    """The reply of ``model`` as ``wrapper`` asks for it; None where no usable text came, also when asked again.
+    caller: Caller, persona: Persona, state: PathState, path: str, *, model: ModelConfig, wrapper: str
+) -> Answer:
+    """The reply of ``model`` to ``state``, which ends with the user's message, as ``wrapper`` asks for it.
+
+    Args:
+        persona: only ``+persona`` looks at it.
+        path: of the reply's call; inner calls are named below it.
 
     Raises:
         EndpointError: a call failed for good.
     """
     if wrapper == "inducer":
-        return await _infer_then_reply(caller, prompts, model, view)
+        found, _ = await caller.ask(INFER, f"{path}/infer", turn=state.turn, model=model, conversation=state.messages)
+        return await told_reply(caller, state, path, model, found or ())
     if wrapper == "selfcritic":
-        return await _draft_then_revise(caller, prompts, model, view)
+        return await _draft_then_revise(caller, state, path, model)
     if wrapper == "persona":
-        messages = prompts.render("informed", history=view.history, persona=view.persona)
-        name = "informed"
-    else:
-        messages = prompts.render("reminder", history=view.history)
-        name = "reminder"
-    return await caller.ask("responder", view.path, name, messages, clean_message, turn=view.turn, model=model)
+        return await informed_reply(caller, state, path, model, persona)
+    return await caller.ask(REMINDER, path, history=state.history, turn=state.turn, model=model)
 
 
-async def _infer_then_reply(
-    caller: Caller, prompts: PromptSet, model: ModelConfig, view: View
-) -> tuple[str | None, Reply]:
-    asked = prompts.render("infer", conversation=view.conversation)
-    found, _ = await caller.ask(
-        "responder", f"{view.path}/infer", "infer", asked, parse_disclosures, turn=view.turn, model=model
-    )
-    messages = prompts.render(
-        "tailored",
-        history=view.history[:-1],
-        last=view.history[-1].content,
-        revealed=revealed_slots(found or ()),
-    )
-    return await caller.ask("responder", view.path, "tailored", messages, clean_message, turn=view.turn, model=model)
-
-
-async def _draft_then_revise(
-    caller: Caller, prompts: PromptSet, model: ModelConfig, view: View
-) -> tuple[str | None, Reply]:
-    messages = prompts.render("responder", history=view.history)
-    draft, reply = await caller.ask(
-        "responder", view.path, "responder", messages, clean_message, turn=view.turn, model=model
-    )
+async def _draft_then_revise(caller: Caller, state: PathState, path: str, model: ModelConfig) -> Answer:
+    draft, reply = await plain_reply(caller, state, path, model)
     if draft is None:
         return None, reply
-    again = prompts.render("selfcritic", history=view.history, draft=draft)
     revised, answer = await caller.ask(
-        "responder", f"{view.path}/revise", "selfcritic", again, parse_revision, turn=view.turn, model=model
+        SELFCRITIC, f"{path}/revise", history=state.history, turn=state.turn, model=model, draft=draft
     )
     return (draft, reply) if revised is None else (revised, answer)

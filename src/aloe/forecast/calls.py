@@ -236,7 +236,7 @@ class _Rehearsal:
             return people, people
         caller = self._open(config)
         try:
-            await run_personas(caller, self.prompts, config, folder)
+            await run_personas(caller, config, folder)
         finally:
             await caller.aclose()
         self._add("personas", caller, 1 / share, self._roles(self.config))
@@ -265,7 +265,7 @@ class _Rehearsal:
         caller = self._open(self.played)
         grown = []
         try:
-            builder = TreeBuilder(caller, self.prompts, plan, self.played.seed)
+            builder = TreeBuilder(caller, plan, self.played.seed)
             for place, (persona, replicate) in enumerate(jobs):
                 caller.heard = self.heard if place == 0 and stage == "trees" else None
                 grown.append(await builder.grow(persona, replicate))
@@ -309,12 +309,12 @@ class _Rehearsal:
             for place, model in enumerate(models):
                 if place == 0 and "trees" not in self.stages:
                     caller.heard = self.heard
-                    await run_benchmark(caller, self.prompts, sample[:1], model, config=_plain(config), out_dir=folder)
+                    await run_benchmark(caller, sample[:1], model, config=_plain(config), out_dir=folder)
                     caller.heard = None
                     caller.stats.clear()
                     await caller.aclose()
                     caller = self._open(config)
-                await run_benchmark(caller, self.prompts, sample, model, config=config, out_dir=folder)
+                await run_benchmark(caller, sample, model, config=config, out_dir=folder)
         finally:
             await caller.aclose()
         roles = self._roles(with_bench_roles(self.config))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,6 +22,7 @@ import orjson
 from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.errors import AloeError, ConfigError, ParseError, nearest
 from aloe.models.budget import Budget
+from aloe.models.calls import Reply, RoleStats
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
 from aloe.models.http.connection import allow_open_files, make_session
 from aloe.models.http.limits import Limiter
@@ -29,53 +30,17 @@ from aloe.models.http.retries import Route, cost_of, send
 from aloe.models.journal.journal import FailedAttempt, Journal
 from aloe.models.pricing import price_of
 from aloe.models.registry import create_model
-from aloe.models.schemas import RESPONSE_FORMATS
 from aloe.models.uri import is_in_process
+from aloe.prompts.catalog import CATALOG, Prompt
 from aloe.prompts.render import PromptSet
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.seeding import derive_seed
-from aloe.types import ActorRole, Generation, Usage
+from aloe.types import ActorRole, Generation
 
 T = TypeVar("T")
 LimiterName = tuple[str | None, str | None, str]  # address, variable of the key, model
 _windows: dict[LimiterName, float] = {}  # concurrency that each endpoint bore last: the next stage begins with it
-ALTERNATIVES = {"judge_score": 5, "judge_percent": 10, "judge_binary": 5}  # per token, for prompts that ask for a score
 _SORTED = orjson.OPT_SORT_KEYS
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A model's answer. ``logprobs`` is the OpenAI list per token where asked for."""
-
-    text: str
-    generation: Generation
-    finish_reason: str
-    logprobs: list[dict[str, Any]] | None
-
-
-@dataclass(slots=True)
-class RoleStats:
-    """What a role's calls came to, replayed ones included; ``cost`` is USD, None once a price was unknown."""
-
-    n_calls: int = 0
-    n_replayed: int = 0
-    n_failed: int = 0
-    n_unparsed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost: float | None = 0.0
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            cached_tokens=self.cached_tokens,
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(slots=True)
@@ -128,7 +93,7 @@ class Caller:
     ) -> None:
         self.stats: dict[str, RoleStats] = {}
         self.journal = journal
-        self._prompts = prompts
+        self.prompts = prompts
         self._seed = seed
         self._models = models
         self._replicas = replicas
@@ -149,19 +114,22 @@ class Caller:
         journal_path: Path | None,
         *,
         seed: int,
-        prompts: PromptSet,
+        prompts: PromptSet | None = None,
         models: Mapping[str, Sequence[ModelConfig]] | None = None,
     ) -> Caller:
         """Open the journal (None: in memory) and prepare the roles.
 
         Args:
             seed: the run's seed.
+            prompts: where several callers share them; default: those of ``config.prompts_dir``.
             models: role -> weighted models; default ``config.roles``.
 
         Raises:
             DataError: the journal is in use or not readable.
-            ConfigError: a money budget with a model whose price is unknown.
+            ConfigError: a prompt that is not usable, or a money budget with a model whose price is unknown.
         """
+        if prompts is None:
+            prompts = PromptSet(config.prompts_dir)
         if models is None:
             models = {name: getattr(config.roles, name) for name in type(config.roles).model_fields}
         for role in models.values() if config.budget.usd is not None else ():
@@ -180,11 +148,11 @@ class Caller:
         turn: int = 0,
         model: ModelConfig | None = None,
     ) -> Reply:
-        """One answer.
+        """One answer to messages that are rendered already.
 
         Args:
             path: content path in the run; part of the key and of the sampling seed.
-            prompt: the prompt's name, for provenance.
+            prompt: the prompt's name, for provenance and what the catalog says of its answers.
             sample: index among answers to the same request.
             turn: scheduling priority, deepest first.
             model: instead of the role's.
@@ -197,28 +165,41 @@ class Caller:
 
     async def ask(
         self,
-        role: str,
+        prompt: Prompt[T],
         path: str,
-        prompt: str,
-        messages: tuple[PromptMessage, ...],
-        parse: Callable[[str], T],
         *,
+        role: ActorRole | None = None,
+        history: Sequence[PromptMessage] = (),
         sample: int = 0,
         turn: int = 0,
         model: ModelConfig | None = None,
+        **variables: Any,
     ) -> tuple[T | None, Reply]:
-        """An answer that has a form. One that can't be parsed is asked again once with the reason, then None."""
-        plan = self._plan(role, path, prompt, model)
+        """Render a prompt, send it, read the answer: all as the prompt's row in the catalog says.
+
+        An answer that can't be read is asked for once more with the reason; then its value is None.
+
+        Args:
+            path, sample, turn, model: as in :meth:`call`.
+            role: instead of the row's.
+            history: the conversation so far, for prompts that take it as messages.
+            variables: the prompt's own, see ``PromptSet.render``.
+
+        Raises:
+            EndpointError, BudgetExceeded: as in :meth:`call`.
+        """
+        messages = self.prompts.render(prompt.name, history, **variables)
+        plan = self._plan(role or prompt.role, path, prompt.name, model)
         reply = await self._call(plan, path, messages, sample, turn)
         try:
-            return parse(reply.text), reply
+            return prompt.read(reply.text, history), reply
         except ParseError as error:
             reason = f"That could not be read: {error.message}. Answer again in the form asked for."
             answer = PromptMessage("assistant", (reply.text or "(empty)",))
             again = (*messages, answer, PromptMessage("user", (reason,)))
         reply = await self._call(plan, f"{path}/again", again, sample, turn)
         try:
-            return parse(reply.text), reply
+            return prompt.read(reply.text, history), reply
         except ParseError:
             plan.stats.n_unparsed += 1
             return None, reply
@@ -328,8 +309,9 @@ class Caller:
     def _make_plan(self, role: str, prompt: str, config: ModelConfig) -> _Plan:
         route = self._route(config)
         model = route.model
-        schema = RESPONSE_FORMATS.get(prompt) if config.structured else None
-        logprobs = ALTERNATIVES.get(prompt) if _tells_logprobs(config) else None
+        known = CATALOG.get(prompt)
+        schema = known.response_format if known and config.structured else None
+        logprobs = known.alternatives if known and _tells_logprobs(config) else None
         sampling = sent_fields(
             ChatRequest(
                 (), config.temperature, config.top_p, config.max_tokens, None, config.stop,
@@ -337,7 +319,7 @@ class Caller:
             )
         )  # fmt: skip
         fixed = {"model": model.name, "revision": model.revision, "role": role, "sampling": sampling}
-        prompt_hash = self._prompts.hashes.get(prompt, "")
+        prompt_hash = self.prompts.hashes.get(prompt, "")
         row = self.journal.plan_id({**fixed, "prompt": prompt, "prompt_hash": prompt_hash})
         stats = self.stats_of(role)
         return _Plan(

@@ -17,13 +17,12 @@ from typing import Any, Literal
 
 from aloe.config import Config, PersonasConfig
 from aloe.errors import BudgetExceeded, EndpointError
-from aloe.models.caller import Caller, Reply
+from aloe.models.caller import Caller
+from aloe.models.calls import Reply
 from aloe.personas.checks import Kind, tidy
 from aloe.personas.language import language_name
 from aloe.personas.pool import Pool, open_pool
-from aloe.prompts.parsers import parse_descriptions
-from aloe.prompts.render import PromptSet
-from aloe.prompts.sections import example_slots
+from aloe.prompts.catalog import WRITER
 from aloe.protocols import Embedder
 from aloe.seeding import derive_rng
 from aloe.types import PoolEntry
@@ -58,7 +57,6 @@ class PoolResult:
 
 async def grow_pool(
     caller: Caller,
-    prompts: PromptSet,
     config: Config,
     embedder: Embedder,
     kind: Kind,
@@ -94,7 +92,7 @@ async def grow_pool(
         stop = _reason_to_stop(options, len(pool.members), target, waves)
         if stop is None:
             try:
-                waves.append(await _run_wave(caller, prompts, config, pool, target, len(waves) + 1, examples, failures))
+                waves.append(await _run_wave(caller, config, pool, target, len(waves) + 1, examples, failures))
             except BudgetExceeded:
                 stop = "budget"
     return PoolResult(tuple(pool.members), tuple(pool.rejected), tuple(waves), stop, tuple(failures))
@@ -113,7 +111,6 @@ def _reason_to_stop(options: PersonasConfig, n_members: int, target: int, waves:
 
 async def _run_wave(
     caller: Caller,
-    prompts: PromptSet,
     config: Config,
     pool: Pool,
     target: int,
@@ -127,16 +124,15 @@ async def _run_wave(
     population = describe_population(options)
 
     async def ask(call: int) -> tuple[tuple[str, ...] | None, Reply]:
-        messages = prompts.render(
-            "writer",
-            examples=example_slots(text for _, text in shown[call]),
+        return await caller.ask(
+            WRITER,
+            f"personas/{pool.kind}/{index}/{call}",
+            examples=[text for _, text in shown[call]],
             kind=pool.kind,
             n=options.n_new,
             words=words,
             population=population,
         )
-        path = f"personas/{pool.kind}/{index}/{call}"
-        return await caller.ask("writer", path, "writer", messages, parse_descriptions)
 
     answers = await asyncio.gather(*(ask(c) for c in range(options.wave)), return_exceptions=True)
     n_failed = _count_failures(answers, index, pool.kind, failures)

@@ -29,7 +29,6 @@ from aloe.personas.importer import (
 )
 from aloe.personas.pairing import make_entry_id, make_persona, make_personas, pair_up, split_pairs
 from aloe.personas.pool import open_pool
-from aloe.prompts.render import PromptSet
 from aloe.protocols import Embedder
 from aloe.store.records import write_jsonl
 from aloe.types import Persona, PoolEntry
@@ -40,7 +39,6 @@ _KINDS: tuple[Kind, ...] = ("profile", "personality")
 
 async def run_personas(
     caller: Caller,
-    prompts: PromptSet,
     config: Config,
     out_dir: Path,
     progress: PoolProgress | None = None,
@@ -59,7 +57,7 @@ async def run_personas(
     if config.personas.file:
         members, rejected, personas, summary = import_personas(config, embedder)
     else:
-        members, rejected, summary = await _grow_both(caller, prompts, config, embedder, progress)
+        members, rejected, summary = await _grow_both(caller, config, embedder, progress)
         personas, summary["bench_source"] = _pair(members, config, embedder)
     write_jsonl(out_dir / "pool.jsonl", members)
     write_jsonl(out_dir / "rejected.jsonl", rejected)
@@ -109,7 +107,7 @@ def check_counts(options: PersonasConfig) -> None:
 
 
 async def _grow_both(
-    caller: Caller, prompts: PromptSet, config: Config, embedder: Embedder, progress: PoolProgress | None
+    caller: Caller, config: Config, embedder: Embedder, progress: PoolProgress | None
 ) -> tuple[list[PoolEntry], list[PoolEntry], dict[str, Any]]:
     options = config.personas
     members: list[PoolEntry] = []
@@ -122,7 +120,7 @@ async def _grow_both(
     for kind, target in kinds:
         seeds, examples, source, problems = choose_seeds(config, kind)
         pool = await grow_pool(
-            caller, prompts, config, embedder, kind, seeds, target, progress, examples=examples, source=source
+            caller, config, embedder, kind, seeds, target, progress, examples=examples, source=source
         )
         members.extend(pool.members)
         rejected.extend(pool.rejected)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aloe.config import Config
@@ -22,9 +22,8 @@ from aloe.personas.importer import MAX_TEXT, Problem
 from aloe.personas.pairing import make_entry_id
 from aloe.privacy.chats import UserChats, merge, open_salt, read_chats
 from aloe.privacy.pii import Scrubber
-from aloe.prompts.parsers import find_json
-from aloe.prompts.render import PromptSet
-from aloe.prompts.sections import conversation_slots
+from aloe.prompts.catalog import FROM_CHATS
+from aloe.protocols import PromptMessage
 from aloe.store.records import write_jsonl
 from aloe.types import Message, PoolEntry
 
@@ -53,7 +52,6 @@ def rejected_path(out: Path) -> Path:
 
 async def personas_from_chats(
     caller: Caller,
-    prompts: PromptSet,
     config: Config,
     scrubber: Scrubber,
     path: Path,
@@ -82,7 +80,7 @@ async def personas_from_chats(
     async def work(user: UserChats) -> Described | str | EndpointError:
         nonlocal n_done
         async with gate:
-            found = await _describe(caller, prompts, config, scrubber, user, result.removed)
+            found = await _describe(caller, config, scrubber, user, result.removed)
         n_done += 1
         if progress:
             progress(n_done, len(users))
@@ -117,7 +115,7 @@ def _rejection(user: UserChats, reason: str) -> PoolEntry:
 
 
 async def _describe(
-    caller: Caller, prompts: PromptSet, config: Config, scrubber: Scrubber, user: UserChats, removed: Counter[str]
+    caller: Caller, config: Config, scrubber: Scrubber, user: UserChats, removed: Counter[str]
 ) -> Described | str | EndpointError:
     """Profile and personality of one user, or why there are none. Nothing is sent before it was cleaned."""
     texts, counts = await asyncio.to_thread(scrubber.scrub, [m.content for m in user.messages], user.user_id)
@@ -126,20 +124,17 @@ async def _describe(
     cleaned = merge(Message(role=m.role, content=t) for m, t in pairs if t.strip())
     if not cleaned:
         return "nothing is left once personal data is removed"
-    messages = prompts.render(
-        "from_chats", conversation=conversation_slots(cleaned), words=config.personas.profile_words
-    )
 
-    def parse(raw: str) -> Described:
-        found = parse_described(raw)
-        left = scrubber.count(" ".join(found))
+    def refuse_personal_data(found: Described, _: Sequence[PromptMessage]) -> None:
+        left = scrubber.count(" ".join(_tidy(found)))
         if left:
             raise ParseError(f"the description holds {', '.join(sorted(left))}: describe without")
-        return found
 
+    prompt = replace(FROM_CHATS, check=refuse_personal_data)
+    words = config.personas.profile_words
     try:
-        found, reply = await caller.ask("inducer", f"chats/{user.user_hash}", "from_chats", messages, parse)
-        found = found or _clean(parse_described(reply.text), scrubber)
+        found, reply = await caller.ask(prompt, f"chats/{user.user_hash}", conversation=cleaned, words=words)
+        found = _clean(_tidy(FROM_CHATS.read(reply.text)), scrubber) if found is None else _tidy(found)
     except EndpointError as error:
         return error
     except BudgetExceeded as error:
@@ -149,19 +144,8 @@ async def _describe(
     return _usable(found)
 
 
-def parse_described(raw: str) -> Described:
-    """The answer's profile and personality, tidied.
-
-    Raises:
-        ParseError: no such object.
-    """
-    data = find_json(raw)
-    profile, personality = (data.get(k) if isinstance(data, dict) else None for k in ("profile", "personality"))
-    if not isinstance(profile, str) or not isinstance(personality, str):
-        raise ParseError("no object with the texts 'profile' and 'personality' in the answer")
-    whole = (t.encode("utf-8", "replace").decode("utf-8") for t in (profile, personality))
-    described = tuple(tidy(t) for t in whole)
-    return described[0], described[1]
+def _tidy(found: Described) -> Described:
+    return tidy(found[0]), tidy(found[1])
 
 
 def _clean(found: Described, scrubber: Scrubber) -> Described:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from aloe.errors import ParseError
+from aloe.protocols import PromptMessage
 from aloe.types import Disclosure, ItemKind, Status, Verdict
 
+Score = tuple[float, dict[str, float], str]  # score, its parts, the reason
 MAX_READ = 20_000  # characters of an answer that are looked at
 RECENT = 2048  # answers whose reading is kept: equal ones come close together, old ones only cost memory
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
@@ -30,6 +33,11 @@ _SCORE = re.compile(
     rf"({_DIGITS}|(?:{_WORD})\b)(?!\s*(?:/|out of\b|\(of\b|(?:to|-)\s*\d))"
     rf"|({_DIGITS}|\b(?:{_WORD}))\s*(?:/|out of|\(of)\s*(\d{{1,9}}|(?:{_WORD})\b)",
     re.I,
+)
+_AS_ASSISTANT = re.compile(
+    r"\b(?:as an ai\b|i(?: a|')m an? (?:ai|language model|assistant|chatbot)\b|as a language model|"
+    r"how (?:can|may) i (?:help|assist) you|i(?: a|')m here to (?:help|assist)|is there anything else i can)",
+    re.IGNORECASE,
 )
 _VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
 
@@ -173,7 +181,7 @@ def _as_float(digits_or_word: str) -> float:
     return _WORDS[word] if word in _WORDS else float(word)
 
 
-def parse_score(raw: str, low: float = 1.0, high: float = 5.0) -> tuple[float, dict[str, float], str]:
+def parse_score(raw: str, low: float = 1.0, high: float = 5.0) -> Score:
     """A score in [low, high], its parts where given, the reason. Out of range or ambiguous is unparsed."""
     score, parts, reason = _parse_score(raw, low, high)
     return score, dict(parts), reason
@@ -197,6 +205,46 @@ def clean_message(raw: str) -> str:
     if not text:
         raise ParseError("the reply is empty")
     return text
+
+
+def parse_user_message(raw: str) -> str:
+    """The user's message, cleaned.
+
+    Raises:
+        ParseError: it is empty, or the simulator spoke as the assistant.
+    """
+    text = clean_message(raw)
+    if _AS_ASSISTANT.search(text):
+        raise ParseError("you spoke as the assistant; you are the user, in your persona's own voice")
+    return text
+
+
+def refuse_echo(message: str, history: Sequence[PromptMessage]) -> None:
+    """The last message that was sent, said back word for word, is not an answer to it.
+
+    Raises:
+        ParseError: the two are the same.
+    """
+    if history and message == history[-1].content:
+        raise ParseError("you said the assistant's words back; you are the user, in your persona's own voice")
+
+
+def parse_described(raw: str) -> tuple[str, str]:
+    """A person's profile and personality, each on one line.
+
+    Raises:
+        ParseError: no object with these two texts.
+    """
+    data = find_json(raw)
+    profile, personality = (data.get(k) if isinstance(data, dict) else None for k in ("profile", "personality"))
+    if not isinstance(profile, str) or not isinstance(personality, str):
+        raise ParseError("no object with the texts 'profile' and 'personality' in the answer")
+    return _one_line(profile), _one_line(personality)
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks, and without half characters, which no file takes."""
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
 @lru_cache(maxsize=RECENT)

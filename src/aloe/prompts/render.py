@@ -1,53 +1,30 @@
-"""Templates to messages. One jinja file per role; ``@@ system``, ``@@ user`` and ``@@ history`` lines begin messages.
+"""Templates to messages. One jinja file per prompt; ``@@ system``, ``@@ user`` and ``@@ history`` lines begin messages.
 What follows ``@@ note`` is put at the end of the message before it: a hint that changes from turn to turn goes last.
 
 Undefined variables and missing sections are ConfigErrors when the prompts are loaded, not in mid-run. Every
 variable becomes a slot of its own (see ``PromptMessage``), and a value can never end its message or section.
+Templates run in jinja's sandbox: a file from elsewhere works with the values that it is given and reaches nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from aloe.errors import ConfigError, nearest
-from aloe.prompts.sections import Slots, escape
+from aloe.prompts.catalog import CATALOG
+from aloe.prompts.sections import SHOWN, Slots, escape
 from aloe.protocols import PromptMessage
 
-_SCORING = (
-    ("persona", "conversation", "reply", "scope"),
-    ("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
-)
-# name -> (variables it is given, tags it must contain)
-CONTRACT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "writer": (("examples", "kind", "n", "words", "population"), ("<examples>", "<task kind=")),
-    "user": (("persona", "release", "task"), ("<persona>",)),
-    "inducer": (("persona", "conversation"), ("<persona>", "<conversation>")),
-    "tailored": (("last", "revealed"), ("<revealed>",)),
-    "generic": ((), ()),
-    "responder": ((), ()),
-    "informed": (("persona",), ("<persona>",)),
-    "infer": (("conversation",), ("<conversation>",)),
-    "from_chats": (("conversation", "words"), ("<conversation>", '<task kind="describe"')),
-    "selfcritic": (("draft",), ('<reply id="draft">',)),
-    "reminder": ((), ()),
-    "judge_compare": (
-        ("persona", "conversation", "first", "second", "scope"),
-        ("<persona>", "<conversation>", '<reply id="first">', '<reply id="second">', "<rubric scope="),
-    ),
-    "judge_score": _SCORING,
-    "judge_percent": _SCORING,
-    "judge_binary": _SCORING,
-}
-OPTIONAL = {"population", "words", "scope", "release", "task"}  # variables that a prompt of one's own may leave out
-NEEDS_HISTORY = {"user", "tailored", "generic", "responder", "informed", "selfcritic", "reminder"}
 _SLOT, _MESSAGE, _NAME = "\x1e", "\x1d", "\x1c"
 _MAX_SHAPES = 64  # of one prompt; more means that a template branches on a conversation's content
 _MARK = re.compile(r"^@@ (system|user|assistant|history|note)[ \t]*\n?", re.MULTILINE)
@@ -74,23 +51,25 @@ class PromptSet:
     """The prompts of a run: packaged ones, each replaceable by a file of the same name in ``directory``.
 
     Raises:
-        ConfigError: a file that is no prompt's, does not compile, lacks a section, or uses an unknown variable.
+        ConfigError: a file that is no prompt's, does not compile, lacks a section, uses an unknown variable, or reaches
+            for what a template may not have.
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
-        self._environment = jinja2.Environment(
+        self._environment = ImmutableSandboxedEnvironment(
             undefined=jinja2.StrictUndefined,
             finalize=_finalize,
             trim_blocks=True,
             keep_trailing_newline=False,
         )
         self._templates: dict[str, jinja2.Template] = {}
+        self._places: dict[str, str] = {}
         self._slotted: dict[str, frozenset[str]] = {}
         self._shapes: dict[str, dict[tuple[tuple[str, Any], ...], Shape]] = {}
         self.hashes: dict[str, str] = {}
         self.sources: dict[str, str] = {}
         own = self._own_files(directory)
-        for name in CONTRACT:
+        for name in CATALOG:
             path = own.get(name)
             text = path.read_text("utf-8") if path else packaged_source(name)
             self._load(name, text, str(path) if path else f"the packaged prompt {name}.jinja")
@@ -104,10 +83,10 @@ class PromptSet:
             raise ConfigError(f"prompts_dir {folder} is not a directory", "create it or leave prompts_dir out")
         own = {path.stem: path for path in sorted(folder.glob("*.jinja"))}
         for name, path in own.items():
-            if name not in CONTRACT:
+            if name not in CATALOG:
                 raise ConfigError(
-                    f"{path} is no prompt of aloe{nearest(name, CONTRACT)}",
-                    f"use one of: {', '.join(CONTRACT)}",
+                    f"{path} is no prompt of aloe{nearest(name, CATALOG)}",
+                    f"use one of: {', '.join(CATALOG)}",
                 )
         return own
 
@@ -119,38 +98,52 @@ class PromptSet:
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(f"{where}, line {error.lineno}: {error.message}", "correct the template") from error
         self._templates[name] = template
+        self._places[name] = where
         self._shapes[name] = {}
         self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         self.sources[name] = text
-        variables, tags = CONTRACT[name]
-        rendered = self._try(name, where, {v: f"[{v}]" for v in variables})
-        for tag in tags:
+        row = CATALOG[name]
+        rendered = self._run(name, {v: f"[{v}]" for v in row.given}).replace(_SLOT, "")
+        for tag in row.sections:
             if tag not in rendered:
                 raise ConfigError(
                     f"{where} lacks the section {tag}, which the role needs",
                     "add it; 'aloe prompts' shows the packaged one",
                 )
-        for variable in variables:
-            if variable not in OPTIONAL and f"[{variable}]" not in rendered:
+        for variable in row.variables:
+            if f"[{variable}]" not in rendered:
                 raise ConfigError(f"{where} never uses {{{{ {variable} }}}}", "put it into its section")
-        if name in NEEDS_HISTORY and f"{_MESSAGE}history{_MESSAGE}" not in self._source_marks(text):
+        if row.needs_history and f"{_MESSAGE}history{_MESSAGE}" not in self._source_marks(text):
             raise ConfigError(f"{where} has no '@@ history' line", "add it where the conversation belongs")
 
     @staticmethod
     def _source_marks(text: str) -> str:
         return _MARK.sub(lambda m: f"{_MESSAGE}{m.group(1)}{_MESSAGE}", text)
 
-    def _try(self, name: str, where: str, values: dict[str, Any]) -> str:
+    def _run(self, name: str, values: Mapping[str, Any]) -> str:
+        """What jinja makes of a template. Its errors, which may be any, become one line that says where."""
+        where = self._places[name]
         try:
-            return self._templates[name].render(values).replace(_SLOT, "")
+            return self._templates[name].render(values)
         except jinja2.UndefinedError as error:
-            raise ConfigError(
-                f"{where}: {error.message}",
-                f"the role is given: {', '.join(CONTRACT[name][0]) or 'only the history'}",
-            ) from error
+            given = ", ".join(CATALOG[name].given) or "only the history"
+            raise ConfigError(f"{where}: {error.message}", f"the role is given: {given}") from error
+        except SecurityError as error:
+            raise ConfigError(f"{where}: {error.message}", "a template prints and tests its variables") from error
+        except Exception as error:
+            raise ConfigError(f"{where}: {type(error).__name__}: {error}", "correct the template") from error
 
     def render(self, name: str, history: Sequence[PromptMessage] = (), **values: Any) -> tuple[PromptMessage, ...]:
-        """Messages of prompt ``name``. ``history`` goes in where the template says ``@@ history``."""
+        """Messages of prompt ``name``.
+
+        Args:
+            history: goes in where the template says ``@@ history``.
+            values: the row's variables. ``persona`` (a Persona), ``conversation`` (messages), ``revealed``
+                (disclosures) and ``examples`` (texts) are shown as tagged sections, anything else as its text.
+        """
+        for key, value in values.items():
+            if key in SHOWN:
+                values[key] = SHOWN[key](value)
         messages: list[PromptMessage] = []
         for role, pieces in self._shape(name, values):
             if role == "history":
@@ -177,7 +170,7 @@ class PromptSet:
         found = shapes.get(decides)
         if found is None:
             open_values = {key: _Ref(key) if key in slotted else value for key, value in values.items()}
-            pieces = self._templates[name].render(open_values).split(_MESSAGE)
+            pieces = self._run(name, open_values).split(_MESSAGE)
             found = tuple(
                 (role, tuple(map(_as_piece, filter(None, body.removesuffix("\n").split(_SLOT)))))
                 for role, body in zip(pieces[1::2], pieces[2::2], strict=True)

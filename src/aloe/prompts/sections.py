@@ -7,11 +7,11 @@ ours; everything else, HTML and template code included, goes through as it is. R
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from aloe.types import Disclosure, Message, Role
+from aloe.types import Disclosure, Message, Persona, Role
 
 SECTION_NAMES = (
     "persona", "profile", "personality", "conversation", "user", "assistant", "revealed", "fact", "trait",
@@ -55,8 +55,12 @@ def conversation_slots(messages: Sequence[Message]) -> Slots:
     return Slots(tuple(_turn_part(m.role, i // 2 + 1, m.content) for i, m in enumerate(messages)))
 
 
+def persona_slots(persona: Persona) -> Slots:
+    return _described(persona.profile, persona.personality)
+
+
 @lru_cache(maxsize=4096)
-def persona_slots(profile: str, personality: str) -> Slots:
+def _described(profile: str, personality: str) -> Slots:
     text = f"<profile>{escape(profile)}</profile>\n<personality>{escape(personality)}</personality>"
     return Slots((text,))
 
@@ -69,6 +73,15 @@ def revealed_slots(disclosures: Iterable[Disclosure]) -> Slots:
 
 def example_slots(texts: Iterable[str]) -> Slots:
     return Slots(tuple(f"<example>{escape(t)}</example>\n" for t in texts))
+
+
+# variable of a prompt -> how its value is shown; any other variable is shown as its text
+SHOWN: dict[str, Callable[[Any], Slots]] = {
+    "persona": persona_slots,
+    "conversation": conversation_slots,
+    "revealed": revealed_slots,
+    "examples": example_slots,
+}
 
 
 def read_section(prompt: str, name: str, attribute: str = "") -> str | None:

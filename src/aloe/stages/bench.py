@@ -97,7 +97,6 @@ def run_bench(context: Context) -> dict[str, Any]:
             if name in todo:
                 result = await run_benchmark(
                     caller,
-                    context.prompts,
                     personas,
                     model,
                     config=config,

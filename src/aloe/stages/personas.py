@@ -16,4 +16,4 @@ def run_personas(context: Context) -> dict[str, Any]:
     def report(done: int, total: int, note: str = "") -> None:
         context.progress.update(done, total, "entries", note)
 
-    return with_caller(context, lambda caller: grow(caller, context.prompts, context.config, out, report))
+    return with_caller(context, lambda caller: grow(caller, context.config, out, report))

@@ -22,7 +22,7 @@ def grow_trees(
     jobs = plan_jobs(personas, n_trees, replicates)
 
     async def work(caller: Caller) -> dict[str, Any]:
-        builder = TreeBuilder(caller, context.prompts, plan, config.seed)
+        builder = TreeBuilder(caller, plan, config.seed)
 
         def report(done: int, _: GrownTree) -> None:
             context.progress.update(done, len(jobs), "trees", tokens_so_far(caller))

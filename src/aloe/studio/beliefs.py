@@ -15,8 +15,7 @@ from aloe.dialogue.state import PathState
 from aloe.errors import ParseError
 from aloe.models.caller import Caller
 from aloe.models.uri import split_uri
-from aloe.prompts import PromptSet
-from aloe.prompts.parsers import parse_disclosures
+from aloe.prompts.catalog import INFER
 from aloe.types import Disclosure, Persona
 
 # The world's inducer reads a message against a persona; without one its assistant does the listing.
@@ -24,7 +23,7 @@ WORLD_READER = ModelConfig(uri="world:assistant")
 
 
 async def believe(
-    caller: Caller, prompts: PromptSet, persona: Persona | None, state: PathState, models: Sequence[ModelConfig]
+    caller: Caller, persona: Persona | None, state: PathState, models: Sequence[ModelConfig]
 ) -> tuple[Disclosure, ...]:
     """All that is believed after ``state``, which ends with the user's message.
 
@@ -37,16 +36,15 @@ async def believe(
     """
     path = f"studio/{state.node_id}/beliefs"
     if persona is not None:
-        new, _, was_read = await induce(caller, prompts, persona, state, path)
+        new, _, was_read = await induce(caller, persona, state, path)
         if not was_read:
             raise ParseError("the inducer's answer could not be read, also when asked again")
         return (*state.revealed, *new)
     model = models[0]
     if split_uri(model.uri)[0] == "world":
         model = WORLD_READER
-    messages = prompts.render("infer", conversation=state.conversation())
     claimed, reply = await caller.ask(
-        "inducer", path, "infer", messages, parse_disclosures, turn=state.turn, model=model
+        INFER, path, role="inducer", turn=state.turn, model=model, conversation=state.messages
     )
     if claimed is None:
         raise ParseError("the inducer's answer could not be read, also when asked again")

@@ -56,7 +56,7 @@ def open_desk(config: Config, run: Path | None, people: People, patience: float)
     except (DataError, OSError) as error:
         notes.append(f"talks are not journaled: {error}")
         opened = caller(None)
-    return Desk(opened, prompts, config, others, patience), notes
+    return Desk(opened, config, others, patience), notes
 
 
 @asynccontextmanager

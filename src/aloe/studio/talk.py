@@ -17,17 +17,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from aloe.bench.controls import Answer, make_responder
+from aloe.bench.controls import make_responder
 from aloe.bench.scales import SCALES
 from aloe.bench.scoring import score_reply
 from aloe.config import Config
 from aloe.dialogue.judge import Candidate
-from aloe.dialogue.responder import tailored_reply
+from aloe.dialogue.responder import Answer, tailored_reply
 from aloe.dialogue.state import PathState, content_id
 from aloe.dialogue.user import next_user_message
 from aloe.errors import AloeError, ConfigError, DataError
 from aloe.models.caller import Caller
-from aloe.prompts import PromptSet
 from aloe.seeding import derive_rng
 from aloe.studio.beliefs import believe
 from aloe.studio.choices import Choice
@@ -51,7 +50,6 @@ class Desk:
     """
 
     caller: Caller
-    prompts: PromptSet
     config: Config
     others: Callable[[], Sequence[Persona]] = tuple
     patience: float = 120.0
@@ -135,7 +133,7 @@ class Talk:
         self.proposed += 1
         path = f"studio/{state.node_id}/user/{self.proposed}"
         desk, release = self.desk, self.desk.config.trees.release
-        text, _ = await self._in_time(next_user_message(desk.caller, desk.prompts, self.persona, state, path, release))
+        text, _ = await self._in_time(next_user_message(desk.caller, self.persona, state, path, release))
         if text is None:
             raise DataError("the user simulator gave no usable message, also when asked again", "ask once more")
         return text
@@ -264,10 +262,10 @@ class Talk:
     async def _ask(self, choice: Choice, turn: Turn) -> Answer:
         desk, path = self.desk, f"studio/{turn.state.node_id}/reply"
         if choice.told:
-            return await tailored_reply(desk.caller, desk.prompts, replace(turn.state, revealed=self.beliefs), path)
+            return await tailored_reply(desk.caller, replace(turn.state, revealed=self.beliefs), path)
         persona = self.persona or NOBODY
         people = {p.persona_id: p for p in (*desk.others(), persona)} if choice.needs_persona else {}
-        respond = make_responder(desk.caller, desk.prompts, choice.model, list(people.values()))
+        respond = make_responder(desk.caller, choice.model, list(people.values()))
         return await respond(persona, turn.state, path)
 
     async def _believe(self, turn: Turn) -> None:
@@ -275,9 +273,7 @@ class Talk:
         turn.belief_error = ""
         before = replace(turn.state, revealed=self.beliefs)
         try:
-            self.beliefs = await self._in_time(
-                believe(desk.caller, desk.prompts, self.persona, before, desk.config.roles.inducer)
-            )
+            self.beliefs = await self._in_time(believe(desk.caller, self.persona, before, desk.config.roles.inducer))
             turn.believed = True
         except Exception as error:
             turn.belief_error = explain(error, "the inducer did not answer")
@@ -289,7 +285,7 @@ class Talk:
         spoken.judge_error = ""
         try:
             spoken.judgement = await self._in_time(
-                score_reply(desk.caller, desk.prompts, persona, turn.state, candidate, desk.config.bench.scope, scale)
+                score_reply(desk.caller, persona, turn.state, candidate, desk.config.bench.scope, scale)
             )
         except Exception as error:
             spoken.judge_error = explain(error, "the judge did not answer")
