@@ -28,9 +28,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The README's figures and map, from the run in $(OUT) and the sources.
+# The README's figures and the map of the code, from the run in $(OUT) and the sources.
 readme: setup
-	$(BIN)/python tools/update_readme.py $(OUT)
+	$(BIN)/python tools/update_docs.py $(OUT)
 
 setup: $(STAMP)
 

@@ -1,12 +1,12 @@
-"""Fill the README's figures and code map from a finished run and from the sources: ``make readme``.
+"""Fill README and docs/architecture.md from a finished run and from the sources: ``make readme``.
 
-Figures stand between ``<!-- figures -->`` and ``<!-- /figures -->``, the map of the code between ``<!-- map -->``
-and ``<!-- /map -->``; nothing else is touched.
+In the README figures stand between ``<!-- figures -->`` and ``<!-- /figures -->``, examples between their names; in
+docs/architecture.md the map of the code stands between ``<!-- map -->`` and ``<!-- /map -->``, and its picture of the
+layers is drawn anew. Nothing else is touched.
 """
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import shutil
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from house import code_map, picture
 from rich.console import Console
 
 from aloe.cli.tables import load_results, results_table
@@ -36,45 +37,11 @@ def figures(run: Path) -> str:
     return "\n".join(["```text", head, "", *lines, "```"])
 
 
-def summary_of(path: Path) -> str:
-    """First sentence of a module's docstring."""
-    doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    first = re.split(r"(?<=\.)\s", " ".join(doc.split("\n\n")[0].split()), maxsplit=1)[0].replace("``", "").rstrip(".")
-    return first if len(first) <= 105 else first[:102].rsplit(" ", 1)[0] + " ..."
-
-
-def code_map() -> str:
-    """One line per file, in the order of the layers."""
-    package = ROOT / "src" / "aloe"
-    order = [
-        "",
-        "prompts",
-        "models",
-        "world",
-        "personas",
-        "dialogue",
-        "export",
-        "training",
-        "bench",
-        "report",
-        "studio",
-    ]
-    lines = ["```text"]
-    for folder in order:
-        files = sorted((package / folder).glob("*.py"))
-        shown = [f for f in files if f.name != "__init__.py"]
-        if shown and folder:
-            lines.append(f"{folder}/")
-        indent = "  " if folder else ""
-        lines += [f"{indent}{f.name:<{24 - len(indent)}} {summary_of(f)}" for f in shown]
-    return "\n".join([*lines, "```"])
-
-
 def fill(text: str, mark: str, body: str) -> str:
     """``text`` with what stands between the marks replaced by ``body``."""
     pattern = re.compile(rf"<!-- {mark} -->.*?<!-- /{mark} -->", re.DOTALL)
     if not pattern.search(text):
-        raise SystemExit(f"README.md has no <!-- {mark} --> ... <!-- /{mark} -->")
+        raise SystemExit(f"there is no <!-- {mark} --> ... <!-- /{mark} -->")
     return pattern.sub(lambda _: f"<!-- {mark} -->\n{body}\n<!-- /{mark} -->", text)
 
 
@@ -85,8 +52,10 @@ def example(name: str) -> str:
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = fill(readme.read_text("utf-8"), "map", code_map())
+    readme, house = ROOT / "README.md", ROOT / "docs" / "architecture.md"
+    house.write_text(fill(house.read_text("utf-8"), "map", code_map()), "utf-8")
+    (ROOT / "docs" / "figures" / "layers.svg").write_text(picture(), "utf-8")
+    text = readme.read_text("utf-8")
     for name in ("build_trees", "train_dpo"):
         text = fill(text, name, example(name))
     if len(sys.argv) > 1:
