@@ -66,7 +66,7 @@ def picture() -> str:
         'font-family="system-ui, sans-serif" role="img" aria-label="The layers of aloe; imports point down">',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         '<defs><marker id="head" viewBox="0 0 10 10" refX="5" refY="10" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path d="M0 0 L5 10 L10 0 z" fill="#555555"/></marker></defs>',
+        'orient="0"><path d="M0 0 L5 10 L10 0 z" fill="#555555"/></marker></defs>',
         f'<line x1="{WIDTH - 30}" y1="{LEFT}" x2="{WIDTH - 30}" y2="{height - LEFT - 8}" stroke="#555555" '
         'stroke-width="2" marker-end="url(#head)"/>',
         f'<text x="{WIDTH - 14}" y="{height / 2}" font-size="13" fill="#555555" text-anchor="middle" '

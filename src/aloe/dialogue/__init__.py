@@ -1,0 +1,1 @@
+"""Preference trees by collaboration: user, inducer, responders, judge; trees, forests, labels and pairs."""

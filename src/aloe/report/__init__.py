@@ -1,0 +1,1 @@
+"""The report: a page, made from a run's files alone, that one sends to a colleague."""

@@ -124,6 +124,7 @@ def run_pipeline(
         _refuse_other_config(run, config, digests, redo)
         run.forget_stages([n for n in redo if only is None or n in {s.name for s in stages}])
         run.save_config(config)
+        run.save_manifest(run.manifest() | {"order": [stage.name for stage in stages_of(config)]})
         outcome = Outcome()
         if any(stage.name == "rollout" and not _is_finished(stage, run, digests) for stage in stages):
             _start_decoders(config.execution.replicas)

@@ -23,9 +23,6 @@ from aloe.errors import ConfigError, DataError
 from aloe.store.records import atomic_write, write_json
 from aloe.types import BenchmarkResult
 
-#: The stages of every run, in order; the table in ``stages`` has a row for each.
-STAGE_NAMES = ("personas", "trees", "export", "base", "sft", "rollout", "dpo", "bench", "report")
-
 
 class RunDir:
     """Paths and manifest of one run.

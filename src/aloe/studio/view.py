@@ -10,7 +10,7 @@ from typing import Any
 from aloe.bench.scales import SCALES
 from aloe.report import sections
 from aloe.report.data import RunData, read_rows, text
-from aloe.store.rundir import STAGE_NAMES, RunDir
+from aloe.store.rundir import RunDir
 from aloe.studio.people import card
 from aloe.studio.talk import LABELS, Spoken, Talk, Turn
 
@@ -98,7 +98,7 @@ def view_run(path: Path) -> dict[str, Any]:
     done = {row["name"]: row for row in sections.stage_table(data)}
     events = [_event(row) for row in read_rows(run.log_path, data.problems, path)]
     stages = []
-    for name in [*STAGE_NAMES, *(n for n in done if n not in STAGE_NAMES)]:
+    for name in dict.fromkeys([*data.manifest.get("order", ()), *done]):
         last = next((e for e in reversed(events) if e["stage"] == name), None)
         state = "done" if name in done else ""
         if last is not None and last["event"] != "stage_finished":
