@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -82,3 +83,37 @@ def test_errors_survive_pickling() -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.status, copy.retryable, copy.retry_after) == ("it failed; try again", 503, True, 2.0)
     assert str(pickle.loads(pickle.dumps(BudgetExceeded("over", "raise it")))) == "over; raise it"
+
+
+def test_the_worlds_options_go_to_the_roles_that_write(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        '[world]\nvalues = 8\ntraits = ["warmth", "humour"]\n[roles]\nuser = "world:user?hints=0&values=4"\n'
+        'generic = ["openai:gpt-4o-mini", { uri = "world:generic", weight = 2.0 }]\n',
+        "utf-8",
+    )
+    roles = load_config(recipe, {"world": {"phrasings": 2}}).roles
+    assert roles.writer[0].uri == "world:persona-writer?values=8&traits=warmth,humour&phrasings=2"
+    assert roles.user[0].uri == "world:user?values=4&traits=warmth,humour&phrasings=2&hints=0"
+    assert [m.uri for m in roles.generic] == [
+        "openai:gpt-4o-mini",
+        "world:generic?values=8&traits=warmth,humour&phrasings=2",
+    ]
+    assert roles.generic[1].weight == 2.0
+    assert roles.judge[0].uri == "world:judge" and roles.inducer[0].uri == "world:inducer"
+
+
+def test_world_options_where_there_is_no_world_are_refused(tmp_path: Path) -> None:
+    run = tmp_path / "config.toml"
+    run.write_text(dump_toml(load_config("demo")), "utf-8")
+    assert load_config(run) == load_config("demo")
+    with pytest.raises(ConfigError, match=r"no \[world\]"):
+        load_config(run, {"world": {"values": 16}})
+    with pytest.raises(ConfigError, match=r"world\.values = True"):
+        load_config("demo", {"world": {"values": True}})
+
+
+def test_a_run_of_version_0_1_still_opens() -> None:
+    assert load_config(None, {"execution": {"executor": "local", "concurrency": 3}}).execution.concurrency == 3
+    with pytest.raises(ConfigError, match="executor"):
+        load_config(None, {"execution": {"executor": "ray"}})

@@ -22,6 +22,7 @@ from aloe.prompts import PromptSet
 from aloe.stages.context import Context
 from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
 from aloe.store.rundir import RunDir
+from aloe.training.methods import methods_of
 
 
 @dataclass(slots=True)
@@ -118,6 +119,7 @@ def run_pipeline(
         stage_by_name(redo_from, stages_of(config))
     stages = wanted_stages(config, only)  # a name without a stage is told before it gets into the run's config
     _check_models(config)
+    _check_plug_ins(config)
     run.open(config, recipe)
     try:
         redo = _stages_after(redo_from, stages_of(config))
@@ -158,6 +160,21 @@ def _check_models(config: Config) -> None:
     for model in (*roles, *(unwrap(m)[0] for m in bench)):
         if split_uri(model.uri)[0] != "hf" or model.base_url is not None:  # a checkpoint may not be trained yet
             create_model(model)
+
+
+def _check_plug_ins(config: Config) -> None:
+    """Sections of plug-ins are read before the first call is paid for.
+
+    Raises:
+        ConfigError: a plug-in that is not installed, or settings that it refuses.
+    """
+    for method in methods_of(config):
+        method.settings(config)
+    if config.suites:
+        from aloe.bench.suites import suite_by_name
+
+        for name, options in config.suites.items():
+            suite_by_name(name, options)
 
 
 def _run_stage(
