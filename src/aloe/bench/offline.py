@@ -22,7 +22,7 @@ import orjson
 from aloe.bench.gain import part_curves
 from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import measure
-from aloe.bench.runner import result_figures, usage_since
+from aloe.bench.runner import result_figures, settle, usage_since
 from aloe.bench.scales import SCALES, Scale
 from aloe.bench.scoring import score_reply
 from aloe.config import Config, digest
@@ -223,7 +223,7 @@ async def score_conversations(
         raise errors.exceptions[0] from None
     result = _result(talks, config, caller.prompts, name)
     usage = {role: usage_since(stats.usage, before) for role, stats in caller.stats.items() if role == "judge"}
-    result = result.model_copy(update={"usage": usage})
+    result = settle(result.model_copy(update={"usage": usage}))
     told = [
         tree.model_copy(update={"errors": tuple(sorted(talk.errors, key=lambda e: e.turn))})
         for talk, tree in zip(talks, trees, strict=True)

@@ -33,7 +33,7 @@ from aloe.models.uri import plain_name
 from aloe.prompts import PromptSet
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Estimate, Floats
-from aloe.store.records import write_json, write_jsonl
+from aloe.store.records import round_all, write_json, write_jsonl
 from aloe.types import (
     ActorRole,
     BenchmarkResult,
@@ -49,6 +49,7 @@ from aloe.types import (
 
 BenchProgress = Callable[[int, int], None]
 ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
+_DECIMALS = 9  # of a result's figures: what lies below differs from one CPU to the next
 
 
 @dataclass(slots=True)
@@ -268,6 +269,7 @@ async def run_benchmark(
         usage={role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},
         **result_figures(measurement),
     )
+    result = settle(result)
     write_jsonl(out_dir / "conversations.jsonl", (talk.as_tree(config.seed) for talk in talks))
     write_jsonl(out_dir / "scores.jsonl", (row for talk in talks for row in talk.as_scores(config.bench.n_turns)))
     write_json(out_dir / "result.json", result.model_dump(mode="json"))
@@ -340,6 +342,11 @@ def result_figures(measured: Measurement) -> dict[str, object]:
         "n_r2": figures.n_r2,
         "n_r2_ci": measured.n_r2_ci,
     }
+
+
+def settle(result: BenchmarkResult) -> BenchmarkResult:
+    """The result with its figures rounded, the same on every machine."""
+    return BenchmarkResult.model_validate(round_all(result.model_dump(mode="json"), _DECIMALS))
 
 
 def _digest(config: Config, model: ModelConfig, prompts: PromptSet) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aloe.config import Config, ModelConfig
 from aloe.errors import ConfigError, nearest
-from aloe.personas.lexical import LexicalEmbedder, Vectors, spread
+from aloe.personas.lexical import LexicalEmbedder, Vectors, length_of, spread
 from aloe.protocols import Embedder
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class WorldEmbedder:
         if 2 * len(items) < len(read):
             return self._lexical.embed([text])[0]
         vector = np.stack([_direction(*item, self.dim, self._ENTRIES) for item in items]).sum(axis=0)
-        unit: Vectors = (vector / np.linalg.norm(vector)).astype(np.float32)
+        unit: Vectors = (vector / length_of(vector)).astype(np.float32)
         return unit
 
 

@@ -5,6 +5,7 @@ Because of the signs two unrelated texts have an expected cosine near 0.
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -69,8 +70,13 @@ class LexicalEmbedder:
         signed = np.where(mixed >> np.uint64(63), weight, -weight)
         places = (mixed & np.uint64(self.dim - 1)).astype(np.int64)
         vector = np.bincount(places, signed, self.dim).astype(np.float64)
-        norm = float(np.sqrt(vector @ vector))
+        norm = length_of(vector)
         return vector / norm if norm > 0 else vector
+
+
+def length_of(vector: NDArray[np.float64]) -> float:
+    """Euclidean length, the same to the last bit on every machine."""
+    return math.sqrt(math.fsum((vector * vector).tolist()))
 
 
 def _gram_codes(points: NDArray[np.uint64], n: int = 4) -> NDArray[np.uint64]:

@@ -1,9 +1,10 @@
 """Is this description new? Greedy, exact novelty filtering (paper section 3.1).
 
 A candidate enters if its highest cosine similarity to every member is at most the threshold. Each text is
-embedded once; a candidate costs one matrix-vector product, a bulk costs blocked matrix products. Decisions
-within float32 rounding of the threshold are made again in float64, so that the blocked and the one-by-one
-filter agree. Beside it stands a check on words, because embeddings barely see "34" against "35".
+embedded once; a candidate costs one matrix-vector product, a bulk costs blocked matrix products. What float32
+cannot tell apart (the nearest of several, a cosine at the threshold) is decided by exact cosines, so that the
+blocked and the one-by-one filter agree, and one machine with another. Beside it stands a check on words, because
+embeddings barely see "34" against "35".
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe.errors import DataError
+from aloe.personas.cosines import cosines, on_grid, products
 
 Vectors = NDArray[np.float32]
 NEAR = 2e-5  # how far a float32 cosine of unit vectors may be off, generously
@@ -59,12 +61,8 @@ class VectorSet:
         if not self._n:
             return Nearest(-1, -1.0, False)
         similarities = self.vectors @ vector
-        index = int(similarities.argmax())
-        best = float(similarities[index])
-        if abs(best - self.threshold) > NEAR:
-            return Nearest(index, best, best > self.threshold)
-        exact, index = _exact(vector, self.vectors, np.flatnonzero(similarities >= self.threshold - NEAR))
-        return Nearest(index, exact, exact > self.threshold)
+        best, index = _exact(vector, self.vectors, np.flatnonzero(similarities >= similarities.max() - NEAR))
+        return Nearest(index, best, best > self.threshold)
 
     def add(self, vector: Vectors) -> None:
         if self._n == len(self._matrix):
@@ -76,12 +74,10 @@ class VectorSet:
 
 
 def _exact(vector: Vectors, members: Vectors, rows: NDArray[np.intp]) -> tuple[float, int]:
-    """Highest cosine among ``rows`` in float64, lengths divided out, and its row."""
-    own = vector.astype(np.float64)
-    some = members[rows].astype(np.float64)
-    cosines = (some @ own) / (np.linalg.norm(some, axis=1) * np.linalg.norm(own) + 1e-30)
-    best = int(cosines.argmax())
-    return float(cosines[best]), int(rows[best])
+    """Highest exact cosine among ``rows``, and the first row that has it."""
+    found = cosines(members[rows], vector)
+    best = int(found.argmax())
+    return float(found[best]), int(rows[best])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +85,10 @@ class BulkResult:
     """What a bulk filter decided, all of shape (n,).
 
     Attributes:
-        kept: whether the vector entered.
-        nearest: index (into the input) of the most similar vector that had entered before, -1 if none had.
-        similarity: its cosine, -1 if none.
+        kept: whether the vector entered; decided exactly.
+        nearest: index (into the input) of the most similar vector that had entered before, -1 if none had; of
+            several within float32 rounding any one.
+        similarity: its cosine to float32 rounding, -1 if none.
     """
 
     kept: NDArray[np.bool_]
@@ -249,17 +246,10 @@ class WordIndex:
 
 def pairwise_above(vectors: Vectors, threshold: float) -> list[tuple[int, int, float]]:
     """All pairs (i < j) with cosine above the threshold, highest first. For checks of small pools."""
-    product = np.triu(vectors @ vectors.T, 1)
+    grid = on_grid(vectors)
+    product = np.triu(products(grid, grid), 1)
     found = [(int(i), int(j), float(product[i, j])) for i, j in np.argwhere(product > threshold)]
     return sorted(found, key=lambda p: (-p[2], p[0], p[1]))
-
-
-def nearest_similarities(vectors: Vectors) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Each row's highest cosine to another row, and which; (-1, 0) where there is no other row."""
-    product = vectors @ vectors.T
-    np.fill_diagonal(product, -1.0)
-    index = product.argmax(axis=1)
-    return product[np.arange(len(vectors)), index], index
 
 
 def member_texts(texts: Sequence[str]) -> WordIndex:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aloe.config import Config
 from aloe.errors import DataError
+from aloe.personas.cosines import similarity_kernel
 from aloe.personas.lexical import LexicalEmbedder
 from aloe.personas.pronouns import find_pronoun, set_pronoun
 from aloe.protocols import Embedder
@@ -85,32 +86,33 @@ def choose_spread(vectors: NDArray[np.float32], n: int, rng: np.random.Generator
 
     A random handful of personalities may well be all blunt, or all blunt ones formal. The kernel is exp(3 cosine),
     so that combinations count as well as averages. Several random starts are improved by swaps; the best is taken.
+    All is decided in whole numbers, and of equals the first in the drawn order is taken: the same on every machine.
     """
     n = min(n, len(vectors))
-    kernel = np.exp(3.0 * (vectors @ vectors.T).astype(np.float64))
-    to_all = kernel.mean(axis=1)
-    best: tuple[float, list[int]] | None = None
+    kernel = similarity_kernel(vectors)
+    to_all = kernel.sum(axis=1)
+    best: tuple[int, list[int]] | None = None
     for _ in range(8):
         order = rng.permutation(len(vectors))
         chosen = sorted(_improve_by_swaps(kernel, [int(i) for i in order[:n]], order))
-        cost = float(kernel[np.ix_(chosen, chosen)].sum() - 2.0 * n * to_all[chosen].sum())
-        if best is None or cost < best[0] - 1e-6:
+        cost = len(kernel) * int(kernel[np.ix_(chosen, chosen)].sum()) - 2 * n * int(to_all[chosen].sum())
+        if best is None or cost < best[0]:
             best = (cost, chosen)
     return best[1] if best else []
 
 
 def _improve_by_swaps(
-    kernel: NDArray[np.float64], chosen: list[int], order: NDArray[np.int64], n_rounds: int = 8
+    kernel: NDArray[np.int64], chosen: list[int], order: NDArray[np.int64], n_rounds: int = 8
 ) -> list[int]:
     """Swap chosen rows for better ones while that lowers the discrepancy."""
-    to_all, to_chosen = kernel.mean(axis=1), kernel[chosen].sum(axis=0)
+    to_all, to_chosen = kernel.sum(axis=1), kernel[chosen].sum(axis=0)
     for _ in range(n_rounds):
         changed = False
         for place, row in enumerate(chosen):
             rest = to_chosen - kernel[row]
-            cost = np.round(2.0 * rest + np.diag(kernel) - 2.0 * len(chosen) * to_all, 4)
+            cost = len(kernel) * (2 * rest + np.diag(kernel)) - 2 * len(chosen) * to_all
             now = cost[row]
-            cost[chosen] = np.inf
+            cost[chosen] = np.iinfo(np.int64).max
             best = int(order[np.argmin(cost[order])])
             if cost[best] < now:
                 chosen[place], to_chosen, changed = best, rest + kernel[best], True

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from aloe.personas.checks import Kind, count_words
+from aloe.personas.cosines import nearest_others
 from aloe.personas.lexical import LexicalEmbedder
-from aloe.personas.novelty import nearest_similarities
 from aloe.personas.poles import count_poles
 from aloe.personas.pronouns import find_pronoun
 from aloe.personas.validate import count_items, find_age
@@ -164,7 +164,7 @@ def _describe_kind(
     nearest: tuple[float, ...] = ()
     closest: list[tuple[float, str, str]] = []
     if len(texts) > 1:
-        similarities, neighbours = nearest_similarities(embedder.embed(texts))
+        similarities, neighbours = nearest_others(embedder.embed(texts))
         nearest = tuple(float(v) for v in np.quantile(similarities, QUANTILES))
         pairs: dict[tuple[int, int], float] = {}
         for i in np.argsort(-similarities, kind="stable")[: 2 * n_closest + 2]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from aloe.errors import ConfigError, DataError
 from aloe.personas.checks import split_sentences
+from aloe.personas.cosines import nearest_others, on_grid, products
 from aloe.personas.lexical import Vectors
-from aloe.personas.novelty import filter_bulk, nearest_similarities
+from aloe.personas.novelty import filter_bulk
 from aloe.protocols import Embedder
 
 GRID = tuple(round(0.3 + 0.05 * i, 2) for i in range(14))
@@ -120,12 +121,13 @@ def calibrate(texts: Sequence[str], embedder: Embedder, keep: float = 0.9, n_clo
     if len(texts) < 10:
         raise DataError(f"{len(texts)} different texts are too few to calibrate on", "give at least ten of one kind")
     vectors = embedder.embed(texts)
-    similarities, neighbours = nearest_similarities(vectors)
-    pairs = (vectors @ vectors.T)[np.triu_indices(len(texts), 1)]
+    similarities, neighbours = nearest_others(vectors)
+    grid = on_grid(vectors)
+    pairs = products(grid, grid)[np.triu_indices(len(texts), 1)]
     proposal = next(t / 100 for t in range(5, 101) if count_kept(vectors, t / 100) >= keep * len(texts))
     retold = _retold_similarity(texts, vectors, embedder)
     closest: dict[tuple[int, int], float] = {}
-    for i in np.argsort(-similarities)[: 2 * n_closest]:
+    for i in np.argsort(-similarities, kind="stable")[: 2 * n_closest]:
         closest[min(int(i), int(neighbours[i])), max(int(i), int(neighbours[i]))] = float(similarities[i])
     return ThresholdCalibration(
         embedder.name,

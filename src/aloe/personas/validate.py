@@ -19,9 +19,9 @@ from aloe.personas.checks import (
     count_words,
     split_sentences,
 )
+from aloe.personas.cosines import nearest_others
 from aloe.personas.importer import Problem, Source, read_packaged_bench, read_source
 from aloe.personas.lexical import LexicalEmbedder
-from aloe.personas.novelty import nearest_similarities
 from aloe.personas.pairing import find_conflict, make_entry_id
 from aloe.personas.poles import count_difficult, count_poles, find_poles
 from aloe.personas.pronouns import find_pronoun
@@ -155,7 +155,7 @@ def _nearest(texts: list[str], embedder: Embedder) -> list[float | None]:
     distinct = list(dict.fromkeys(t for t in texts if t))
     if len(distinct) < 2:
         return [None] * len(texts)
-    similarities, _ = nearest_similarities(embedder.embed(distinct))
+    similarities, _ = nearest_others(embedder.embed(distinct))
     by_text = {t: round(float(s), 4) for t, s in zip(distinct, similarities, strict=True)}
     return [by_text.get(t) for t in texts]
 
