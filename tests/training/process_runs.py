@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tree_models import conversations, make_model, make_tokenizer
 
-from aloe.training.data import Conversation
+from aloe.training.data import TokenRows
 from aloe.training.trainers import TreeDPOTrainer, TreeSFTTrainer
 from aloe.training.trees.packs import make_packs, pad_packs
 
@@ -26,7 +26,7 @@ PLAIN: dict[str, Any] = {
 KINDS = ("sft", "dpo", "control")
 
 
-def data(kind: str) -> tuple[list[Conversation], list[Conversation]]:
+def data(kind: str) -> tuple[list[TokenRows], list[TokenRows]]:
     """Conversations for training and evaluation with unequal numbers of pairs."""
     train, held = conversations(3, n=5), conversations(9, n=4)
     for c in (*train, *held) if kind == "sft" else ():

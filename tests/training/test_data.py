@@ -9,6 +9,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tree_models import conversations
 
 from aloe.dialogue.contrast import closest_contrast, token_difference
 from aloe.errors import DataError
@@ -20,7 +21,7 @@ from aloe.training.data import (
     read_rows,
     sft_conversations,
 )
-from aloe.training.fit import split_rows
+from aloe.training.split import split_rows
 from aloe.training.tiny.tokenizer import build_tokenizer
 from aloe.training.trees.packs import make_packs, pad_packs
 from aloe.training.trees.trie import build_trie
@@ -49,8 +50,10 @@ def test_replies_of_a_conversation_become_rows(tokenizer: Any) -> None:
     found = sft_conversations(rows, tokenizer, free())
     replies = [[tokenizer.decode(r[s:]) for r, s in zip(c.rows, c.starts, strict=True)] for c in found]
     assert replies == [["good<|end|>", "good three<|end|>", "good<|end|>"], ["good<|end|>"]]
-    trunks = sft_conversations(rows, tokenizer, free(), history="preferred")
+    lengths = free()
+    trunks = sft_conversations(rows, tokenizer, lengths, history="preferred")
     assert [len(c.rows) for c in trunks] == [2, 1]  # the middle one is on another path
+    assert lengths.n_targets_lost == 1
     assert [len(build_trie(c.rows)) for c in found] < [c.n_expanded for c in found]
 
 
@@ -110,6 +113,23 @@ def test_a_template_that_rewrites_earlier_turns_costs_sharing_only(tokenizer: An
     assert len(trie) / c.n_expanded > len(build_trie(stable.rows)) / stable.n_expanded
 
 
+@pytest.mark.parametrize("limit", [None, 40])
+def test_one_history_keeps_its_targets_whatever_the_template_does(tokenizer: Any, limit: int | None) -> None:
+    """Rewritten or cut, ten replies of one path are ten targets; a reply beside the path is lost and counted."""
+    import copy
+
+    rewriting = copy.deepcopy(tokenizer)
+    rewriting.chat_template = REWRITING
+    path = chat(*["one two three", "good"] * 10)
+    rows = [{"tree_id": "t", "messages": path[: 2 * n]} for n in range(1, 11)]
+    rows.append({"tree_id": "t", "messages": [*path[:5], chat("", "bad")[1]]})
+    for some in (tokenizer, rewriting):
+        lengths = free(limit)
+        (c,) = sft_conversations(rows, some, lengths, history="preferred")
+        assert [some.decode(r[s:]) for r, s in zip(c.rows, c.starts, strict=True)] == ["good<|end|>"] * 10
+        assert lengths.n_targets_lost == 1 and bool(lengths.n_cut) == bool(limit)
+
+
 def test_what_cannot_be_trained_on_is_said_in_one_line(tokenizer: Any) -> None:
     with pytest.raises(DataError, match="does not end with a reply"):
         sft_conversations([{"messages": chat("one")}], tokenizer, free())
@@ -134,16 +154,43 @@ def test_what_cannot_be_trained_on_is_said_in_one_line(tokenizer: Any) -> None:
 def test_evaluation_shares_no_profile_with_training() -> None:
     rows = [{"persona_id": f"p{n}", "tree_id": str(n)} for n in range(40)]
     profiles = {f"p{n}": f"profile {n // 4}" for n in range(40)}
-    train, held = split_rows(rows, 0.2, 3, profiles)
-    sides = [{profiles[row["persona_id"]] for row in side} for side in (train, held)]
-    assert len(sides[1]) == 2 and not sides[0] & sides[1] and len(train) + len(held) == 40
-    assert split_rows(rows, 0.0, 3) == (rows, [])
+    split = split_rows(rows, 0.2, 3, profiles)
+    sides = [{profiles[row["persona_id"]] for row in side} for side in (split.train, split.held)]
+    assert len(sides[1]) == 2 and not sides[0] & sides[1] and len(split.train) + len(split.held) == 40
+    assert split.key == "profile" and (split.n_groups, split.n_held) == (10, 2)
+    named = split_rows([{**row, "profile_id": profiles[row["persona_id"]]} for row in rows], 0.2, 3)
+    assert [row["tree_id"] for row in named.held] == [row["tree_id"] for row in split.held]
+    whole = split_rows(rows, 0.0, 3)
+    assert whole.train == rows and not whole.held and not whole.as_dict()
+
+
+@pytest.mark.parametrize("key", ["persona_id", "tree_id", "opening"])
+def test_without_profiles_evaluation_goes_by_the_coarsest_key(key: str) -> None:
+    """Three turns of each conversation, two conversations of each persona; what is left out is unknown to the split."""
+    rows = []
+    for n in range(20):
+        for turn in range(3):
+            prompt = chat(f"opening {n}", *["reply", "more"] * turn)
+            rows.append({"persona_id": f"p{n // 2}", "tree_id": str(n), "prompt": prompt, "number": n})
+    hidden = {"persona_id": (), "tree_id": ("persona_id",), "opening": ("persona_id", "tree_id")}[key]
+    split = split_rows([{k: v for k, v in row.items() if k not in hidden} for row in rows], 0.2, 1)
+    size = 2 if key == "persona_id" else 1
+    sides = [{row["number"] // size for row in side} for side in (split.train, split.held)]
+    assert not sides[0] & sides[1] and split.key == key and split.as_dict()["eval_split"] == key
+    assert f"by {key}" in split.say() and "names no profiles" in split.say()
+
+
+def test_a_key_that_some_rows_lack_still_keeps_people_apart() -> None:
+    rows = [{"tree_id": str(n // 2), **({"persona_id": f"p{n // 4}"} if n % 2 else {})} for n in range(40)]
+    split = split_rows(rows, 0.3, 0)
+    people = [{int(row["tree_id"]) // 2 for row in side} for side in (split.train, split.held)]
+    assert not people[0] & people[1] and split.key == "tree_id"
+    with pytest.raises(DataError, match="all 3 rows belong together"):
+        split_rows([{"persona_id": "p", "tree_id": str(n)} for n in range(3)], 0.5, 0)
 
 
 @given(st.integers(0, 5), st.integers(1, 400), st.integers(1, 30))
 def test_packs_hold_every_conversation_once(seed: int, budget: int, items: int) -> None:
-    from tree_models import conversations
-
     found = conversations(seed, n=7)
     packs, statistics = make_packs(found, seed=seed, budget=budget, items=items, trees=True)
     assert sorted(c.key for p in packs for c in p.conversations) == sorted(c.key for c in found)

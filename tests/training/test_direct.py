@@ -101,6 +101,33 @@ def test_sft_then_dpo_from_an_export(data: Path, model: Path, tmp_path: Path) ->
     assert "attn_implementation" not in (tmp_path / "dpo" / "config.json").read_text("utf-8")
 
 
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_evaluation_in_a_run_is_by_profile(
+    stage: str, data: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twelve personas of four profiles: one profile is kept apart, with its three personas' six conversations."""
+    from aloe.store.records import write_jsonl
+    from aloe.types import Persona
+
+    folder = tmp_path / "run"
+    people = [
+        Persona(persona_id=f"p{n}", profile="a", personality="b", profile_id=f"f{n % 4}", personality_id=f"q{n}")
+        for n in range(12)
+    ]
+    (folder / "datasets").mkdir(parents=True)
+    write_jsonl(folder / "personas" / "personas.jsonl", people)
+    (file,) = data.glob("sft.train.jsonl" if stage == "sft" else "data/dpo/*.parquet")
+    place = folder / "datasets" / f"{stage}{file.suffix}"
+    place.write_bytes(file.read_bytes())
+    done = run(*command(stage, place, model, tmp_path / "out", f"--{stage}.eval_share", "0.1"))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout[: done.stdout.rindex("}") + 1])
+    trained = summary["n_replies" if stage == "sft" else "n_pairs"]
+    assert summary["eval_split"] == "profile" and summary["n_eval_rows"] + trained == 72
+    assert 15 <= summary["n_eval_rows"] <= 21  # 1 of 12 personas would be some six rows
+    assert "evaluation by profile: 1 of 4 are kept apart" in caplog.text
+
+
 @pytest.mark.parametrize("checkpointing", ["false", "true"])
 def test_frozen_embeddings_stay_and_all_else_learns(
     data: Path, model: Path, tmp_path: Path, checkpointing: str

@@ -210,7 +210,12 @@ class TrainingSection(Section):
     lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters; 0 keeps packs equal to rows")
     lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
-    eval_share: float = Field(0.0, ge=0, lt=1, description="share of the profiles kept for evaluation; 0 = none")
+    eval_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the profiles (where unknown: personas, else conversations) kept for evaluation; 0 = none",
+    )
     eval_steps: int = Field(50, ge=1, description="steps between evaluations")
     patience: int = Field(0, ge=0, description="evaluations without improvement after which to stop; 0 = never stop")
     checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
@@ -223,7 +228,9 @@ class SFTConfig(TrainingSection):
     model: str | None = Field(None, description="path or id of the model to start from; None: the base stage's")
     batch_size: int = Field(48, ge=1, description="replies per optimiser step, about (conversations stay whole)")
     history: Literal["answered", "preferred"] = Field(
-        "answered", description="replies under the history that the user answered, or the all-preferred one alone"
+        "answered",
+        description="all preferred replies, each under the history that the user answered; or those on one history "
+        "alone, the longest (rejected replies that it went on from stay in it; n_targets_lost counts the others)",
     )
     mix: str | None = Field(None, description="file of general chats ('messages') to mix in against forgetting")
     mix_share: float = Field(0.5, gt=0, lt=1, description="share of the replies that comes from 'mix'")

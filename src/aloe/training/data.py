@@ -14,6 +14,7 @@ from typing import Any
 
 from aloe.errors import DataError
 
+Dataset = str | Path | Sequence[dict[str, Any]]
 IGNORED = -100  # the label of a token that is no target
 _TOKENIZED_TOGETHER = 512
 LONGEST_TEXT = 2_000_000  # characters of one message; beyond this it is no reply but an accident
@@ -45,12 +46,17 @@ class TokenRows:
 
 @dataclass(slots=True)
 class Lengths:
-    """What was done about conversations that are longer than the model's context."""
+    """What was done about conversations that are longer than the model's context, and what else is no target.
+
+    Attributes:
+        n_targets_lost: replies that ``history = "preferred"`` left out.
+    """
 
     limit: int | None
     policy: str
     n_cut: int = 0
     n_dropped: int = 0
+    n_targets_lost: int = 0
 
     def say(self) -> str:
         """One line for people, empty where nothing was too long."""
@@ -96,6 +102,19 @@ def find_files(path: str | Path, kind: str, split: str = "train") -> list[Path]:
     raise DataError(f"dataset {place} {what}", "give a run, what 'aloe export' wrote, a .parquet or a .jsonl")
 
 
+def find_rows(dataset: Dataset, kind: str, columns: Sequence[str], split: str = "train") -> list[dict[str, Any]]:
+    """The rows of a data set that is a path (see ``find_files``) or the rows themselves, which have no other split.
+
+    Raises:
+        DataError: no such data, or a column is missing.
+    """
+    if isinstance(dataset, (str, Path)):
+        return [row for file in find_files(dataset, kind, split) for row in read_rows(file, columns)]
+    if split != "train":
+        return []
+    return _checked(list(dataset), columns, "that was given")
+
+
 def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """Rows of a Parquet or JSONL file.
 
@@ -115,11 +134,15 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
             raise DataError(f"dataset {file} is no Parquet file: {error}", "write it again") from error
     else:
         rows = list(_json_lines(file))
+    return _checked(rows, columns, str(file))
+
+
+def _checked(rows: list[dict[str, Any]], columns: Sequence[str], name: str) -> list[dict[str, Any]]:
     if not rows:
-        raise DataError(f"dataset {file} is empty", "grow more trees, or lower the smallest margin")
-    missing = [name for name in columns if name not in rows[0]]
+        raise DataError(f"dataset {name} is empty", "grow more trees, or lower the smallest margin")
+    missing = [column for column in columns if column not in rows[0]]
     if missing:
-        raise DataError(f"dataset {file} has no column '{missing[0]}'", f"it has: {', '.join(rows[0])}")
+        raise DataError(f"dataset {name} has no column '{missing[0]}'", f"it has: {', '.join(rows[0])}")
     return rows
 
 
@@ -220,22 +243,27 @@ def sft_conversations(
 
     Args:
         history: ``answered``: every preferred reply is a target under the history that the user really answered.
-            ``preferred``: only the replies of the longest history of preferred replies (the paper's linear form).
+            ``preferred``: one history of each conversation, the longest, and the preferred replies on it. Where the
+            conversation went on from a rejected reply, that reply stays in the history and is not a target.
     """
     by_tree: dict[str, TokenRows] = {}
+    said: dict[str, list[list[tuple[str, str]]]] = {}
     made = _fitted([[row["messages"]] for row in rows], tokenizer, lengths)
     for number, (row, fitted) in enumerate(zip(rows, made, strict=True)):
         if fitted is not None:
             key = str(row.get("tree_id") or number)
             by_tree.setdefault(key, TokenRows(key)).add(fitted)
-    found = list(by_tree.values())
-    return [_preferred_trunk(c) for c in found] if history == "preferred" else found
+            said.setdefault(key, []).append([(m["role"], m["content"]) for m in row["messages"]])
+    if history == "preferred":
+        return [_trunk(conversation, said[key], lengths) for key, conversation in by_tree.items()]
+    return list(by_tree.values())
 
 
-def _preferred_trunk(conversation: TokenRows) -> TokenRows:
-    """The longest row and those whose replies are all on it."""
-    trunk = max(conversation.rows, key=len)
-    on = [i for i, row in enumerate(conversation.rows) if trunk[: len(row)] == row]
+def _trunk(conversation: TokenRows, said: list[list[tuple[str, str]]], lengths: Lengths) -> TokenRows:
+    """The longest history and the rows that are on it, whatever the template makes of earlier turns."""
+    longest = max(range(len(said)), key=lambda i: (len(said[i]), len(conversation.rows[i])))
+    on = [i for i, messages in enumerate(said) if said[longest][: len(messages)] == messages]
+    lengths.n_targets_lost += len(said) - len(on)
     return TokenRows(conversation.key, [conversation.rows[i] for i in on], [conversation.starts[i] for i in on])
 
 

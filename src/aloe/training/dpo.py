@@ -16,8 +16,9 @@ from typing import Any
 from aloe.config import DPOConfig
 from aloe.errors import ConfigError, DataError
 from aloe.training import trl_run
-from aloe.training.data import dpo_conversations, find_files, read_rows
-from aloe.training.fit import Job, Rows, fit
+from aloe.training.data import Dataset, dpo_conversations, find_rows
+from aloe.training.fit import Job, fit
+from aloe.training.split import Rows, find_profiles
 
 TITLE = "A chat model tuned on preference pairs of simulated conversations (aloe, stage `{stage}`)."
 COLUMNS = ["prompt", "chosen", "rejected"]
@@ -26,7 +27,7 @@ SMOOTHED = {"robust", "exo_pair"}
 
 def train_dpo(
     config: DPOConfig,
-    dataset: str | Path,
+    dataset: Dataset,
     model_path: str | Path,
     out_dir: str | Path,
     *,
@@ -41,8 +42,10 @@ def train_dpo(
     Continues after an interruption; writes ``metrics.jsonl`` on the way.
 
     Args:
-        dataset: a .parquet or .jsonl with ``prompt``, ``chosen``, ``rejected``, a run directory, or an exported set.
-        profiles: profile of each persona id, for an evaluation split by profile.
+        dataset: a .parquet or .jsonl with ``prompt``, ``chosen``, ``rejected``, a run directory, an exported set, or
+            rows with these columns.
+        profiles: profile of each persona id, for an evaluation split by profile; None: those of the run that
+            ``dataset`` lies in.
         reference_dir: where reference log-probabilities are kept for another training on the same model and rows;
             None: among the resumable states, which go when training ends.
 
@@ -77,7 +80,7 @@ def train_dpo(
         tokenize=dpo_conversations,
         make_trainer=make_trainer,
         tail=lambda trainer: _tail(trainer.state.log_history, config.beta),
-        profiles=profiles,
+        profiles=profiles if profiles is not None or not config.eval_share else find_profiles(dataset),
         held_rows=held,
     )
 
@@ -93,8 +96,8 @@ def check_losses(config: DPOConfig) -> None:
         raise ConfigError("dpo.label_smoothing belongs to the losses robust and exo_pair", "set dpo.loss = robust")
 
 
-def _rows(config: DPOConfig, dataset: str | Path, split: str) -> Rows:
-    return select_pairs(config, [row for file in find_files(dataset, "dpo", split) for row in read_rows(file, COLUMNS)])
+def _rows(config: DPOConfig, dataset: Dataset, split: str) -> Rows:
+    return select_pairs(config, find_rows(dataset, "dpo", COLUMNS, split))
 
 
 def select_pairs(config: DPOConfig, rows: Rows) -> Rows:

@@ -13,14 +13,13 @@ from aloe.config import TrainingSection, digest
 from aloe.errors import DataError
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local.model import weight_digest
-from aloe.seeding import derive_rng
 from aloe.training import trl_run
 from aloe.training.data import Lengths, TokenRows, check_tokenizer
+from aloe.training.split import Rows, Split, split_rows
 from aloe.training.trees.model import choose_backend, guess_backend
 from aloe.training.trees.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
 
 log = logging.getLogger(__name__)
-Rows = list[dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -42,25 +41,6 @@ class Job:
     reason: str
     statistics: PackStatistics
     key: str = ""
-
-
-def split_rows(rows: Rows, share: float, seed: int, profiles: Mapping[str, str] | None = None) -> tuple[Rows, Rows]:
-    """Rows for training and for evaluation, so that no profile is in both.
-
-    The profile of a row is ``profiles[persona_id]`` where known, else the persona, else the conversation.
-    """
-    if not share:
-        return rows, []
-    known = profiles or {}
-
-    def group(row: dict[str, Any]) -> str:
-        persona = str(row.get("persona_id") or row.get("tree_id") or row.get("pair_id") or id(row))
-        return known.get(persona, persona)
-
-    groups = sorted({group(row) for row in rows})
-    n = min(len(groups) - 1, max(1, round(share * len(groups))))
-    held = {groups[i] for i in derive_rng(seed, "eval-split").permutation(len(groups))[:n]}
-    return [r for r in rows if group(r) not in held], [r for r in rows if group(r) in held]
 
 
 def open_tokenizer(path: str | Path) -> Any:
@@ -143,14 +123,16 @@ def fit(
     trl_run.check_section(section)
     tokenizer = open_tokenizer(model_path)
     lengths = lengths_for(section, model_path)
-    train_rows, held = (rows, held_rows) if held_rows else split_rows(rows, section.eval_share, seed, profiles)
-    train = tokenize(train_rows, tokenizer, lengths)
+    split = Split(rows, held_rows, "given") if held_rows else split_rows(rows, section.eval_share, seed, profiles)
+    if split.held:
+        log.warning("%s: %s", stage, split.say())
+    train = tokenize(split.train, tokenizer, lengths)
     if not train:
         raise DataError(f"no row fits into {lengths.limit} tokens", "raise max_length or take a longer context")
     n_rows = sum(len(c.pairs) or len(c.rows) for c in train)
     if extra is not None:
         train = train + extra(train, tokenizer, lengths)
-    evaluate = tokenize(held, tokenizer, lengths) if held else []
+    evaluate = tokenize(split.held, tokenizer, lengths) if split.held else []
     if lengths.say():
         log.warning("%s: %s", stage, lengths.say())
     source = source_of(model_path)
@@ -180,6 +162,8 @@ def fit(
         "mean_loss": result.training_loss,
         **tail(trainer),
         **({"n_cut": lengths.n_cut, "n_dropped": lengths.n_dropped} if lengths.say() else {}),
+        **({"n_targets_lost": lengths.n_targets_lost} if lengths.n_targets_lost else {}),
+        **split.as_dict(),
         **({"eval_loss": loss} if (loss := last_logged(history, "eval_loss")) is not None else {}),
         "seconds_preparing": round(prepared - started, 2),
         "seconds": round(time.monotonic() - started, 2),

@@ -13,15 +13,24 @@ from typing import Any
 from aloe.config import SFTConfig
 from aloe.seeding import derive_rng
 from aloe.training import trl_run
-from aloe.training.data import Lengths, TokenRows, chat_conversations, find_files, read_rows, sft_conversations
-from aloe.training.fit import Job, Rows, fit, last_logged
+from aloe.training.data import (
+    Dataset,
+    Lengths,
+    TokenRows,
+    chat_conversations,
+    find_rows,
+    read_rows,
+    sft_conversations,
+)
+from aloe.training.fit import Job, fit, last_logged
+from aloe.training.split import Rows, find_profiles
 
 TITLE = "A chat model fine-tuned on the preferred replies of simulated conversations (aloe, stage `sft`)."
 
 
 def train_sft(
     config: SFTConfig,
-    dataset: str | Path,
+    dataset: Dataset,
     base_path: str | Path,
     out_dir: str | Path,
     *,
@@ -34,8 +43,10 @@ def train_sft(
     Continues after an interruption; writes ``metrics.jsonl`` on the way.
 
     Args:
-        dataset: a .parquet or .jsonl with a ``messages`` column, a run directory, or an exported data set.
-        profiles: profile of each persona id, for an evaluation split by profile.
+        dataset: a .parquet or .jsonl with a ``messages`` column, a run directory, an exported data set, or rows with
+            that column.
+        profiles: profile of each persona id, for an evaluation split by profile; None: those of the run that
+            ``dataset`` lies in.
 
     Returns:
         Counts, tokens with and without packing, losses, seconds.
@@ -44,10 +55,8 @@ def train_sft(
         DataError: no model, no dataset, a row or a tokenizer that can't be trained on, or the loss diverged.
         ConfigError: settings that exclude each other.
     """
-    rows = [row for file in find_files(dataset, "sft") for row in read_rows(file, ["messages"])]
-    held = None
-    if config.eval_share:
-        held = [row for file in find_files(dataset, "sft", "test") for row in read_rows(file, ["messages"])]
+    rows = find_rows(dataset, "sft", ["messages"])
+    held = find_rows(dataset, "sft", ["messages"], "test") if config.eval_share else None
 
     def tokenize(some: Rows, tokenizer: Any, lengths: Lengths) -> list[TokenRows]:
         return sft_conversations(some, tokenizer, lengths, history=config.history)
@@ -83,7 +92,7 @@ def train_sft(
         tokenize=tokenize,
         make_trainer=make_trainer,
         tail=lambda trainer: {"loss": last_logged(trainer.state.log_history, "loss")},
-        profiles=profiles,
+        profiles=profiles if profiles is not None or not config.eval_share else find_profiles(dataset),
         held_rows=held,
         extra=mixed if config.mix else None,
     )
