@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
+import grimp
 import pytest
 
 import aloe
@@ -78,3 +81,36 @@ def test_every_training_method_is_a_stage_and_names_its_checkpoints() -> None:
         assert callable(method.load()) and method.section_type().model_fields
         assert set(method.leaves) <= set(CHECKPOINTS)
         assert method.start in CHECKPOINTS
+
+
+def test_no_module_is_in_a_circle_of_imports() -> None:
+    graph = grimp.build_graph("aloe", cache_dir=None)
+    above: dict[str, set[str]] = {m: graph.find_modules_directly_imported_by(m) & graph.modules for m in graph.modules}
+    while free := [module for module, needed in above.items() if not needed]:  # take away what stands on nothing more
+        for module in free:
+            del above[module]
+        for needed in above.values():
+            needed -= set(free)
+    assert not above, f"these import each other, directly or not: {sorted(above)}"
+
+
+DATA = {"traits.py", "slots.py", "topics.py", "values.py"}  # of the world's lexicon: words, no code
+
+
+def test_files_and_functions_keep_their_size() -> None:
+    files = sorted((ROOT / "src" / "aloe").rglob("*.py"))
+    sizes = {f: len(f.read_text("utf-8").splitlines()) for f in files if f.name != "__init__.py"}
+    assert median(sizes.values()) <= 170
+    assert not {f.name: n for f, n in sizes.items() if n > 450 and f.name not in DATA}
+    long = [
+        f"{file.name}:{node.name}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 80
+    ]
+    assert not long
+
+
+def test_the_top_of_the_package_holds_packages_and_leaves_only() -> None:
+    loose = {f.stem for f in (ROOT / "src" / "aloe").glob("*.py")}
+    assert loose == {"__init__", "__main__", "types", "errors", "seeding", "stats", "progress", "protocols"}
