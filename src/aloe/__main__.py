@@ -16,6 +16,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        from aloe.cli.completion import complete
+
+        complete()
     from aloe.cli.main import dispatch
     from aloe.errors import AloeError, is_place_error
 

@@ -21,7 +21,7 @@ from aloe.bench.calibration import (
 )
 from aloe.bench.check import KINDS, Answers, fitness, format_fitness, known_items
 from aloe.bench.scales import SCALES
-from aloe.cli.judge import format_calibration
+from aloe.cli.calibrate import format_calibration
 from aloe.errors import DataError
 from aloe.stats import cohen_kappa, spearman
 from aloe.store.records import write_jsonl
@@ -191,7 +191,7 @@ def test_ratings_of_another_run(run, capsys):
         calibrate_scores(read_rated(run), {"": {"x": 3.0}})
     found = calibrate_scores(read_rated(run), {"": {"x": 3.0, "y": 3.0, read_rated(run)[0].item: 4.0}})
     assert (found.n_items, found.n_unknown) == (1, 2)
-    assert "2 rated items that are no scored reply" in format_calibration(found)
+    assert "2 rated items that are not scored replies" in format_calibration(found)
 
 
 def test_people_rate_on_the_judges_scale(run, personas, bench, tmp_path, capsys):

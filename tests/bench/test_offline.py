@@ -7,8 +7,9 @@ import pytest
 
 from aloe.__main__ import main
 from aloe.bench.offline import UNKNOWN, read_conversations, score_conversations, tidy
-from aloe.cli.bench import friendly_options
-from aloe.config import load_config, parse_overrides
+from aloe.cli.bench_flags import bench_overrides
+from aloe.cli.main import parse
+from aloe.config import load_config
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
 from aloe.store.records import read_jsonl
@@ -121,42 +122,29 @@ def test_one_id_is_one_persona(tmp_path):
 
 
 def test_short_options_become_options_of_the_config():
-    argv = [
-        "runs/x",
-        "--model",
-        "a:b",
-        "--model=c:d+persona",
-        "--judge",
-        "e:f",
-        "--user",
-        "g:h",
-        "--personas",
-        "my.jsonl",
-        "--turns",
-        "3",
-    ]
-    out = friendly_options([*argv, "--samples=2", "--full", "--bench.scope", "persona", "--out", "y"])
-    assert out[0] == "runs/x"
-    table = parse_overrides([a for a in out[1:] if a not in ("--out", "y")])
-    assert table["bench"] == {
-        "models": ["a:b", "c:d+persona"],
-        "judge": ["e:f"],
-        "user": ["g:h"],
-        "personas": "my.jsonl",
-        "n_turns": 3,
-        "samples": 2,
-        "full": True,
-        "scope": "persona",
+    argv = ["--model", "a:b", "--model=c:d+persona", "--judge", "e:f", "--user", "g:h", "--personas", "my.jsonl"]
+    argv += ["--turns", "3", "--samples=2", "--full", "--gain=false", "--bench.scope", "persona", "--out", "y"]
+    _, options, overrides = parse(["bench", "--seed=4", *argv, "runs/x"])
+    assert (options.recipe, options.out) == ("runs/x", "y")
+    assert bench_overrides(options, overrides) == {
+        "seed": 4,
+        "bench": {
+            "models": ["a:b", "c:d+persona"],
+            "judge": ["e:f"],
+            "user": ["g:h"],
+            "personas": "my.jsonl",
+            "n_turns": 3,
+            "samples": 2,
+            "full": True,
+            "scope": "persona",
+        },
     }
-    assert friendly_options(["--model", "a:b"])[0] == "bench"
-    assert friendly_options(["demo", "--model", "a:b"])[0] == "demo"
-    assert friendly_options(["--help"]) == ["--help"]
 
 
 @pytest.mark.parametrize("argv", [["--model"], ["--judge", "--turns", "3"]])
 def test_a_short_option_needs_its_value(argv):
-    with pytest.raises(ConfigError, match="no value"):
-        friendly_options(argv)
+    with pytest.raises(ConfigError, match="expected one argument"):
+        parse(["bench", *argv])
 
 
 def test_bench_alone_by_command_line(tmp_path, capsys):

@@ -69,7 +69,7 @@ def test_published_out_in_and_out_again(run: Path, tmp_path: Path) -> None:
     [
         (["--format", "tlr"], 2, "invalid choice"),
         (["--format", "trl", "--labeler", "world:jugde"], 3, "did you mean 'world:judge'"),
-        (["--format", "trl", "--validation", "1.5"], 2, "no share"),
+        (["--format", "trl", "--validation", "1.5"], 2, "is not a valid share"),
         (["--format", "hub", "--min-margin", "9"], 3, "no pair"),
     ],
 )

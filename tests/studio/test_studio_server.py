@@ -239,7 +239,7 @@ def test_what_cannot_be_served_is_said_in_one_line(
     assert "choose another --port" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(["studio", str(tmp_path / "file")]) == 3
-    assert "no directory" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
     (run / "config.toml").write_text("[roles]\njugde = 1\n")
     assert main(["studio", str(run)]) == 2
     assert "jugde" in capsys.readouterr().err

@@ -2,48 +2,74 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
-from aloe.cli.parser import OneLineParser, existing_path
+from aloe.cli import completers
+from aloe.cli.arguments import add_run, completed
+from aloe.cli.parser import Overrides, Parser
 from aloe.errors import ConfigError, DataError
 
+NAME = "journal"
+GROUP = "look"
+HELP = "look into the journal of all model calls"
+PLACE = "run directory or journal file"
 PLACES = "personas/, bench/, bench/PERSONA_ID, or a tree_id"
 
 
-def journal_command(argv: list[str]) -> int:
-    """``aloe journal stats|cost|show|prune|export RUN``."""
-    parser = OneLineParser(prog="aloe journal", description="Look into the journal of all model calls.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="stats|cost|show|prune|export")
-    for name, text in (("stats", "counts, sizes, tokens by role and model"), ("cost", "USD by role and model")):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("run", type=existing_path, help="run directory or journal file")
+def add_arguments(parser: Parser) -> None:
+    for name, text, verb in (
+        ("stats", "counts, sizes, tokens by role and model", _stats),
+        ("cost", "USD by role and model", _cost),
+    ):
+        action = parser.add_verb(name, text, verb)
+        add_run(action, PLACE)
         action.add_argument("--json", action="store_true", help="print JSON")
-    show = actions.add_parser("show", help="one call in full: request, reply, attempts")
-    show.add_argument("run", type=existing_path, help="run directory or journal file")
-    show.add_argument("call", help="call_key (or its beginning), or a path in the run")
-    prune = actions.add_parser("prune", help="delete calls of a place in the run and texts that nothing holds")
-    prune.add_argument("run", type=existing_path, help="run directory or journal file")
-    prune.add_argument("--path", metavar="PREFIX", help=f"delete the calls whose path begins so: {PLACES}")
+    show = parser.add_verb("show", "one call in full: request, reply, attempts", _show)
+    add_run(show, PLACE)
+    call = show.add_argument("call", metavar="CALL", help="call_key (or its beginning), or a path in the run")
+    completed(call, completers.nothing)
+    prune = parser.add_verb("prune", "delete calls of a place in the run and texts that nothing holds", _prune)
+    add_run(prune, PLACE)
+    _add_path(prune, "delete the calls", None)
     prune.add_argument("--attempts", action="store_true", help="delete only the records of failed attempts")
     prune.add_argument("--dry", action="store_true", help="only say what would go")
-    export = actions.add_parser("export", help="all calls in full as JSON lines")
-    export.add_argument("run", type=existing_path, help="run directory or journal file")
-    export.add_argument("--out", type=Path, metavar="FILE", default=Path("journal.jsonl"))
-    export.add_argument("--path", metavar="PREFIX", default="", help=f"only calls whose path begins so: {PLACES}")
-    arguments = parser.parse_args(argv)
-    if arguments.action in ("stats", "cost"):
-        return _summary(arguments.run, arguments.action, arguments.json)
-    if arguments.action == "show":
-        return _show(arguments.run, arguments.call)
-    if arguments.action == "prune":
-        return _prune(arguments.run, arguments.path, arguments.attempts, arguments.dry)
+    export = parser.add_verb("export", "all calls in full as JSON lines", _export)
+    add_run(export, PLACE)
+    out = export.add_argument(
+        "--out", type=Path, metavar="FILE", default=Path("journal.jsonl"), help="(default: journal.jsonl)"
+    )
+    completed(out, completers.paths)
+    _add_path(export, "only calls", "")
+
+
+def _add_path(parser: Parser, which: str, default: str | None) -> None:
+    action = parser.add_argument(
+        "--path", metavar="PREFIX", default=default, help=f"{which} whose path begins so: {PLACES}"
+    )
+    completed(action, lambda **_: ["personas/", "bench/"])
+
+
+def run(options: Namespace, overrides: Overrides) -> int:
+    return int(options.verb(options, overrides))
+
+
+def _export(options: Namespace, overrides: Overrides) -> int:
     from aloe.models.journal.inspect import export_calls
 
-    n = export_calls(arguments.run, arguments.out, arguments.path)
-    print(f"{n:,} calls -> {arguments.out}")
-    if arguments.path and not n:
-        print(f"no path begins with '{arguments.path}'; paths begin with {PLACES}")
+    n = export_calls(options.run, options.out, options.path)
+    print(f"{n:,} calls -> {options.out}")
+    if options.path and not n:
+        print(f"no path begins with '{options.path}'; paths begin with {PLACES}")
     return 0
+
+
+def _stats(options: Namespace, overrides: Overrides) -> int:
+    return _summary(options.run, "stats", options.json)
+
+
+def _cost(options: Namespace, overrides: Overrides) -> int:
+    return _summary(options.run, "cost", options.json)
 
 
 def _summary(run: Path, action: str, as_json: bool) -> int:
@@ -67,9 +93,10 @@ def _summary(run: Path, action: str, as_json: bool) -> int:
     return 0
 
 
-def _show(run: Path, call: str) -> int:
+def _show(options: Namespace, overrides: Overrides) -> int:
     from aloe.models.journal.inspect import Reader, format_call
 
+    run, call = options.run, options.call
     with Reader(run) as reader:
         found = reader.find(call)
     if not found:
@@ -83,16 +110,17 @@ def _show(run: Path, call: str) -> int:
     return 0
 
 
-def _prune(run: Path, prefix: str | None, attempts: bool, dry: bool) -> int:
+def _prune(options: Namespace, overrides: Overrides) -> int:
     from aloe.models.journal.inspect import prune
 
+    prefix = options.path
     if prefix == "":
         raise ConfigError("--path '' would delete every call", "delete journal.sqlite if that is what you want")
-    done = prune(run, prefix, attempts, dry)
-    verb = "would go" if dry else "deleted"
+    done = prune(options.run, prefix, options.attempts, options.dry)
+    verb = "would go" if options.dry else "deleted"
     print(f"{verb}: {done.n_calls:,} calls, {done.n_attempts:,} failed attempts, {done.n_texts:,} texts")
     if prefix is not None and not done.n_calls:
         print(f"no path begins with '{prefix}'; paths begin with {PLACES}")
-    if not dry:
+    if not options.dry:
         print(f"{done.bytes_before / 2**20:.1f} MiB -> {done.bytes_after / 2**20:.1f} MiB")
     return 0

@@ -1,69 +1,185 @@
-"""What all commands share: a parser whose errors are one line, types of arguments, the stages by name."""
+"""The parser of every command: errors of one line, verbs, options of the config beside the command's own."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
+import textwrap
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from aloe.errors import ConfigError
-from aloe.stages.table import stage_help
+from aloe.cli.options_help import WIDTH, all_options, section_summary
+from aloe.errors import ConfigError, nearest
 
-STAGE_HELP = {"run": "run every stage of a recipe and end with a report", **stage_help()}
+Overrides = dict[str, Any]  # options of the config as a nested table, {"trees": {"n_turns": 5}}
+Run = Callable[[Namespace, Overrides], int]
+Sections = Callable[[], Sequence[str]]
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """argparse whose errors are ConfigErrors (one line, our exit code)."""
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=WIDTH)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)  # names of recipes stay whole
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        assert isinstance(parser, Parser)
+        print(f"{argparse.ArgumentParser.format_help(parser)}\n{all_options(parser.sections())}")
+        parser.exit()
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ConfigErrors (one line, our exit code) and which knows the options of the config.
+
+    Attributes:
+        takes_config: whether the options of the config may be given too.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        settings.setdefault("formatter_class", _Formatter)
+        super().__init__(*args, **settings)
+        self.takes_config = False
+        self._sections: Sections | None = None
+        self._verbs: Any = None
+
+    def accept_config(self, sections: Sections | None = None) -> None:
+        """Take every option of the config too (``--trees.n_turns 5``), with ``--help-all`` to list them.
+
+        Args:
+            sections: gives the sections that the command reads, for its help (called only then); None: all of them.
+        """
+        self.takes_config, self._sections = True, sections
+        self.allow_abbrev = False
+        self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show every option of the config too and exit")
+
+    def sections(self) -> Sequence[str] | None:
+        """The sections of the config that the command reads; None = all."""
+        return None if self._sections is None else self._sections()
+
+    def add_verb(self, name: str, help: str, run: Run, **settings: Any) -> Parser:
+        """A parser for ``COMMAND name ...``; ``options.verb`` is then ``run``.
+
+        Args:
+            help: one line for the list of verbs, and the beginning of the verb's own help.
+        """
+        if self._verbs is None:
+            self._verbs = self.add_subparsers(required=True)
+        settings.setdefault("description", f"{help[0].upper()}{help[1:]}.")
+        verb: Parser = self._verbs.add_parser(name, help=help, **settings)
+        self._verbs.metavar = "|".join(self._verbs.choices)
+        verb.set_defaults(verb=run)
+        return verb
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, with the config's options taken out first and positional arguments at any place."""
+        if self._verbs is not None:
+            return super().parse_known_args(args, namespace)
+        positional, own, config = self.sort(list(args or ()))
+        found, rest = super().parse_known_args([*own, *positional], namespace)
+        if config:
+            from aloe.config import parse_overrides
+
+            found.overrides = parse_overrides(config)
+        return found, rest
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self._refuse(rest[0])
+        return found
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise ConfigError(f"{self.prog}: {message}", f"'{self.prog} --help' shows the usage")
 
+    def format_help(self) -> str:
+        text = super().format_help()
+        if not self.takes_config:
+            return text
+        return f"{text}\n{section_summary(self.prog, self.sections())}\n"
 
-def existing_path(text: str) -> Path:
-    """argparse type: a path that exists."""
-    path = Path(text)
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"{path} does not exist")
-    return path
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            valid = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action, f"invalid choice: '{value}'{nearest(str(value), valid)}, choose from {', '.join(valid)}"
+            )
+
+    def sort(self, arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
+        """Positional arguments, own options with their values, options of the config with theirs."""
+        positional: list[str] = []
+        own: list[str] = []
+        config: list[str] = []
+        while arguments:
+            argument = arguments.pop(0)
+            name, equals, value = argument.partition("=")
+            action = self._option(name)
+            if argument == "--":
+                positional += ["--", *arguments]
+                break
+            if not argument.startswith("-") or argument == "-":
+                positional.append(argument)
+            elif action is not None and action.nargs == 0 and value in ("true", "false"):
+                own += [name] if value == "true" else []
+            elif action is not None:
+                own.append(argument)
+                if action.nargs is None and not equals and arguments:
+                    own.append(arguments.pop(0))
+            elif not self.takes_config or not argument.startswith("--"):
+                own.append(argument)
+            else:
+                self._check_spelling(name)
+                if not equals:
+                    if not arguments or arguments[0].startswith("--"):
+                        raise ConfigError(f"option {name} has no value", f"write {name} VALUE")
+                    value = arguments.pop(0)
+                config.append(f"{name}={value}")
+        return positional, own, config
+
+    def _option(self, name: str) -> argparse.Action | None:
+        """The command's own option of that name, or of the only name that begins so where abbreviations count."""
+        known = self._option_string_actions
+        if name not in known and self.allow_abbrev and name.startswith("--"):
+            begun = [other for other in known if other.startswith(name)]
+            name = begun[0] if len(begun) == 1 else name
+        return known.get(name)
+
+    def _check_spelling(self, name: str) -> None:
+        """A name without a dot that is close to one of the command's own options is a slip, not a config option.
+
+        Raises:
+            ConfigError: it is, with the option meant.
+        """
+        from aloe.config import Config
+
+        if "." not in name and name[2:].replace("-", "_") not in Config.model_fields:
+            near = nearest(name, self._option_string_actions)
+            if near:
+                raise ConfigError(f"{self.prog}: unknown option {name}{near}", f"'{self.prog} --help' shows the usage")
+
+    def _refuse(self, argument: str) -> None:
+        if argument.startswith("-"):
+            name = argument.partition("=")[0]
+            near = nearest(name, self._option_string_actions)
+            self.error(f"unknown option {name}{near}")
+        self.error(f"unexpected argument '{argument}'")
 
 
-def port_number(text: str) -> int:
-    """argparse type: a TCP port, 0 for any free one."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is no port (0 to 65535, 0 = any free one)")
-    return int(text)
+def refuse_together(options: Namespace, names: dict[str, str], with_what: str, why: str) -> None:
+    """Say which of the given options mean nothing together, instead of passing over them.
 
-
-def share(text: str) -> float:
-    """argparse type: a number above 0 and up to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no share (above 0, at most 1)")
-    return value
-
-
-def known_model(uri: str) -> str:
-    """A model's URI, checked as far as that costs nothing: scheme, actor, key, and whether a local path is there.
+    Args:
+        names: name of the attribute of ``options`` -> the option as it is written.
+        with_what: what they do not go with, e.g. ``--conversations``.
+        why: the next step, or the reason.
 
     Raises:
-        ConfigError: it can't be a model that answers.
+        ConfigError: one of them was given.
     """
-    from aloe.config import ModelConfig
-    from aloe.models.registry import create_model
-    from aloe.models.uri import split_uri, unwrap
-
-    model = unwrap(ModelConfig(uri=uri))[0]
-    scheme, name = split_uri(model.uri)[:2]
-    is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))  # one slash may be a model id of the hub
-    if scheme == "hf" and "/" in name and is_path and not Path(name).expanduser().exists():
-        raise ConfigError(f"{uri}: {name} does not exist", "give a checkpoint's directory or a model id like ORG/NAME")
-    if scheme != "hf":
-        create_model(model)
-    return uri
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()
+    values = ((written, getattr(options, name)) for name, written in names.items())
+    given = [written for written, value in values if value is not None and value is not False and value != []]
+    if given:
+        verb = "does" if len(given) == 1 else "do"
+        raise ConfigError(f"{', '.join(given)} {verb} not go with {with_what}", why)

@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from dataclasses import asdict
-from pathlib import Path
 
-from aloe.cli.parser import OneLineParser
-from aloe.config import load_config, parse_overrides, recipe_names
-from aloe.errors import ConfigError
+from aloe.cli import completers
+from aloe.cli.arguments import add_recipe, completed
+from aloe.cli.parser import Overrides, Parser
+
+NAME = "plan"
+GROUP = "run"
+HELP = "expected calls, tokens and cost of a recipe, before anything is sent"
 
 
-def plan_command(argv: list[str], only: str | None = None) -> int:
+def add_arguments(parser: Parser) -> None:
+    parser.usage = "aloe plan RECIPE [--json] [--SECTION.OPTION VALUE ...]"
+    parser.description = "Expected calls, tokens and cost, from a rehearsal of a small part with the simulated world."
+    add_recipe(parser)
+    out = parser.add_argument("--out", metavar="DIR", help="run directory (only its config is read)")
+    completed(out, completers.paths)
+    redo = parser.add_argument(
+        "--from", dest="redo_from", metavar="STAGE", help="ignored: a plan is from the beginning"
+    )
+    completed(redo, completers.stages)
+    parser.add_argument("-q", "--quiet", action="store_true", help="ignored: the plan is all that is printed")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.accept_config()
+
+
+def run(options: Namespace, overrides: Overrides) -> int:
+    return show_plan(options.recipe, options.out, overrides, None, options.json)
+
+
+def show_plan(word: str | None, out: str | None, overrides: Overrides, only: str | None, as_json: bool) -> int:
     """Print the plan of a recipe or run.
 
     Args:
+        word: a recipe or a run directory; None: the run directory ``out``.
         only: the stage up to which is planned; None: the whole recipe.
 
     Raises:
         ConfigError: no recipe, or an option that does not fit.
     """
-    argv = [a for a in argv if a != "--dry"]
-    recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
-    parser = OneLineParser(
-        prog="aloe plan",
-        usage="aloe plan RECIPE [--OPTION VALUE ...] [--json]",
-        description="Expected calls, tokens and cost, from a rehearsal of a small part with the simulated world.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--out", help="run directory (only its config is read)")
-    parser.add_argument("--from", dest="redo_from", help="ignored: a plan is from the beginning")
-    parser.add_argument("-q", "--quiet", action="store_true")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options, rest = parser.parse_known_args(argv)
-    place = recipe or options.out
-    if place is None:
-        raise ConfigError("no recipe given", f"name one of: {', '.join(recipe_names())}, a .toml file, or a run")
-    if (Path(place) / "config.toml").is_file():
-        place = str(Path(place) / "config.toml")
-
+    from aloe.cli.places import config_source, is_run, no_recipe
+    from aloe.config import load_config
     from aloe.forecast.calls import format_plan, make_plan
 
-    plan = make_plan(load_config(place, parse_overrides(rest)), only)
-    print(json.dumps(asdict(plan), indent=2) if options.json else format_plan(plan))
+    if word is None:
+        if not is_run(out):
+            raise no_recipe()
+        source = config_source(out)
+    else:
+        source = config_source(word, out)
+    plan = make_plan(load_config(source, overrides), only)
+    print(json.dumps(asdict(plan), indent=2) if as_json else format_plan(plan))
     return 0

@@ -1,70 +1,105 @@
-"""``aloe sft`` and ``aloe dpo`` on a data set and a model of one's own, without a run around them."""
+"""The commands of the training methods: a stage of a run, or with ``--data`` on data and a model of one's own."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aloe.cli.parser import OneLineParser
-from aloe.config import Config, fields, load_config, parse_overrides, type_name
+from aloe.cli import completers
+from aloe.cli.arguments import completed
+from aloe.cli.commands import find
+from aloe.cli.parser import Overrides, Parser, refuse_together
+from aloe.cli.stage import add_stage_arguments, run_stage
 from aloe.errors import ConfigError
-from aloe.progress import StageProgress, stage_progress
-from aloe.store.rundir import RunDir
 from aloe.training.methods import BASE, Method, method_by_name
 
+if TYPE_CHECKING:
+    from aloe.config import Config
+    from aloe.progress import StageProgress
 
-def is_direct(argv: list[str]) -> bool:
-    """Whether the command names its data itself, instead of a run's recipe."""
-    return any(a == "--data" or a.startswith("--data=") for a in argv)
+
+@dataclass(frozen=True, slots=True)
+class TrainCommand:
+    """The command of one training method."""
+
+    NAME: str
+    GROUP: str
+    HELP: str
+    method: Method
+
+    def add_arguments(self, parser: Parser) -> None:
+        section = self.NAME if self.method.is_built_in else f"methods.{self.NAME}"
+        add_stage_arguments(parser, self.NAME, lambda: (section,))
+        parser.usage = (
+            f"aloe {self.NAME} [RECIPE] [--out DIR] [--from STAGE] [--{section}.OPTION VALUE ...]\n"
+            f"       aloe {self.NAME} --data PATH --model PATH_OR_ID --out DIR [--recipe RECIPE] "
+            f"[--{section}.OPTION VALUE ...]"
+        )
+        example = [f"example: {self.method.example}"] if self.method.example else []
+        parser.epilog = "\n".join([*example, "Several processes: see docs/training.md."])
+        group = parser.add_argument_group("without a run, on data and a model of your own")
+        data = group.add_argument("--data", metavar="PATH", help="a run, what 'aloe export' wrote, or one file")
+        model = group.add_argument(
+            "--model",
+            metavar="PATH_OR_ID",
+            help=f"model to start from (default, where --data is a run: its checkpoint '{self.method.start}')",
+        )
+        recipe = group.add_argument(
+            "--recipe", dest="settings", metavar="RECIPE", help="take the settings from this recipe"
+        )
+        for action in (data, model):
+            completed(action, completers.paths)
+        completed(recipe, completers.recipes)
+
+    def run(self, options: Namespace, overrides: Overrides) -> int:
+        if options.data is not None:
+            return train_direct(self.method, options, overrides)
+        names = {"model": "--model", "settings": "--recipe"}
+        refuse_together(options, names, f"{self.NAME} without --data", "add --data PATH, or set it in the recipe")
+        return run_stage(self.NAME, options, overrides)
 
 
-def train_command(command: str, argv: list[str]) -> int:
+def command(name: str) -> TrainCommand:
+    """The command of the training method ``name``."""
+    row = find(name)
+    return TrainCommand(row.name, row.group, row.help, method_by_name(name))
+
+
+def train_direct(method: Method, options: Namespace, overrides: Overrides) -> int:
     """Train a checkpoint from ``--data`` and ``--model`` into ``--out`` and print what came out.
 
     Raises:
         ConfigError: an option is missing or unknown.
         DataError: what the data or the model lack.
     """
-    method = method_by_name(command)
-    prefix = command if method.is_built_in else f"methods.{command}"
-    lines = [f"options (also in a recipe, section {prefix}):"]
-    for name, info in fields(method.section_type(), f"{prefix}."):
-        if name.removeprefix(f"{prefix}.") not in ("model", "control"):
-            default = info.get_default(call_default_factory=True)
-            text = f"  --{name} {type_name(info.annotation)}"
-            lines.append(f"{text:<46} {info.description or ''} [{default}]")
-    parser = OneLineParser(
-        prog=f"aloe {command}",
-        usage=f"aloe {command} --data PATH --model PATH_OR_ID --out DIR [--recipe RECIPE] [--OPTION VALUE ...]",
-        epilog="\n".join([*lines, "", f"example: {method.example}", "Several processes: see docs/training.md."]),
-        formatter_class=lambda prog: __import__("argparse").RawDescriptionHelpFormatter(prog, width=110),
-        add_help=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--data", metavar="PATH", required=True, help="a run, what 'aloe export' wrote, or one file")
-    parser.add_argument("--model", metavar="PATH_OR_ID", help="model to start from (dpo on a run: its SFT checkpoint)")
-    parser.add_argument("--out", metavar="DIR", required=True, help="where the checkpoint goes")
-    parser.add_argument("--recipe", metavar="RECIPE", help="take the section's settings from this recipe")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
-    parser.add_argument("-h", "--help", action="store_true", help="show this text")
-    if "-h" in argv or "--help" in argv:
-        print(parser.format_help())
-        return 0
-    arguments, rest = parser.parse_known_args(argv)
-    config = load_config(arguments.recipe, parse_overrides(rest))
-    model = arguments.model or _default_model(method, Path(arguments.data), config)
-    with stage_progress(command, quiet=arguments.quiet) as progress:
-        summary = _train(method, config, arguments.data, model, arguments.out, progress)
-    if not arguments.quiet and summary is not None:
+    from aloe.cli.places import config_source
+    from aloe.config import load_config
+    from aloe.progress import stage_progress
+
+    if options.recipe is not None:
+        raise ConfigError(f"{options.recipe} does not go with --data", "name the recipe of the settings by --recipe")
+    names = {"redo_from": "--from", "dry": "--dry", "json": "--json"}
+    refuse_together(options, names, "--data", "it trains once, outside of a run")
+    if options.out is None:
+        raise ConfigError(f"aloe {method.name} --data: no --out", "say where the checkpoint goes: --out DIR")
+    config = load_config(config_source(options.settings), overrides)
+    model = options.model or _default_model(method, Path(options.data), config)
+    with stage_progress(method.name, quiet=options.quiet) as progress:
+        summary = _train(method, config, options.data, model, options.out, progress)
+    if not options.quiet and summary is not None:
         json.dump(summary, sys.stdout, indent=2)
-        print(f"\n{command}: {arguments.out}")
+        print(f"\n{method.name}: {options.out}")
     return 0
 
 
 def _default_model(method: Method, data: Path, config: Config) -> str:
+    from aloe.store.rundir import RunDir
+
     checkpoint = RunDir(data).checkpoint_dir(method.start)
     if checkpoint.is_dir():
         return str(checkpoint)

@@ -1,0 +1,86 @@
+"""Arguments that several commands have: types with errors of one line, and what completes them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from aloe.cli import completers
+from aloe.cli.parser import Parser
+
+Completer = Callable[..., Iterable[str]]
+
+
+def completed(action: argparse.Action, completer: Completer) -> argparse.Action:
+    """The action, with what a shell offers for its value."""
+    action.completer = completer  # type: ignore[attr-defined]
+    return action
+
+
+def existing_path(text: str) -> Path:
+    """argparse type: a path that exists."""
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{path} does not exist")
+    return path
+
+
+def port_number(text: str) -> int:
+    """argparse type: a TCP port, 0 for any free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a valid port (0 to 65535, 0 = any free one)")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """argparse type: a number above 0 and up to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a valid share (above 0, at most 1)")
+    return value
+
+
+def known_model(uri: str) -> str:
+    """A model's URI, checked as far as that costs nothing: scheme, actor, key, and whether a local path is there.
+
+    Raises:
+        ConfigError: it can't be a model that answers.
+    """
+    from aloe.config import ModelConfig
+    from aloe.errors import ConfigError
+    from aloe.models.registry import create_model
+    from aloe.models.uri import split_uri, unwrap
+
+    model = unwrap(ModelConfig(uri=uri))[0]
+    scheme, name = split_uri(model.uri)[:2]
+    is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))  # one slash may be a model id of the hub
+    if scheme == "hf" and "/" in name and is_path and not Path(name).expanduser().exists():
+        raise ConfigError(f"{uri}: {name} does not exist", "give a checkpoint's directory or a model id like ORG/NAME")
+    if scheme != "hf":
+        create_model(model)
+    return uri
+
+
+def add_recipe(parser: Parser, help: str = "a recipe's name, a .toml file, or a run directory") -> None:
+    """``[RECIPE]``, which may also be a run directory: see :mod:`aloe.cli.places`."""
+    completed(parser.add_argument("recipe", nargs="?", metavar="RECIPE", help=help), completers.recipes)
+
+
+def add_run(parser: Parser, help: str = "a run directory") -> None:
+    completed(parser.add_argument("run", type=existing_path, metavar="RUN", help=help), completers.paths)
+
+
+def add_address(parser: Parser, port: int) -> None:
+    """``--host`` and ``--port`` of a server.
+
+    Args:
+        port: the port where none is given.
+    """
+    host = parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
+    completed(host, completers.nothing)
+    number = parser.add_argument("--port", type=port_number, default=port, help=f"0 = any free port (default: {port})")
+    completed(number, completers.nothing)

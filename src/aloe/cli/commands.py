@@ -1,0 +1,104 @@
+"""The commands by name: where each stands and what ``aloe --help`` says of it, without importing any of them.
+
+A command is a module with NAME, GROUP, HELP, ``add_arguments(parser)`` and ``run(options, overrides) -> int``; the
+stages and the training methods share a module each, whose ``command(name)`` makes the same.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+from aloe.cli.parser import Overrides, Parser
+from aloe.errors import ConfigError, nearest
+from aloe.stages.table import stage_help
+from aloe.training.methods import METHODS, plug_ins
+
+GROUPS = {
+    "run": "run a recipe, or serve models",
+    "look": "look at runs and talk with models",
+    "measure": "measure models and judges",
+    "train": "train models",
+    "data": "make and check data",
+}
+
+
+class Command(Protocol):
+    """What a command's module (or ``command(name)``) has."""
+
+    @property
+    def NAME(self) -> str: ...
+    @property
+    def GROUP(self) -> str: ...
+    @property
+    def HELP(self) -> str: ...
+    def add_arguments(self, parser: Parser) -> None: ...
+    def run(self, options: Namespace, overrides: Overrides) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A command before it is imported."""
+
+    name: str
+    group: str
+    module: str
+    help: str
+
+
+STAGE_GROUPS = {"personas": "data", "trees": "data", "export": "data", "base": "train", "rollout": "train"}
+STAGE_GROUPS |= {"bench": "measure", "report": "look", **{method.name: "train" for method in METHODS}}
+STAGE_MODULES = {"export": "export", "bench": "bench", **{method.name: "train" for method in METHODS}}
+TOOLS = (
+    Row("run", "run", "stage", "run every stage of a recipe and end with a report"),
+    Row("plan", "run", "plan", "expected calls, tokens and cost of a recipe, before anything is sent"),
+    Row("config", "run", "config", "print the resolved config of a recipe"),
+    Row("prompts", "run", "prompts", "list, show, eject or check the prompt templates"),
+    Row("serve", "run", "serve", "serve checkpoints and other models as an OpenAI-compatible endpoint"),
+    Row("world", "run", "world", "serve the simulated world as an OpenAI-compatible endpoint"),
+    Row("completion", "run", "completion", "print the completion script for bash, zsh or fish"),
+    Row(
+        "studio", "look", "studio",
+        "look at a run while it grows, chat with its models, compare two blind, in a browser",
+    ),
+    Row("chat", "look", "chat", "talk with a model in the terminal, with what is believed of the user after each turn"),
+    Row("journal", "look", "journal", "look into the journal of all model calls"),
+    Row("compare", "measure", "compare", "paired differences between the models of one or more runs"),
+    Row("metrics", "measure", "metrics", "AVG, IR, N-IR, N-R2 of any JSON or CSV of per-turn values"),
+    Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, calibrate the judge against people"),
+    Row("import", "data", "import_", "read conversations in the published format into trees"),
+    Row("relabel", "data", "relabel", "add another judge's labels, or look-ahead labels, to a run's trees"),
+    Row("pool", "data", "pool", "look at, validate or calibrate a persona pool; personas from chats; forget people"),
+    Row("validate", "data", "validate", "check the files of a run against each other"),
+)  # fmt: skip
+STAGES = tuple(  # every stage is a command; a new one stands under "run" unless it is named above
+    Row(name, STAGE_GROUPS.get(name, "run"), STAGE_MODULES.get(name, "stage"), help)
+    for name, help in stage_help().items()
+)
+ROWS = tuple(row for group in GROUPS for row in (*STAGES, *TOOLS) if row.group == group)
+NAMES = tuple(row.name for row in ROWS)
+
+
+def find(name: str) -> Row:
+    """The row of a command; training methods that plug-ins bring have one too.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for row in ROWS:
+        if row.name == name:
+            return row
+    method = plug_ins().get(name)
+    if method is not None:
+        return Row(name, "train", "train", method.help)
+    raise ConfigError(f"unknown command '{name}'{nearest(name, NAMES)}", "'aloe --help' lists the commands")
+
+
+def load(row: Row) -> Command:
+    """The command itself; its module is imported."""
+    module = import_module(f"aloe.cli.{row.module}")
+    if hasattr(module, "command"):
+        return cast(Command, module.command(row.name))
+    return cast(Command, module)

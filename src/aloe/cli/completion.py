@@ -1,0 +1,86 @@
+"""``aloe completion SHELL``, and the answers at every Tab: argcomplete reads them off the commands' parsers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from argparse import Namespace
+from typing import Any, cast
+
+from aloe.cli import completers
+from aloe.cli.commands import ROWS, load
+from aloe.cli.parser import Overrides, Parser, Sections
+
+NAME = "completion"
+GROUP = "run"
+HELP = "print the completion script for bash, zsh or fish"
+WHERE = {
+    "bash": "aloe completion bash > ~/.local/share/bash-completion/completions/aloe",
+    "zsh": "aloe completion zsh > ~/.zfunc/_aloe   # and in ~/.zshrc: fpath+=~/.zfunc; autoload -U compinit; compinit",
+    "fish": "aloe completion fish > ~/.config/fish/completions/aloe.fish",
+}
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.description = "Print the script that completes commands, options, recipes, stages and paths at a Tab."
+    parser.epilog = "\n".join(["once, then open a new shell:", *(f"  {line}" for line in WHERE.values())])
+    parser.add_argument("shell", choices=tuple(WHERE), help="the shell that reads it")
+
+
+def run(options: Namespace, overrides: Overrides) -> int:
+    from argcomplete.shell_integration import shellcode
+
+    print(shellcode(["aloe"], shell=options.shell))
+    return 0
+
+
+class _TabParser(Parser):
+    """A parser to be asked what may come next: the options of the config are arguments like any others."""
+
+    def accept_config(self, sections: Sections | None = None) -> None:
+        super().accept_config(sections)
+        from aloe.config import Config, fields
+
+        for name, info in fields(Config):
+            action = self.add_argument(f"--{name}", metavar="VALUE", help=_plain(info.description))
+            action.completer = completers.config_value(name, info)  # type: ignore[attr-defined]
+
+    def sort(self, arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
+        return arguments, [], []
+
+
+def _plain(text: str | None) -> str:
+    return (text or "").replace("%", "%%")
+
+
+def tab_parser(words: list[str]) -> Parser:
+    """The parser of ``aloe`` with all commands by name, and the one among ``words`` in full."""
+    root = _TabParser(prog="aloe")
+    root.add_argument("--version", action="store_true", help="print the version")
+    commands: Any = root.add_subparsers()
+    named = next((word for word in words if not word.startswith("-")), None)
+    for row in ROWS:
+        parser = commands.add_parser(row.name, help=row.help)
+        if row.name == named:
+            load(row).add_arguments(parser)
+    return root
+
+
+def complete() -> None:
+    """Answer the shell (argcomplete's protocol, by environment variables) and leave the process."""
+    from argcomplete.finders import CompletionFinder
+
+    line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
+    finder = CompletionFinder()
+    finder(
+        tab_parser(_words(line)[1:]),
+        always_complete_options=False,
+        default_completer=cast(Any, completers.paths),
+    )
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:  # an open quotation mark
+        return line.split()

@@ -1,0 +1,54 @@
+"""``aloe export``: the stage of a run, or with ``--format`` files for other tools."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from aloe.cli import completers
+from aloe.cli.arguments import completed
+from aloe.cli.parser import Overrides, Parser, refuse_together
+from aloe.cli.stage import add_stage_arguments, run_stage
+from aloe.stages.table import stage_help
+
+NAME = "export"
+GROUP = "data"
+HELP = stage_help()[NAME]
+FORMATS = ("trl", "sharegpt", "openai", "hub", "published")
+STAGES_WITH_TREES = ("trees", "rollout")
+
+
+def add_arguments(parser: Parser) -> None:
+    add_stage_arguments(parser, NAME)
+    parser.usage = (
+        "aloe export [RECIPE] [--out DIR] [--from STAGE] [--SECTION.OPTION VALUE ...]\n"
+        f"       aloe export RUN --format {'|'.join(FORMATS)} [--to PATH] [FILTERS]"
+    )
+    group = parser.add_argument_group("for other tools, from a run directory or what 'aloe import' wrote")
+    group.add_argument("--format", choices=FORMATS, help="published: whole trees, without filters")
+    to = group.add_argument(
+        "--to", type=Path, metavar="PATH", help="folder (default: RUN/datasets/FORMAT), or .json file"
+    )
+    completed(to, completers.paths)
+    numbers = [
+        group.add_argument("--labeler", metavar="NAME", help="whose labels (default: those made with the trees)"),
+        group.add_argument("--min-margin", type=float, help="pairs of at least this margin (default: the run's)"),
+        group.add_argument("--max-length-ratio", type=float, help="longer reply over shorter; 0 = any"),
+        group.add_argument("--validation", type=float, help="share of the profiles set apart (default: 0)"),
+        group.add_argument("--license", help="hub: the card's licence field (default: other)"),
+        group.add_argument("--name", help="hub: the data set's name (default: the run's)"),
+    ]
+    for action in numbers:
+        completed(action, completers.nothing)
+    group.add_argument("--evidenced", action="store_true", help="only turns at which something was revealed")
+    group.add_argument("--stage", choices=STAGES_WITH_TREES, help="whose trees (default: trees)")
+
+
+def run(options: Namespace, overrides: Overrides) -> int:
+    from aloe.cli.export_format import FILTERS, write_format
+
+    if options.format is not None:
+        return write_format(options, overrides)
+    names = {"to": "--to", **FILTERS, "stage": "--stage", "license": "--license", "name": "--name"}
+    refuse_together(options, names, "export without --format", f"add --format {'|'.join(FORMATS)}")
+    return run_stage(NAME, options, overrides)

@@ -1,0 +1,28 @@
+"""``aloe metrics FILE``: AVG, IR, N-IR and N-R2 of anybody's per-turn values."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from aloe.cli.arguments import existing_path
+from aloe.cli.parser import Overrides, Parser
+
+NAME = "metrics"
+GROUP = "measure"
+HELP = "AVG, IR, N-IR, N-R2 of any JSON or CSV of per-turn values"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "file", type=existing_path, help="JSON or CSV: a list of values, per persona rows, or named curves"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: Namespace, overrides: Overrides) -> int:
+    from aloe.bench.metrics_file import format_metrics, metrics_table, read_curve
+
+    rows = metrics_table(read_curve(options.file))
+    print(json.dumps(rows, indent=2) if options.json else format_metrics(rows))
+    return 0

@@ -1,0 +1,155 @@
+"""What a word in the place of RECIPE means: a recipe's name, a recipe file, or a run directory.
+
+A recipe's name comes before a folder or file of the same name. Only a folder that is a run directory comes before the
+recipe, and only without ``--out``: inside ``runs/`` the folder ``demo`` is the run, and ``aloe run demo --out new``
+names the recipe. ``./demo`` is always the folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aloe.cli.parser import Overrides
+from aloe.config import Config, load_config, merge, read_recipe, recipe_names, validate
+from aloe.errors import ConfigError
+from aloe.store.records import read_jsonl
+from aloe.store.rundir import RunDir
+from aloe.types import Persona
+
+STUDIO_SECTIONS = ("seed", "roles", "trees", "bench")  # of a config: all that studio and chat go by
+PRECEDENCE = (
+    "A recipe's name comes before a folder of that name, unless the folder is a run directory and no --out is given; "
+    "./NAME is always the folder."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command works, with which config.
+
+    Attributes:
+        recipe: name of the recipe, for the run's manifest.
+        note: which of two readings was taken, where the word on the command line has two; else empty.
+    """
+
+    config: Config
+    run: RunDir
+    recipe: str
+    note: str = ""
+
+
+def is_run(place: str | Path | None) -> bool:
+    """Whether a run directory is there."""
+    return place is not None and (Path(place) / "config.toml").is_file()
+
+
+def means_run(word: str | None, out: str | None = None) -> bool:
+    """Whether the word in the place of RECIPE means a run directory."""
+    return is_run(word) and (out is None or _is_same(word, out) or word not in recipe_names())
+
+
+def _is_same(word: str | None, out: str) -> bool:
+    return word is not None and Path(word).resolve() == Path(out).resolve()
+
+
+def config_source(word: str | None, out: str | None = None) -> str | Path | None:
+    """What to load the config from: a run's own config, or the recipe; None where neither is named."""
+    return Path(word) / "config.toml" if word is not None and means_run(word, out) else word
+
+
+def note_on(word: str | None, out: str | None = None) -> str:
+    """A line where a word means a run directory though a recipe has that name too; else empty."""
+    if word is None or not means_run(word, out) or word not in recipe_names():
+        return ""
+    return f"./{word} is a run directory and is meant (for the recipe '{word}' add --out DIR)"
+
+
+def no_recipe() -> ConfigError:
+    return ConfigError("no recipe given", f"name one of: {', '.join(recipe_names())}, a .toml file, or a run directory")
+
+
+def resolve(word: str | None, out: str | None, overrides: Overrides) -> Place:
+    """The config and the directory that are meant.
+
+    A run directory together with another ``--out`` stands for the config that it was made with.
+
+    Args:
+        word: what stands in the place of RECIPE, if anything.
+        out: ``--out``, if given.
+
+    Raises:
+        ConfigError: neither names a recipe or a run, or an override does not fit.
+    """
+    if word is None:
+        if out is None:
+            raise no_recipe()
+        if not is_run(out):
+            raise ConfigError(f"{out} is not a run yet and no recipe is given", f"aloe run demo --out {out}")
+        return _of_run(RunDir(out), RunDir(out), overrides)
+    if means_run(word, out):
+        run = RunDir(word)
+        to = run if out is None or _is_same(word, out) else RunDir(out)
+        return _of_run(run, to, overrides, note_on(word, out))
+    _refuse_folder(word)
+    name = Path(word).stem
+    return Place(load_config(word, overrides), RunDir(out or f"runs/{name}"), name)
+
+
+def _of_run(run: RunDir, to: RunDir, overrides: Overrides, note: str = "") -> Place:
+    config = load_config(run.config_path, overrides)
+    return Place(config, to, str(run.manifest().get("recipe", "run")), note)
+
+
+def _refuse_folder(word: str) -> None:
+    path = Path(word)
+    if word in recipe_names():
+        return
+    if path.is_dir() or ("/" in word and not path.exists() and not word.endswith(".toml")):
+        raise ConfigError(
+            f"{word} is not a run directory (no config.toml)", "give a run, a .toml file, or RECIPE --out DIR"
+        )
+
+
+def bench_config(word: str | None, overrides: Overrides) -> tuple[Config, Path | None]:
+    """The config meant by a recipe or a run directory, with the benchmark's own judge and user; and the run's path."""
+    from aloe.stages.bench import with_bench_roles
+
+    run = Path(word) if word is not None and means_run(word) else None
+    return with_bench_roles(load_config(config_source(word), overrides)), run
+
+
+def studio_config(run: Path | None, overrides: Overrides) -> tuple[Config, list[str]]:
+    """The run's config with overrides and the benchmark's own judge and user; without one the defaults.
+
+    A run of another version opens too: what its config says of stages that the studio never runs is left out
+    where it can't be read, and said.
+
+    Raises:
+        ConfigError: a bad option, or roles or a benchmark that can't be read.
+    """
+    from aloe.stages.bench import with_bench_roles
+
+    path = run / "config.toml" if run is not None else None
+    if path is None or not path.is_file():
+        notes = [] if run is None else [f"{run} has no config.toml: user, inducer and judge are the simulated world's"]
+        return with_bench_roles(load_config(None, overrides)), notes
+    try:
+        return with_bench_roles(load_config(path, overrides)), []
+    except ConfigError as error:
+        table, where = read_recipe(path)
+        known = {name: value for name, value in table.items() if name in STUDIO_SECTIONS}
+        found = validate(merge(known, overrides), where)  # what is wrong in these, or in an option, is told as ever
+        return with_bench_roles(found), [
+            f"of the run's config only {', '.join(STUDIO_SECTIONS)} are read: {error.message}"
+        ]
+
+
+def config_of(run: RunDir) -> Config:
+    """The run's config; the defaults for a directory of imported trees."""
+    return run.load_config() if run.exists() else Config()
+
+
+def personas_of(run: RunDir) -> list[Persona]:
+    """The personas of a run, or of imported trees."""
+    return list(read_jsonl(run.stage_dir("personas") / "personas.jsonl", Persona))

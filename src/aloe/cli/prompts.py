@@ -1,0 +1,74 @@
+"""``aloe prompts list | show NAME | eject DIR | check DIR``: the prompt templates."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from aloe.cli import completers
+from aloe.cli.arguments import completed
+from aloe.cli.parser import Overrides, Parser
+from aloe.errors import ConfigError, nearest
+
+NAME = "prompts"
+GROUP = "run"
+HELP = "list, show, eject or check the prompt templates"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_verb("list", "name, digest and sections of every prompt", _list)
+    show = parser.add_verb("show", "print one template", _show)
+    completed(show.add_argument("name", metavar="NAME", help="a prompt's name"), completers.prompts)
+    eject = parser.add_verb("eject", "write the templates into a directory, to be changed there", _eject)
+    check = parser.add_verb("check", "check the templates in a directory", _check)
+    for verb in (eject, check):
+        completed(verb.add_argument("folder", metavar="DIR", help="a directory"), completers.paths)
+
+
+def run(options: Namespace, overrides: Overrides) -> int:
+    return int(options.verb(options, overrides))
+
+
+def _list(options: Namespace, overrides: Overrides) -> int:
+    from aloe.prompts.catalog import CATALOG
+    from aloe.prompts.render import PromptSet
+
+    for name, digest in PromptSet().hashes.items():
+        print(f"{name:<14} {digest}  sections: {' '.join(CATALOG[name].sections) or '(history only)'}")
+    return 0
+
+
+def _show(options: Namespace, overrides: Overrides) -> int:
+    from aloe.prompts.catalog import CATALOG
+    from aloe.prompts.render import packaged_source
+
+    if options.name not in CATALOG:
+        hint = nearest(options.name, CATALOG)
+        raise ConfigError(f"no prompt named '{options.name}'{hint}", f"use one of: {', '.join(CATALOG)}")
+    print(packaged_source(options.name))
+    return 0
+
+
+def _eject(options: Namespace, overrides: Overrides) -> int:
+    from aloe.prompts.catalog import CATALOG
+    from aloe.prompts.render import packaged_source
+
+    folder = Path(options.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CATALOG:
+        path = folder / f"{name}.jinja"
+        if path.exists():
+            print(f"kept   {path}")
+            continue
+        path.write_text(packaged_source(name), "utf-8")
+        print(f"wrote  {path}")
+    print(f"use them with --prompts_dir {folder}")
+    return 0
+
+
+def _check(options: Namespace, overrides: Overrides) -> int:
+    from aloe.prompts.render import PromptSet
+
+    PromptSet(options.folder)
+    print(f"{options.folder}: all prompts are usable")
+    return 0

@@ -1,0 +1,120 @@
+"""``aloe run`` and the commands of the stages: all take the same recipe and write into the same run directory."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aloe.cli import completers
+from aloe.cli.arguments import add_recipe, completed
+from aloe.cli.commands import find
+from aloe.cli.parser import Overrides, Parser, Sections, refuse_together
+from aloe.errors import DataError
+
+if TYPE_CHECKING:
+    from aloe.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class StageCommand:
+    """The command of a stage that needs nothing of its own, or of all stages (``run``)."""
+
+    NAME: str
+    GROUP: str
+    HELP: str
+
+    def add_arguments(self, parser: Parser) -> None:
+        add_stage_arguments(parser, self.NAME)
+
+    def run(self, options: Namespace, overrides: Overrides) -> int:
+        return run_stage(self.NAME, options, overrides)
+
+
+def command(name: str) -> StageCommand:
+    """The command of the stage ``name``, or ``run``."""
+    row = find(name)
+    return StageCommand(row.name, row.group, row.help)
+
+
+def add_stage_arguments(parser: Parser, stage: str, sections: Sections | None = None) -> None:
+    """What all commands of stages take; the stage's own flags come before, its forms of usage after.
+
+    Args:
+        sections: gives the sections of the config for the help text; None: those that the stages' table names.
+    """
+    from aloe.cli.places import PRECEDENCE
+    from aloe.config import recipe_names
+
+    parser.usage = f"{parser.prog} [RECIPE] [--out DIR] [--from STAGE] [--SECTION.OPTION VALUE ...]"
+    if stage == "run":
+        parser.epilog = PRECEDENCE
+    add_recipe(parser, f"a .toml file, a run directory, or {', '.join(recipe_names())}")
+    out = parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/RECIPE)")
+    completed(out, completers.paths)
+    redo = parser.add_argument(
+        "--from", dest="redo_from", metavar="STAGE", help="do this stage and those after it again"
+    )
+    completed(redo, completers.stages)
+    parser.add_argument("--dry", action="store_true", help="only say what would be asked and what it would cost")
+    parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    parser.accept_config(sections or (None if stage == "run" else lambda: stage_sections(stage)))
+
+
+def stage_sections(name: str) -> Sequence[str]:
+    """The sections of the config that shape a stage's result, and what limits its calls if it makes any."""
+    from aloe.stages.table import stage_by_name
+
+    stage = stage_by_name(name)
+    sections = [read.partition(".")[0] for read in stage.reads]
+    if stage.prompts:
+        sections += ["roles", "budget", "execution"]
+    return list(dict.fromkeys(sections))
+
+
+def run_stage(
+    stage: str, options: Namespace, overrides: Overrides, notes: Callable[[Config], Iterable[str]] = lambda _: ()
+) -> int:
+    """Run a recipe up to a stage (``run``: all of it) and say what came out.
+
+    Args:
+        options: as :func:`add_stage_arguments` declares them.
+        notes: lines to print before the work begins, by the config.
+
+    Raises:
+        ConfigError: no recipe, or options that do not fit. DataError: nothing to report. AloeError: a stage failed.
+    """
+    from aloe.cli.places import resolve
+
+    only = None if stage == "run" else stage
+    if options.dry:
+        from aloe.cli.plan import show_plan
+
+        return show_plan(options.recipe, options.out, overrides, only, options.json)
+    refuse_together(options, {"json": "--json"}, f"{stage} without --dry", "add --dry")
+    place = resolve(options.recipe, options.out, overrides)
+    config, run = place.config, place.run
+    if stage == "report" and not run.exists():
+        raise DataError(f"{run.path} is not a run yet: nothing to report", "give the directory of an 'aloe run'")
+
+    from aloe.stages.pipeline import run_pipeline
+
+    say = None if options.quiet else print
+    if say is not None:
+        if place.note:
+            say(f"aloe: {place.note}")
+        say(f"aloe: {place.recipe} -> {run.path} (seed {config.seed})")
+        for note in notes(config):
+            say(note)
+    redo = options.redo_from
+    if stage == "report" and redo is None:
+        redo = "report"  # asking for the report means a fresh one
+    outcome = run_pipeline(config, run, place.recipe, only=only, redo_from=redo, say=say)
+    if not options.quiet:
+        from aloe.cli.tables import print_summary
+
+        print_summary(run, outcome, stage, sys.stdout)
+    return 0
