@@ -163,8 +163,8 @@ def test_several_people_and_unrated_rows(run, personas, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("a,b\n1,2\n", "needs 'item'"), ("item,score\nx,\n", "no rating"), ("item,score\nx,good\n", "no number"),
-     ("item,score\nx,nan\n", "no number"), ("", "needs 'item'"), ("item,score\nx,40\n", "row 2: score 40 is not on"),
+    [("a,b\n1,2\n", "needs 'item'"), ("item,score\nx,\n", "no rating"), ("item,score\nx,good\n", "not a number"),
+     ("item,score\nx,nan\n", "not a number"), ("", "needs 'item'"), ("item,score\nx,40\n", "row 2: score 40 is not on"),
      ("item,score\nx,3\nx,4\n", "row 3: item x was rated before"), ('item,score\n"x' + "y" * 200_000, "no CSV")],
 )  # fmt: skip
 def test_what_is_no_filled_in_sheet(text, reason, tmp_path):

@@ -27,9 +27,9 @@ def test_the_table_says_which_marks_suit_and_how_many_of_those_wanted_are_there(
     lines = printed([(tmp_path / "knows-all", result)]).splitlines()
     (head,) = [line.split() for line in lines if line.startswith("model")]
     row = next(line for line in lines if line.startswith("knows-all")).rsplit(maxsplit=3)
-    assert head[-3:] == ["style", "marks", "unscored"]
-    style, marks = float(row[1]), float(row[2])
-    assert 0 < marks < style == 1 and marks == round(result.truth["style_recall"], 2)
+    assert head[-3:] == ["style", "markers", "unscored"]
+    style, markers = float(row[1]), float(row[2])
+    assert 0 < markers < style == 1 and markers == round(result.truth["style_recall"], 2)
 
 
 def test_failed_conversations_say_why(bench, personas, tmp_path):

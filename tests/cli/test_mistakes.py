@@ -48,7 +48,7 @@ def test_a_stage_that_is_none_never_gets_into_a_run(run: Path, tmp_path: Path, c
         (["report", "demo", "--out", "{tmp}/none"], 3, "is not a run yet"),
         (["run", "{tmp}/runs/none"], 2, "is not a run directory"),
         (["run", "{tmp}"], 2, "is not a run directory"),
-        (["run", "demo", "--out", "{tmp}/new", "--roles.user", '{uri = "openai:x", base_url='], 2, "is no TOML table"),
+        (["run", "demo", "--out", "{tmp}/new", "--roles.user", '{uri = "openai:x", base_url='], 2, "not a valid TOML"),
         (["validate", "{tmp}"], 3, "holds no files of a run"),
         (["pool", "calibrate", "{run}/personas/pool.jsonl", "--keep", "3"], 2, "'3' is not a valid share"),
         (["journal", "export", "{run}", "--out", "{tmp}/no/where.jsonl"], 3, "No such file or directory"),
@@ -76,7 +76,7 @@ def test_a_mistake_is_one_line(
 def test_a_recipe_in_another_encoding_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.toml").write_bytes("# é\n".encode("utf-16"))
     code, line = said(capsys, "run", tmp_path / "mine.toml")
-    assert code == 2 and "mine.toml is no UTF-8 text" in line
+    assert code == 2 and "mine.toml is not valid UTF-8 text" in line
 
 
 def test_a_fault_of_the_program_is_no_place_error() -> None:
@@ -131,5 +131,5 @@ def test_pairs_of_plain_texts_are_told_how_to_be_written() -> None:
     from aloe.errors import DataError
     from aloe.training.data import tokenize_replies
 
-    with pytest.raises(DataError, match="no list of messages"):
+    with pytest.raises(DataError, match="not a list of messages"):
         tokenize_replies(None, [[*"x", *"a"]])  # prompt and chosen of a row of plain texts

@@ -188,7 +188,7 @@ def test_unset_variables_and_secrets_in_addresses_are_refused(monkeypatch: pytes
     with pytest.raises(ConfigError, match="line break") as caught:
         create_model(model_at("http://127.0.0.1:9/v1", api_key_env="ODD_KEY"))
     assert "two" not in str(caught.value)
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not a valid address"):
         create_model(model_at("127.0.0.1:9"))
 
 

@@ -205,7 +205,7 @@ def test_torn_lines_and_leftovers_elsewhere(copy: Path) -> None:
 def test_errors_say_what_to_do(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a user or --hash"):
         forget_user(RunDir(copy / "run"), None)
-    with pytest.raises(DataError, match="no run directory"):
+    with pytest.raises(DataError, match="not a run directory"):
         forget_user(RunDir(tmp_path), "user-0")
     (copy / ".chats-salt").unlink()
     with pytest.raises(DataError, match="chats-salt"):

@@ -59,7 +59,7 @@ def test_the_numbers_are_those_of_the_results(whole_run: Path) -> None:
     assert "What training changed" in page.text and "synthetic" in page.text
     tables = [value for _, name, value in page.attributes if name == "aria-label" and "against the truth" in value]
     assert tables == ["The replies, against the truth", "The simulated user, against the truth"]
-    columns = [page.source.count(f'<th scope="col">{c}</th>') for c in ("style marks used", "facts leaked at turn 1")]
+    columns = [page.source.count(f'<th scope="col">{c}</th>') for c in ("facts said again", "facts leaked at turn 1")]
     assert columns == [1, 1]  # each in one of the two
     assert "false memory" in page.text and "facts not yet revealed" not in page.text  # undefined for every model
 
@@ -230,7 +230,7 @@ def test_half_a_run_makes_a_sensible_page(run: Path, case: str) -> None:
 
 def test_an_empty_directory_makes_a_page_and_a_missing_one_an_error(tmp_path: Path) -> None:
     assert "No model has been benchmarked" in Page(build_report(tmp_path)).text
-    with pytest.raises(DataError, match="is no directory"):
+    with pytest.raises(DataError, match="is not a directory"):
         build_report(tmp_path / "nowhere")
 
 

@@ -214,7 +214,7 @@ def test_bad_input_is_one_line(data: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     cases = [
         (command("dpo", data, model, out, "--dpo.beta", "0"), "dpo.beta"),
-        (command("dpo", data, model, out, "--dpo.loss", "sigmoyd"), "'sigmoyd' is no loss"),
+        (command("dpo", data, model, out, "--dpo.loss", "sigmoyd"), "'sigmoyd' is not a known loss"),
         (command("dpo", data, model, out, "--dpo.patience", "2"), "patience needs an evaluation split"),
         (command("dpo", data, model, out, "--dpo.labeler", "nobody"), "no pair was labelled by 'nobody'"),
         (command("dpo", same, model, out), "row 1: the chosen reply is the rejected one"),

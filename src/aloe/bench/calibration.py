@@ -69,7 +69,7 @@ class JudgeCalibration:
     bias: Estimate | None
     between_raters: float | None  # quadratic kappa of two people on the same items, mean over pairs of raters
     models: tuple[Corrected, ...]
-    n_unknown: int = 0  # rated items that are no scored reply of the run
+    n_unknown: int = 0  # rated items that are not a scored reply of the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, 
         scale: the judge's; a score outside of it is a slip of the pen, or of another scale.
 
     Raises:
-        DataError: a column is missing, a score is no number or outside ``scale``, one person rated an item twice, or
+        DataError: a column is missing, a score is not a number or outside ``scale``, one person rated an item twice, or
             nobody rated anything.
     """
     names, rows = _sheet_rows(path)
@@ -225,7 +225,9 @@ def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, 
         except ValueError:
             score = math.nan
         if not math.isfinite(score):
-            raise DataError(f"{path}, row {number}: score {written[:30]!r} is no number", "write a number or nothing")
+            raise DataError(
+                f"{path}, row {number}: score {written[:30]!r} is not a number", "write a number or nothing"
+            )
         if scale is not None and not scale.low <= score <= scale.high:
             raise DataError(f"{path}, row {number}: score {written[:30]} is not on the judge's scale, {scale.name}",
                             "rate on that scale")  # fmt: skip

@@ -275,7 +275,7 @@ def fitness(answers: Sequence[Answers]) -> Fitness:
 def _won_by_first(answers: Answers) -> float | None:
     """Of an item's two orders, the share won by what was shown first: 0.5 where the better reply won in both.
 
-    One value per item, because its two orders are no independent draws.
+    One value per item, because its two orders are not independent draws.
     """
     wins = [float(a == shown) for a, shown in ((answers.forward, "good"), (answers.backward, "bad")) if a in _DECIDED]
     return sum(wins) / len(wins) if wins else None

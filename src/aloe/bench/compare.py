@@ -252,7 +252,7 @@ def result_notes(results: Sequence[tuple[Path, BenchmarkResult]]) -> list[str]:
 
 
 def refuse_nothing(results: Sequence[tuple[Path, BenchmarkResult]]) -> None:
-    """A benchmark in which failed calls left not a single score is no success.
+    """A benchmark in which failed calls left not a single score is not a success.
 
     Raises:
         EndpointError: so it is, with the first call's failure.

@@ -9,8 +9,8 @@ over replies (sum of counts over sum of counts), None where nothing could be cou
 - ``false_memory_rate``: of the facts a reply mentions, those that are not the user's.
 - ``premature_rate``: of them, those true but not revealed yet. ``over_personalisation``: of them, those revealed but
   beside the topic. ``repetition``: of them, those that two earlier replies of the conversation had mentioned.
-- ``style_accuracy``: of the style marks that answer a trait shown so far, those that suit it. ``style_recall``: marks
-  that suit over marks that could be expected (traits shown, at most 3).
+- ``style_accuracy``: of the style markers that answer a trait shown so far, those that suit it. ``style_recall``:
+  markers that suit over those that could be expected (traits shown, at most 3).
 - ``on_topic``: replies on the user's topic. ``leak_turn_1``: share of a persona's facts in its first message.
 - ``facts_revealed``: facts given away in a whole conversation, a mean count.
 - ``user_contradictions``: of the facts that user messages state of the user, those that the persona does not hold.

@@ -39,7 +39,7 @@ def read_curve(path: str | Path) -> dict[str, Curve]:
     """Named curves of a file, in its order; a single unnamed one is called by the file's stem.
 
     Raises:
-        DataError: missing, empty or unreadable, with the line or place of the first value that is no number.
+        DataError: missing, empty or unreadable, with the line or place of the first value that is not a number.
     """
     path = Path(path)
     try:
@@ -114,17 +114,17 @@ def _is_curve_object(data: Mapping[str, Any]) -> bool:
 def _json_curve(data: Any, where: str) -> Curve:
     if isinstance(data, dict):
         if not _is_curve_object(data):
-            raise DataError(f"{where} is no curve", f"expected {_SHAPES}")
+            raise DataError(f"{where} is not a valid curve", f"expected {_SHAPES}")
         return _json_curve(data["points"] if isinstance(data.get("points"), list) else data["al"], where)
     if not isinstance(data, list) or not data:
-        raise DataError(f"{where} is no curve", f"expected {_SHAPES}")
+        raise DataError(f"{where} is not a valid curve", f"expected {_SHAPES}")
     if all(isinstance(entry, dict) for entry in data):
         return _json_points(data, where)
     if any(isinstance(entry, list) for entry in data):
         rows = []
         for n, row in enumerate(data, 1):
             if not isinstance(row, list):
-                raise DataError(f"{where}, row {n}: {row!r:.40} is no list", "give every persona a list of values")
+                raise DataError(f"{where}, row {n}: {row!r:.40} is not a list", "give every persona a list of values")
             rows.append([_number(v, f"{where}, row {n}, turn {k}") for k, v in enumerate(row, 1)])
         return _average(rows)
     return [_number(v, f"{where}, turn {k}") for k, v in enumerate(data, 1)]
@@ -272,7 +272,9 @@ def _number(value: Any, where: str) -> float:
         except ValueError:
             found = None
     if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) < 1e150:
-        raise DataError(f"{where}: {str(value)[:40]!r} is no number", "write a number, or leave it empty for unscored")
+        raise DataError(
+            f"{where}: {str(value)[:40]!r} is not a number", "write a number, or leave it empty for unscored"
+        )
     return float(found)
 
 
@@ -283,7 +285,7 @@ def _put(by_turn: dict[int, float], turn: Any, value: float, where: str) -> None
     except (TypeError, ValueError):
         k, whole = 0, False
     if not whole or not 1 <= k <= 100_000:
-        raise DataError(f"{where}: turn {turn!r:.40} is no turn", "turns are whole numbers from 1")
+        raise DataError(f"{where}: turn {turn!r:.40} is not a valid turn", "turns are whole numbers from 1")
     if k in by_turn:
         raise DataError(f"{where}: turn {k} occurs twice", "give one value per turn")
     by_turn[k] = value

@@ -71,7 +71,7 @@ def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> li
     """The conversations of a JSONL file.
 
     Raises:
-        DataError: a line that is no conversation (with its number and what is wrong), two personas of one id, or no
+        DataError: a line that is not a conversation (with its number and what is wrong), two personas of one id, or no
             reply in the whole file.
     """
     path = Path(path)

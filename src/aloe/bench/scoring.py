@@ -74,7 +74,7 @@ def expected_score(logprobs: Sequence[Mapping[str, Any]], scale: Scale) -> float
         at += len(token)
         if at <= start or _whole(token, scale) is None:
             if at > start and any(c.isdigit() for c in token):
-                return None  # a number that is no score of this scale, or a part of one
+                return None  # a number that is not a score of this scale, or a part of one
             continue
         after = tokens[place + 1] if place + 1 < len(tokens) else ""
         if after[:1].isdigit() or re.match(r"\.\d", after + "".join(tokens[place + 2 : place + 3])):
@@ -98,7 +98,7 @@ def _expectation(entry: Mapping[str, Any], token: str, scale: Scale) -> float | 
 
 
 def _whole(token: str, scale: Scale) -> float | None:
-    """The whole score that a token is, None where it is none."""
+    """The whole score that a token is, None where it is not one."""
     digits = token.strip(" \"'\n\t:*")
     if not digits.isascii() or not digits.isdigit() or len(digits) > 3:
         return None

@@ -26,7 +26,7 @@ def results_table(results: list[BenchmarkResult]) -> Table:
     """The headline table."""
     table = Table(title="ALOE benchmark", title_justify="left", box=None, pad_edge=False)
     table.add_column("model")
-    columns = ("AL(1)", "AL(K)", "AVG", "IR", "95%", "N-IR", "N-R2", "recall", "false", "style", "marks", "unscored")
+    columns = ("AL(1)", "AL(K)", "AVG", "IR", "95%", "N-IR", "N-R2", "recall", "false", "style", "markers", "unscored")
     for column in columns:
         table.add_column(column, justify="right")
     for r in results:

@@ -42,7 +42,7 @@ def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> tuple[dict[st
         try:
             text, where = path.read_text("utf-8"), str(path)
         except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is no UTF-8 text ({error.reason})", "save it as UTF-8") from error
+            raise ConfigError(f"{path} is not valid UTF-8 text ({error.reason})", "save it as UTF-8") from error
     elif str(recipe) in recipe_names():
         text = resources.files("aloe.recipes").joinpath(f"{recipe}.toml").read_text("utf-8")
         where = f"recipe '{recipe}'"
@@ -103,7 +103,8 @@ def _toml_value(text: str) -> Any:
     except tomllib.TOMLDecodeError as error:
         if text.startswith("{"):
             raise ConfigError(
-                f"'{text}' is no TOML table ({error})", "write it like '{uri = \"openai:MODEL\", temperature = 0}'"
+                f"'{text}' is not a valid TOML table ({error})",
+                "write it like '{uri = \"openai:MODEL\", temperature = 0}'",
             ) from error
         return text
 

@@ -59,7 +59,7 @@ def sharegpt_sft(example: SFTExample) -> Row:
 
 
 def drop_other_splits(out: Path, pattern: str, splits: Iterable[str]) -> None:
-    """Remove what an earlier export left of splits that are no more: its rows are now in another split.
+    """Remove what an earlier export left of splits that no longer exist: its rows are now in another split.
 
     Args:
         pattern: the files of a split below ``out``, with ``{}`` for its name.

@@ -122,6 +122,6 @@ def card(data: DataSet, provenance: Provenance, name: str) -> str:
     lines += ["## Statistics", ""]
     lines += _table(("statistic", "value"), [*provenance.statistics.items()])
     lines += ["Length of the replies in characters; where `length_accuracy` is high, length alone gives the preference"]
-    lines += ["away (0.5 would be no help at all):", ""]
+    lines += ["away (0.5 would not help at all):", ""]
     lines += _table(("length", "value"), list(length_report(data.all_pairs).items()))
     return _header(data, provenance, name) + "\n".join(lines)

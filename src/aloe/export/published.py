@@ -7,7 +7,7 @@ conversation went on: ``preferred`` or ``rejected``, or that reply's own text), 
 
 The texts go into personas, trees and labels. What has no place there (inferences without evidence, fields of others,
 the order of the rows) is kept beside the trees in ``published.jsonl``, as the row with its texts taken out; rows that
-are no conversation are kept there whole and reported. Where the file was laid out by a common JSON writer, the bytes
+are not a conversation are kept there whole and reported. Where the file was laid out by a common JSON writer, the bytes
 come back too.
 """
 
@@ -40,7 +40,7 @@ _LAYOUTS: tuple[dict[str, Any], ...] = tuple(
 
 @dataclass(slots=True)
 class Imported:
-    """What a file held. ``problems`` name the rows that are no conversation, and what was guessed."""
+    """What a file held. ``problems`` name the rows that are not a conversation, and what was guessed."""
 
     personas: dict[str, Persona] = field(default_factory=dict)
     trees: list[ConversationTree] = field(default_factory=list)
@@ -53,7 +53,7 @@ def _read_rows(path: Path) -> tuple[list[Any], dict[str, Any]]:
     """The rows and the layout of the file.
 
     Raises:
-        DataError: the file is no JSON.
+        DataError: the file is not valid JSON.
     """
     try:
         text = path.read_bytes().decode("utf-8")
@@ -124,7 +124,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _problem_of(row: Any) -> str:
-    """Why a row is no conversation; empty if it is one."""
+    """Why a row is not a conversation; empty if it is one."""
     if not isinstance(row, dict):
         return "no JSON object"
     for name in ("profile", "personality"):
@@ -162,7 +162,7 @@ def _add_tree(found: Imported, tree_id: str, persona: Persona, turns: Sequence[M
         ids = [content_id(tree_id, user_id, "reply", str(i), text) for i, text in enumerate(texts)]
         goes_on, is_sure = _went_on(turn.get("chosen"), texts)
         if not is_sure and k < len(turns):
-            what = "'chosen' names no reply, the preferred one is taken"
+            what = "'chosen' does not name a reply, the preferred one is taken"
             found.problems.append(f"conversation {number}, turn {k}: {what}")
         for i, (node_id, text) in enumerate(zip(ids, texts, strict=True)):
             reply = Message(role="assistant", content=text)

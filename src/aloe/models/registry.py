@@ -48,7 +48,7 @@ def create_model(
     scheme, rest = split_uri(config.uri)
     if (wrapper := split_wrapper(config.uri)[1]) is not None:
         raise ConfigError(
-            f"'{config.uri}': +{wrapper} is no model but a way to ask one",
+            f"'{config.uri}': +{wrapper} is not a model but a way to ask one",
             "use it among the models of a benchmark (bench.models, aloe bench --model), one wrapper a model",
         )
     if scheme == "openai" or config.base_url is not None:

@@ -127,7 +127,7 @@ def find_facts(text: str) -> list[str]:
 
 
 def check_description(text: str, kind: Kind, limits: Limits, language: str = "en") -> str:
-    """The first reason why a tidied text is no description of this kind, or ''."""
+    """The first reason why a tidied text is not a description of this kind, or ''."""
     n_words = count_words(text)
     if n_words < limits.low:
         return f"too short: {n_words} words, at least {limits.low}"

@@ -170,7 +170,7 @@ async def _run_wave(
 
 
 def _count_failures(answers: Sequence[Any], index: int, kind: str, failures: list[str]) -> int:
-    """Note failed calls; a wave that failed as a whole (or anything that is no endpoint's fault) is raised."""
+    """Note failed calls; a wave that failed as a whole (or anything that is not an endpoint's fault) is raised."""
     n_failed = 0
     last: EndpointError | None = None
     for error in answers:
@@ -194,7 +194,7 @@ def _count_failures(answers: Sequence[Any], index: int, kind: str, failures: lis
 def _pick_examples(
     seed: int, pool: Pool, n: int, examples: Sequence[str], wave: int, call: int
 ) -> list[tuple[str, str]]:
-    """(entry id, text) of the examples of one call; the id is empty for those that are no members."""
+    """(entry id, text) of the examples of one call; the id is empty for those that are not members."""
     members = [(m.entry_id, m.text) for m in pool.members]
     choice = members if len(members) >= n or not examples else members + [("", t) for t in examples]
     rng = derive_rng(seed, "personas", pool.kind, wave, call)

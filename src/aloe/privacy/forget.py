@@ -102,7 +102,7 @@ def _hashes(user: str, folders: Iterable[Path]) -> set[str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[bytes, Any]]:
-    """Lines as they are and as values; a line that is no JSON (a torn one) has the value None."""
+    """Lines as they are and as values; a line that is not JSON (a torn one) has the value None."""
     with open(path, "rb") as file:
         for line in file:
             try:

@@ -112,7 +112,7 @@ _BUILT = (
 
 
 def address_patterns() -> list[tuple[str, str]]:
-    """(what it looks for, pattern) of postal addresses; towns alone are no address."""
+    """(what it looks for, pattern) of postal addresses; towns alone are not an address."""
     number = r"(?<![\w.,])\d{1,5}[A-Za-z]?(?:[/\-]\d{1,4}[A-Za-z]?)?"
     return [
         ("number and street", rf"{number},?[ \t]+(?:(?:\p{{Lu}}|\d)[\p{{L}}\d.'’\-]*[ \t]+){{1,4}}(?i:{_STREET}|{_SHORT})\b\.?{_FLAT}{_TOWN}"),

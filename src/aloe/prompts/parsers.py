@@ -126,7 +126,7 @@ def parse_verdict(raw: str) -> tuple[Verdict, str]:
 
 
 def _number(value: Any, low: float, high: float) -> float | None:
-    """A number in [low, high] from JSON or a few words (``4``, ``"4/5"``, ``"four."``), None where it is none."""
+    """A number in [low, high] from JSON or a few words (``4``, ``"4/5"``, ``"four."``), None where it is not one."""
     if isinstance(value, bool) and (low, high) == (0.0, 1.0):
         return float(value)
     if isinstance(value, str):

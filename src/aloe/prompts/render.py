@@ -51,8 +51,8 @@ class PromptSet:
     """The prompts of a run: packaged ones, each replaceable by a file of the same name in ``directory``.
 
     Raises:
-        ConfigError: a file that is no prompt's, does not compile, lacks a section, uses an unknown variable, or reaches
-            for what a template may not have.
+        ConfigError: a file that is not a prompt's, does not compile, lacks a section, uses an unknown variable, or
+            reaches for what a template may not have.
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
@@ -85,7 +85,7 @@ class PromptSet:
         for name, path in own.items():
             if name not in CATALOG:
                 raise ConfigError(
-                    f"{path} is no prompt of aloe{nearest(name, CATALOG)}",
+                    f"{path} is not a prompt of aloe{nearest(name, CATALOG)}",
                     f"use one of: {', '.join(CATALOG)}",
                 )
         return own

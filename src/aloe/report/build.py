@@ -44,7 +44,7 @@ def build_report(run_dir: Path, journal: JournalData | None = None) -> Path:
         DataError: the directory does not exist, or the page cannot be written.
     """
     if not run_dir.is_dir():
-        raise DataError(f"{run_dir} is no directory", "give the directory of an 'aloe run'")
+        raise DataError(f"{run_dir} is not a directory", "give the directory of an 'aloe run'")
     run = read_run(run_dir)
     page = render(run, journal or JournalData())
     path = run_dir / "report" / "index.html"

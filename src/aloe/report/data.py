@@ -187,7 +187,7 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _parse(line: bytes) -> Any:
-    """A JSON value; also with NaN or lone surrogates, which strict readers refuse. None if it is no JSON."""
+    """A JSON value; also with NaN or lone surrogates, which strict readers refuse. None if it is not JSON."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -20,7 +20,7 @@ from aloe.types import ConversationTree, Label, Persona
 
 
 def rollout_personas(run: RunDir, seed: int) -> list[Persona]:
-    """Training personas in an order of their own, so that a short rollout is no prefix of the trees."""
+    """Training personas in an order of their own, so that a short rollout is not a prefix of the trees."""
     personas = read_personas(run, "train")
     return [personas[i] for i in derive_rng(seed, "rollout", "personas").permutation(len(personas))]
 

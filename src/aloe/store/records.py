@@ -112,7 +112,7 @@ def read_jsonl(path: Path, model: type[M]) -> Iterator[M]:
     """Records of one type.
 
     Raises:
-        DataError: missing file, bad JSON, or a row that is no such record (with line number and field).
+        DataError: missing file, bad JSON, or a row that is not such a record (with line number and field).
     """
     for number, row in read_rows(path):
         try:

@@ -89,7 +89,7 @@ class RunDir:
             raise ConfigError(f"--out {self.path} is a file", "give a directory")
         if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
             raise ConfigError(
-                f"--out {self.path} holds other files and is no aloe run", "give a new or empty directory"
+                f"--out {self.path} holds other files and is not an aloe run", "give a new or empty directory"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,9 @@ class RunDir:
             DataError: no run here. ConfigError: the file was edited into something invalid.
         """
         if not self.exists():
-            raise DataError(f"{self.path} is no run directory (no config.toml)", "give the directory of an 'aloe run'")
+            raise DataError(
+                f"{self.path} is not a run directory (no config.toml)", "give the directory of an 'aloe run'"
+            )
         try:
             return validate(tomllib.loads(self.config_path.read_text("utf-8")), str(self.config_path))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

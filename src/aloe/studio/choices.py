@@ -52,7 +52,7 @@ def list_choices(config: Config, run: Path | None, more: Iterable[ModelConfig] =
         try:
             name = base = name or plain_name(model.uri)
             needs = control_of(model) is not None or split_wrapper(model.uri)[1] == "persona"
-        except AloeError:  # a URI that is none fails when it is asked, with its reason
+        except AloeError:  # a URI that is not valid fails when it is asked, with its reason
             name, base, needs = model.uri, model.uri, False
         number = 2
         while name in found:

@@ -88,7 +88,7 @@ class GrowingFile:
                 yield place, line
 
     def row(self, place: Place) -> dict[str, Any] | None:
-        """The row at ``place``, None where it is no object (any more)."""
+        """The row at ``place``, None where it is not an object (any more)."""
         if self._file is None:
             return None
         return parse_row(os.pread(self._file.fileno(), place.length, place.start))

@@ -15,9 +15,9 @@ from typing import Any
 from aloe.errors import DataError
 
 Dataset = str | Path | Sequence[dict[str, Any]]
-IGNORED = -100  # the label of a token that is no target
+IGNORED = -100  # the label of a token that is not a target
 _TOKENIZED_TOGETHER = 512
-LONGEST_TEXT = 2_000_000  # characters of one message; beyond this it is no reply but an accident
+LONGEST_TEXT = 2_000_000  # characters of one message; a longer one is an accident, not a reply
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class TokenRows:
 
 @dataclass(slots=True)
 class Lengths:
-    """What was done about conversations that are longer than the model's context, and what else is no target.
+    """What was done about conversations that are longer than the model's context, and what else is not a target.
 
     Attributes:
         n_targets_lost: replies that ``history = "preferred"`` left out.
@@ -119,7 +119,7 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """Rows of a Parquet or JSONL file.
 
     Raises:
-        DataError: no such file, no rows, a line that is no JSON object, or a column is missing.
+        DataError: no such file, no rows, a line that is not a JSON object, or a column is missing.
     """
     file = Path(path)
     if not file.is_file():
@@ -131,7 +131,7 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         try:
             rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
         except pa.ArrowInvalid as error:
-            raise DataError(f"dataset {file} is no Parquet file: {error}", "write it again") from error
+            raise DataError(f"dataset {file} is not a valid Parquet file: {error}", "write it again") from error
     else:
         rows = list(_json_lines(file))
     return _checked(rows, columns, str(file))
@@ -213,7 +213,7 @@ def _token_at(encoded: Any, number: int, place: int) -> int | None:
 def _check_chat(messages: Sequence[dict[str, str]]) -> None:
     if not all(isinstance(m, dict) and isinstance(m.get("content"), str) and "role" in m for m in messages):
         raise DataError(
-            "a conversation of the dataset is no list of messages",
+            "a conversation of the dataset is not a list of messages",
             'write each as [{"role": "user", "content": "..."}, ...], in prompt, chosen and rejected too',
         )
     if not messages or messages[-1]["role"] != "assistant":

@@ -91,7 +91,7 @@ def check_losses(config: DPOConfig) -> None:
     known |= {"aot_unpaired", "apo_zero", "apo_down", "discopop", "sigmoid_norm", "sft"}
     for name in config.loss:
         if name not in known:
-            raise ConfigError(f"dpo.loss: '{name}' is no loss", f"one of {', '.join(sorted(known))}")
+            raise ConfigError(f"dpo.loss: '{name}' is not a known loss", f"one of {', '.join(sorted(known))}")
     if config.label_smoothing and not SMOOTHED & set(config.loss):
         raise ConfigError("dpo.label_smoothing belongs to the losses robust and exo_pair", "set dpo.loss = robust")
 

@@ -77,7 +77,7 @@ def common_arguments(section: TrainingSection, out_dir: Path, seed: int, accumul
         "disable_tqdm": True,
         "seed": seed,
         "data_seed": seed,
-        "dataloader_pin_memory": False,  # a tree is no plain tensor
+        "dataloader_pin_memory": False,  # a tree is not a plain tensor
         "remove_unused_columns": False,  # the collator looks the packs up
     }
 
@@ -95,7 +95,7 @@ def check_section(section: TrainingSection) -> None:
 def freeze_embeddings(model: Any) -> None:
     """Take the vectors of tokens out of training; a head that shares them with the input goes with them.
 
-    A shared vector of a token that is no target of the data is pushed away at every step, although the model reads
+    A shared vector of a token that is not a target of the data is pushed away at every step, although the model reads
     with it: what fine-tuning never shows it then unlearns to read.
     """
     model.get_input_embeddings().requires_grad_(False)

@@ -291,7 +291,7 @@ def _split_notes(text: str) -> tuple[str, str]:
 def _reply(
     messages: Sequence[Utterance], seed: int | None, options: Options, items: Sequence[Item], last: str, asks: bool
 ) -> str:
-    """The best reply on what is known: up to three facts that matter, up to three marks of manner."""
+    """The best reply on what is known: up to three facts that matter, up to three style markers."""
     lexicon = narrow(options)
     name = read_message(last).topic
     topic = (lexicon.by_topic.get(name) or narrow().by_topic[name]) if name else None

@@ -2,7 +2,7 @@
 
 score = 1.8 + 3.2 T S C - 0.5 false - 0.15 forced - 0.15 repeated (- 0.35 premature under scope "revealed") - 0.1
 where the reply is shorter than 8 words or longer than 70, clipped to [1, 5]:
-T 1 on topic, else 0.5; S from 0 (all marks of manner wrong) over 0.5 (none) to 1 (as many right as can be
+T 1 on topic, else 0.5; S from 0 (all style markers wrong) over 0.5 (none) to 1 (as many right as can be
 expected); C from 0.25 (no fact used) to 1 (as many as the whole persona has for this topic, three at most).
 Repeated: clauses said before in the same reply, word for word.
 Under scope "revealed" only traits and facts that were shown so far earn anything. A reply without manner and
@@ -23,7 +23,7 @@ from aloe.world.truth import MAX_EXPECTED, Known, Weighed, read_known, weigh
 BASE, SPAN = 1.8, 3.2
 FALSE, PREMATURE, FORCED, REPEATED, LENGTH = 0.5, 0.35, 0.15, 0.15, 0.1
 _CLAUSE = re.compile(r"[.,;:!?…]+")
-FITTING_LENGTH = (8, 70)  # words; shorter is no engaging reply, longer is no concise one
+FITTING_LENGTH = (8, 70)  # words; shorter does not engage, longer is not concise
 TIE = 0.05  # replies whose scores are closer are equally good
 
 
@@ -39,7 +39,7 @@ class Opinion:
 
 
 def count_repeated(reply: str) -> int:
-    """How many clauses say again, word for word, what another one has said. One word alone is no clause."""
+    """How many clauses say again, word for word, what another one has said. One word alone is not a clause."""
     clauses = [tuple(clause.lower().split()) for clause in _CLAUSE.split(reply)]
     clauses = [clause for clause in clauses if len(clause) > 1]
     return len(clauses) - len(set(clauses))

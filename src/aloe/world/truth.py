@@ -19,7 +19,7 @@ from aloe.world.lexicon.options import narrow
 from aloe.world.lexicon.scan import split_sentences
 from aloe.world.reading import ReplyReading, UserReading, read_message, read_reply
 
-MAX_EXPECTED = 3  # facts and style marks that a reply can be expected to hold
+MAX_EXPECTED = 3  # facts and style markers that a reply can be expected to hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) ->
     """Ground truth of a reply to a conversation that ends with the user's message."""
     known = read_known(latent, conversation)
     seen = weigh(known, reply)
-    # A reply can't use everything: with more than three relevant facts, those it left out for others are no miss.
+    # A reply can't use everything: with more than three relevant facts, those it left out for others are not missed.
     recent_first = sorted(known.facts, key=lambda i: -known.facts[i][0])
     missed = [i for i in recent_first if known.matters(i) and i not in seen.used]
     expected = [*((i, True) for i in seen.used), *((i, False) for i in missed)]

@@ -155,7 +155,7 @@ class OpenAIEmbedder:
         """Unit vectors.
 
         Raises:
-            EndpointError: not one vector per text, numbers that are none, or another dimension than before.
+            EndpointError: not one vector per text, values that are not numbers, or another dimension than before.
         """
         if places != list(range(n)) or vectors.ndim != 2:
             raise self._odd(f"holds {len(places)} embeddings instead of {n}, or misnumbered ones")

@@ -122,7 +122,7 @@ class OpenAIChatModel:
             data = orjson.loads(raw)
             choices = data.get("choices")
         except (orjson.JSONDecodeError, AttributeError):
-            raise self._odd(f"is no answer: {self.endpoint.clean(raw)!r}") from None
+            raise self._odd(f"is not an answer: {self.endpoint.clean(raw)!r}") from None
         if not choices:
             code = data["error"].get("code") if isinstance(data.get("error"), dict) else None
             if isinstance(code, int) and code >= 400:  # some proxies answer 200 with the error inside

@@ -36,13 +36,13 @@ class Endpoint:
     """Address, secrets and error texts of one server: what chat and embeddings share.
 
     Raises:
-        ConfigError: an environment variable that the config names is not set, or the address is no URL.
+        ConfigError: an environment variable that the config names is not set, or the address is not a URL.
     """
 
     def __init__(self, config: ModelConfig, path: str) -> None:
         base = (config.base_url or OPENAI_URL).rstrip("/")
         if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
-            raise ConfigError(f"base_url '{base}' of {config.uri} is no address", "write http://HOST:PORT/v1")
+            raise ConfigError(f"base_url '{base}' of {config.uri} is not a valid address", "write http://HOST:PORT/v1")
         if "@" in urlsplit(base).netloc:
             raise ConfigError(
                 f"base_url of {config.uri} holds a user name or password, which would be stored with the run",

@@ -92,7 +92,7 @@ def save_checkpoint(model: Any, tokenizer: Any, out_dir: Path, card: str, resolv
     (temporary / "README.md").write_text(card, "utf-8")
     (temporary / "aloe.json").write_text(json.dumps(resolved, indent=2, sort_keys=True) + "\n", "utf-8")
     names = sorted(path.name for path in temporary.iterdir())
-    # config.json last: without it the directory is no checkpoint
+    # config.json last: without it the directory is not a checkpoint
     for name in sorted(names, key=lambda n: n == "config.json"):
         os.replace(temporary / name, out_dir / name)
     temporary.rmdir()

@@ -63,7 +63,7 @@ def create_local_model(config: ModelConfig, replicas: int = 1) -> LocalModel:
     """
     scheme, _, path = config.uri.partition(":")
     if scheme != "hf" or not path:
-        raise ConfigError(f"'{config.uri}' is no local model", "write hf:PATH or hf:MODEL_ID")
+        raise ConfigError(f"'{config.uri}' is not a local model", "write hf:PATH or hf:MODEL_ID")
     if replicas < 1:
         raise ConfigError(f"replicas is {replicas}", "at least one process has to decode")
     return LocalModel(config, path, replicas)

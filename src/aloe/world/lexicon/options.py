@@ -25,9 +25,9 @@ class Options:
         values: first N values of each slot (single words first). phrasings: first N phrasings of each kind.
         hold_out: never the last phrasing of a kind. held_out: only the last one.
         steady: 1 makes replies that draw on notes predictable: of more than three facts that matter those that the
-            topic lists first, in its order; every mark of manner; the first open question.
+            topic lists first, in its order; every style marker; the first open question.
         hints, distractors: the user's rates. flaws: the persona-writer's. miss, invent: the inducer's.
-        lapse, slip: how often a reply that draws on notes leaves out a fact, or a mark of manner, that it could have
+        lapse, slip: how often a reply that draws on notes leaves out a fact, or a style marker, that it could have
             used, each on its own.
         leak, repeat, flip: faults of a user (tells all at once, repeats itself, answers as an assistant).
         bias: "first" makes a judge that always says so.
