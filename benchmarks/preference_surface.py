@@ -2,8 +2,8 @@
 
 The teacher of the demo leaves out style markers (``slip``) and facts (``lapse``), each with a probability of its own.
 For every cell of the grid slip x lapse, fixed beforehand, and every seed: trees, SFT from the seed's base model, then,
-on replies drawn from that SFT model at equal cost (360 replies a turn: two for each of 180 conversations, or six for each
-of 60) four ways to go on, each at the learning rate that was best for it on a development seed and other personas:
+on replies drawn from that SFT model at equal cost (360 replies a turn: two for each of 180 conversations, or six for
+each of 60) four ways to go on, each at the learning rate that was best for it on a development seed and other personas:
 
     dpo2, dpo6   DPO on pairs of two draws; on the best of six against the nearest worse one
     best2, best6 likelihood alone, on the better of two; on the best of six
