@@ -38,7 +38,7 @@ def problems(grown: GrownTree) -> list[str]:
     from aloe.store.validate import _check_disclosure, _check_label, _check_tree
 
     report = Report()
-    nodes = {n.node_id: n for n in grown.tree.nodes}
+    nodes = grown.tree.by_id
     _check_tree(grown.tree, "tree", report)
     for label in grown.labels:
         _check_label(label, nodes, "tree", report)

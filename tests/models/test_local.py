@@ -14,7 +14,7 @@ import torch
 
 from aloe.config import ModelConfig, TinyConfig
 from aloe.errors import ConfigError, DataError, EndpointError
-from aloe.models.local.batch import Codec, Lane, Row
+from aloe.models.local.batch import Codec, DecodedRow, Lane
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local.model import create_local_model, weight_digest
 from aloe.models.local.prefixes import PrefixStore
@@ -250,7 +250,7 @@ class Stuck:
 
     codec = Codec(None, 99)
 
-    def decode(self, rows: Sequence[Row]) -> None:
+    def decode(self, rows: Sequence[DecodedRow]) -> None:
         raise MemoryError("no room")
 
     def forget(self) -> None:
@@ -260,10 +260,10 @@ class Stuck:
 
 
 def test_requests_are_told_when_not_even_memory_can_be_freed() -> None:
-    async def run() -> list[Row | BaseException]:
+    async def run() -> list[DecodedRow | BaseException]:
         lane = Lane("a model", Stuck, 8)
         await lane.codec()
-        rows = [Row([number], 4, 0.0, None, None) for number in range(3)]
+        rows = [DecodedRow([number], 4, 0.0, None, None) for number in range(3)]
         return await asyncio.wait_for(asyncio.gather(*map(lane.decode, rows), return_exceptions=True), 20)
 
     for told in asyncio.run(run()):

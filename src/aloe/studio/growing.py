@@ -21,7 +21,7 @@ SEAL = 64  # bytes before the end of what was read: if they change, the file was
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowPlace:
     """Where a row stands: bytes from the start of the file, and how many."""
 
     start: int
@@ -66,7 +66,7 @@ class GrowingFile:
         self.size = os.fstat(self._file.fileno()).st_size
         return restarted
 
-    def read_new(self) -> Iterator[tuple[Place, bytes]]:
+    def read_new(self) -> Iterator[tuple[RowPlace, bytes]]:
         """Whole lines that were not read yet; a line without its end is left for later."""
         while self._file is not None and self.end < self.size:
             block = os.pread(self._file.fileno(), min(CHUNK, self.size - self.end), self.end)
@@ -82,12 +82,12 @@ class GrowingFile:
             whole = block[: block.rfind(b"\n") + 1]
             for line in BytesIO(whole):
                 length = min(len(line), self.size - self.end)
-                place = Place(self.end, length)
+                place = RowPlace(self.end, length)
                 self.end += length
                 self._seal = (self._seal + line[:length])[-SEAL:]
                 yield place, line
 
-    def row(self, place: Place) -> dict[str, Any] | None:
+    def row(self, place: RowPlace) -> dict[str, Any] | None:
         """The row at ``place``, None where it is not an object (any more)."""
         if self._file is None:
             return None

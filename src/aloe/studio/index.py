@@ -19,7 +19,7 @@ from typing import Any
 from aloe.bench.scales import SCALES, Scale
 from aloe.report.data import number, text
 from aloe.report.explorer import pack_conversation, pack_tree
-from aloe.studio.growing import GrowingFile, Place, parse_row
+from aloe.studio.growing import GrowingFile, RowPlace, parse_row
 from aloe.studio.people import People, card
 
 Row = dict[str, Any]
@@ -32,7 +32,7 @@ LOW, HIGH = 0.25, 0.875  # shares of the scale that the filters call low and hig
 class Aside:
     """What stands beside a tree in one other file (labels, disclosures or scores)."""
 
-    places: list[Place] = field(default_factory=list)
+    places: list[RowPlace] = field(default_factory=list)
     words: str = ""
     outcomes: set[str] = field(default_factory=set)
     chosen: set[str] = field(default_factory=set)  # node ids
@@ -49,7 +49,7 @@ class Entry:
 
     tree_id: str
     persona_id: str
-    place: Place
+    place: RowPlace
     order: int
     words: str
     n_turns: int
@@ -189,7 +189,7 @@ class IndexedSource:
             if file.look():
                 self._asides[what].clear()
                 self._margins.clear()
-        adders: list[tuple[GrowingFile, Callable[[Place, Row], None]]] = [(self._main, self._add_tree)]
+        adders: list[tuple[GrowingFile, Callable[[RowPlace, Row], None]]] = [(self._main, self._add_tree)]
         adders += [(file, getattr(self, f"_add_{what}")) for what, file in self._beside.items()]
         for file, add in adders:
             for place, line in file.read_new():
@@ -200,7 +200,7 @@ class IndexedSource:
                     return False
         return True
 
-    def _add_tree(self, place: Place, row: Row) -> None:
+    def _add_tree(self, place: RowPlace, row: Row) -> None:
         words: list[str] = []
         generic: list[str] = []
         n_turns = 0
@@ -219,7 +219,7 @@ class IndexedSource:
         self._entries.append(entry)
         self._by_id[entry.tree_id] = entry
 
-    def _add_labels(self, place: Place, row: Row) -> None:
+    def _add_labels(self, place: RowPlace, row: Row) -> None:
         aside = self._asides["labels"][text(row.get("tree_id"))]
         aside.places.append(place)
         reasons = [text(j.get("reason")) for j in row.get("judgements") or () if isinstance(j, dict)]
@@ -231,12 +231,12 @@ class IndexedSource:
             aside.margins.append(margin)
             self._margins.add(margin)
 
-    def _add_disclosures(self, place: Place, row: Row) -> None:
+    def _add_disclosures(self, place: RowPlace, row: Row) -> None:
         aside = self._asides["disclosures"][text(row.get("tree_id"))]
         aside.places.append(place)
         aside.words += "\n" + text(row.get("item")).lower()
 
-    def _add_scores(self, place: Place, row: Row) -> None:
+    def _add_scores(self, place: RowPlace, row: Row) -> None:
         aside = self._asides["scores"][text(row.get("tree_id")) or text(row.get("persona_id"))]
         aside.places.append(place)
         aside.words += "\n" + text(row.get("reason")).lower()

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Row:
+class DecodedRow:
     """One sequence being decoded: its prompt, how to sample it and what came out.
 
     ``uniforms`` holds one number in [0, 1) per new token, None for greedy decoding.
@@ -67,7 +67,7 @@ class BatchDecoder(Protocol):
 
     codec: Codec
 
-    def decode(self, rows: Sequence[Row]) -> None:
+    def decode(self, rows: Sequence[DecodedRow]) -> None:
         """Fill in ``new``, ``logprobs`` and ``finish`` of every row."""
 
     def forget(self) -> None:
@@ -85,8 +85,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @dataclass(slots=True)
 class _Pending:
-    row: Row
-    future: asyncio.Future[Row]
+    row: DecodedRow
+    future: asyncio.Future[DecodedRow]
 
 
 class Lane:
@@ -129,7 +129,7 @@ class Lane:
                 ) from error
         return self._decoder
 
-    async def decode(self, row: Row) -> Row:
+    async def decode(self, row: DecodedRow) -> DecodedRow:
         """The row with its reply filled in, decoded together with whatever else is waiting.
 
         Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from aloe.models.local.batch import Codec, Row
+from aloe.models.local.batch import Codec, DecodedRow
 from aloe.models.local.checkpoint import load_model, load_tokenizer
 from aloe.models.local.prefixes import PrefixStore, free_memory
 
@@ -68,7 +68,7 @@ class _Batch:
     each prompt's tokens stand among the columns; from column ``width`` on stands what is new.
     """
 
-    rows: list[Row | None]
+    rows: list[DecodedRow | None]
     n_samples: int
     alive: NDArray[np.bool_]
     lengths: torch.Tensor  # tokens of each prompt
@@ -136,7 +136,7 @@ class Decoder:
         self.forget()
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def decode(self, rows: Sequence[Row]) -> None:
+    def decode(self, rows: Sequence[DecodedRow]) -> None:
         """Fill in ``new``, ``logprobs`` and ``finish`` of every row."""
         batch = self._start(rows)
         for step in range(max(row.max_tokens for row in rows)):
@@ -188,7 +188,7 @@ class Decoder:
         batch.alive = batch.alive[flat]
         return tokens[torch.from_numpy(flat)]
 
-    def _accept(self, row: Row, token: int) -> bool:
+    def _accept(self, row: DecodedRow, token: int) -> bool:
         """Append a token; whether the row goes on."""
         if token in self.ends:
             row.finish = "stop"
@@ -199,9 +199,9 @@ class Decoder:
             return False
         return len(row.new) < row.max_tokens
 
-    def _start(self, rows: Sequence[Row]) -> _Batch:
+    def _start(self, rows: Sequence[DecodedRow]) -> _Batch:
         """Run the prompts through the model: equal ones once, and only what is not kept from earlier turns."""
-        groups: dict[tuple[int, ...], list[Row]] = {}
+        groups: dict[tuple[int, ...], list[DecodedRow]] = {}
         for number, row in enumerate(rows):
             groups.setdefault((*row.ids, *(() if self._plain else (-1 - number,))), []).append(row)
         n_samples = max(map(len, groups.values()))
@@ -243,7 +243,7 @@ class Decoder:
             logits.append(output.logits[:, -1])
         if self._plain:
             mask = mask[:, None, None].expand(-1, 1, n_samples, -1).clone()
-        padded: list[Row | None] = []
+        padded: list[DecodedRow | None] = []
         for _, _, group in found:
             padded += [*group, *([None] * (n_samples - len(group)))]
         return _Batch(
@@ -330,7 +330,7 @@ class Decoder:
         ordered[ordered.cumsum(-1) - ordered >= limit] = 0.0
         return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
-    def _note_logprobs(self, logits: torch.Tensor, token: int, row: Row) -> None:
+    def _note_logprobs(self, logits: torch.Tensor, token: int, row: DecodedRow) -> None:
         logs = torch.log_softmax(logits.float().cpu(), -1)
         n = row.n_logprobs or 0
         top = logs.topk(min(n, logs.shape[-1]))

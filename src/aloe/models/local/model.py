@@ -22,7 +22,7 @@ from pathlib import Path
 
 from aloe.config import ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError
-from aloe.models.local.batch import BatchDecoder, Codec, Lane, Row
+from aloe.models.local.batch import BatchDecoder, Codec, DecodedRow, Lane
 from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
 from aloe.types import Usage
@@ -129,14 +129,14 @@ class LocalModel:
             await lane.aclose()
 
 
-def _row(request: ChatRequest, ids: list[int], max_positions: int) -> Row:
+def _row(request: ChatRequest, ids: list[int], max_positions: int) -> DecodedRow:
     max_tokens = min(request.max_tokens or DEFAULT_MAX_TOKENS, max_positions - len(ids))
     temperature = request.temperature or 0.0
     uniforms = derive_rng(request.seed or 0, "sampling").random(max_tokens) if temperature > 0 else None
-    return Row(ids, max_tokens, temperature, request.top_p, uniforms, request.stop, request.logprobs)
+    return DecodedRow(ids, max_tokens, temperature, request.top_p, uniforms, request.stop, request.logprobs)
 
 
-def _completion(codec: Codec, row: Row) -> Completion:
+def _completion(codec: Codec, row: DecodedRow) -> Completion:
     text, finish = codec.text(row.new), row.finish
     for stop in row.stop:
         if stop and (at := text.find(stop)) >= 0:

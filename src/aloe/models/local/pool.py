@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from aloe.models.local.batch import Codec, Row
+from aloe.models.local.batch import Codec, DecodedRow
 from aloe.models.local.checkpoint import load_tokenizer
 
 _lock = threading.Lock()
@@ -121,7 +121,7 @@ class WorkerDecoder:
     def _ask(self, operation: str, *arguments: Any) -> Any:
         return get_worker(*self._place).ask(operation, *self._wanted, *arguments)
 
-    def decode(self, rows: Sequence[Row]) -> None:
+    def decode(self, rows: Sequence[DecodedRow]) -> None:
         for row, came in zip(rows, self._ask("decode", list(rows)), strict=True):
             row.take(*came)
 
