@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,7 @@ def run(installed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     done = aloe(installed, "run", recipe, "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     assert "count" in done.stdout and "suites" in done.stdout
+    assert re.search(r"greetings *\nmodel +returned *\ngreen +1\.00", done.stdout)
     return folder / "run"
 
 
@@ -162,6 +164,8 @@ def test_a_benchmark_is_run_with_every_model(run: Path) -> None:
         assert [json.loads(line)["item_id"] for line in records] == ["hello", "hey"]
     assert found["green"]["figures"]["returned"]["value"] == 1.0
     assert found["generic"]["figures"]["returned"]["value"] < 1.0
+    page = (run / "report" / "index.html").read_text("utf-8")
+    assert "<h4><bdi>greetings</bdi></h4>" in page and "<td>1.00 [1.00, 1.00]</td>" in page
 
 
 def test_what_is_done_is_not_done_again(installed: dict[str, str], run: Path) -> None:

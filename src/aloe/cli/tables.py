@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -73,6 +74,18 @@ def extras_table(results: list[BenchmarkResult]) -> Table | None:
     return table
 
 
+def suite_table(suite: str, models: Mapping[str, Mapping[str, float | None]]) -> Table:
+    """The figures of one suite by model."""
+    table = Table(title=suite, title_justify="left", box=None, pad_edge=False)
+    table.add_column("model")
+    names = list(dict.fromkeys(name for figures in models.values() for name in figures))
+    for name in names:
+        table.add_column(name, justify="right")
+    for model, figures in models.items():
+        table.add_row(model, *(number(figures.get(name)) for name in names))
+    return table
+
+
 def load_results(run: RunDir) -> list[BenchmarkResult]:
     """All results of a run: in the order in which they were benchmarked, others by name."""
     folder = run.stage_dir("bench")
@@ -107,6 +120,9 @@ def print_summary(run: RunDir, outcome: Outcome, command: str, stream: TextIO) -
     if command in ("run", "bench", "report") and (results := load_results(run)):
         console.print()
         print_results(console, [(run.stage_dir("bench") / r.model, r) for r in results])
+    for suite, models in outcome.summaries.get("suites", {}).get("suites", {}).items() if command == "run" else ():
+        console.print()
+        console.print(suite_table(suite, models))
     total = sum(outcome.seconds.values())
     if outcome.seconds:
         times = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())

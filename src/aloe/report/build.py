@@ -27,6 +27,7 @@ from aloe.report.extras import extra_groups, scope_table
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
 from aloe.report.paired import paired_figures
 from aloe.report.pool import pool_section
+from aloe.report.suites import suite_tables
 from aloe.report.training import packing_figure
 from aloe.store.records import atomic_write
 
@@ -145,6 +146,7 @@ def _content(
         "unfair": sections.unfair_notes(run.bench),
         "findings": sections.findings(run.bench),
         "truth": sections.truth_tables(run.bench),
+        "suites": suite_tables(run),
         "figures": bench_figures(run, lengths),
         "extras": extra_groups(run.bench, charts.style_map(m.name for m in run.bench)),
         "scopes": scope_rows(run),

@@ -89,21 +89,21 @@ class RunData:
 def read_run(run_dir: Path) -> RunData:
     """Read the small files of a run; trees and conversations are streamed later through ``rows``."""
     run = RunData(run_dir)
-    manifest = _read_json(run_dir / "manifest.json", run.problems, run_dir)
+    manifest = read_json(run_dir / "manifest.json", run.problems, run_dir)
     run.manifest = manifest if isinstance(manifest, dict) else {}
     run.config_text = _read_text(run_dir / "config.toml", run.problems, run_dir)
     try:
         run.config = tomllib.loads(run.config_text)
     except tomllib.TOMLDecodeError as error:
         note(run.problems, f"config.toml is not valid TOML ({error})")
-    for folder in _folders(run_dir / "bench"):
-        result = _read_json(folder / "result.json", run.problems, run_dir)
+    for folder in folders(run_dir / "bench"):
+        result = read_json(folder / "result.json", run.problems, run_dir)
         scores = list(run.rows(f"bench/{folder.name}/scores.jsonl"))
         model = BenchModel(folder.name, folder, result if isinstance(result, dict) else {}, scores)
         if model.result or model.scores or run.has(f"bench/{folder.name}/conversations.jsonl"):
             run.bench.append(model)
     run.bench.sort(key=_model_order)
-    for folder in _folders(run_dir / "checkpoints"):
+    for folder in folders(run_dir / "checkpoints"):
         rows = list(run.rows(f"checkpoints/{folder.name}/metrics.jsonl"))
         if rows:
             run.metrics[folder.name] = rows
@@ -218,7 +218,8 @@ def _read_text(path: Path, problems: list[str], root: Path) -> str:
         return ""
 
 
-def _read_json(path: Path, problems: list[str], root: Path) -> Any:
+def read_json(path: Path, problems: list[str], root: Path) -> Any:
+    """What a JSON file holds; None, with a line in ``problems``, where it can't be read."""
     raw = _read_text(path, problems, root)
     if not raw:
         return None
@@ -232,5 +233,5 @@ def _relative(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
 
 
-def _folders(path: Path) -> list[Path]:
+def folders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
