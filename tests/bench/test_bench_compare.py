@@ -147,5 +147,5 @@ def test_nothing_to_compare(tmp_path, two):
 
 def test_a_broken_result_is_said(two):
     (two[0] / "result.json").write_text(json.dumps({"model": "x"}))
-    with pytest.raises(DataError, match="no benchmark result"):
+    with pytest.raises(DataError, match="not a benchmark result"):
         read_scored(two[0])

@@ -136,7 +136,7 @@ def test_revision_is_a_digest_of_the_weights(checkpoint: Path, tmp_path: Path) -
 
 
 def test_faults_are_named(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no local model"):
+    with pytest.raises(ConfigError, match="not a local model"):
         create_local_model(ModelConfig(uri="world:user"))
     with pytest.raises(DataError, match="holds no weights"):
         create_local_model(ModelConfig(uri=f"hf:{tmp_path}"))
