@@ -1,6 +1,6 @@
-"""What is said to models and how their answers are read: one template per role, parsers beside them."""
+"""What is said to models and how their answers are read: a row of the catalog and a template per prompt."""
 
+from aloe.prompts.catalog import CATALOG, Prompt
 from aloe.prompts.render import PromptSet
-from aloe.prompts.sections import Slots
 
-__all__ = ["PromptSet", "Slots"]
+__all__ = ["CATALOG", "Prompt", "PromptSet"]

@@ -67,7 +67,6 @@ class PromptSet:
         self._slotted: dict[str, frozenset[str]] = {}
         self._shapes: dict[str, dict[tuple[tuple[str, Any], ...], Shape]] = {}
         self.hashes: dict[str, str] = {}
-        self.sources: dict[str, str] = {}
         own = self._own_files(directory)
         for name in CATALOG:
             path = own.get(name)
@@ -101,7 +100,6 @@ class PromptSet:
         self._places[name] = where
         self._shapes[name] = {}
         self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        self.sources[name] = text
         row = CATALOG[name]
         rendered = self._run(name, {v: f"[{v}]" for v in row.given}).replace(_SLOT, "")
         for tag in row.sections:
