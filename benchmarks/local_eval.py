@@ -27,6 +27,7 @@ from typing import Any
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
+from aloe.models.calls import Reply
 from aloe.protocols import PromptMessage
 from aloe.types import Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
@@ -78,18 +79,6 @@ def make_checkpoint(folder: Path, vocabulary: int) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-class Listener(Caller):
-    """A caller that keeps the prompts and raw replies of the model under test."""
-
-    heard: list[Call]
-
-    async def _call(self, plan: Any, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Any:
-        reply = await super()._call(plan, path, messages, sample, turn)
-        if plan.role == "responder":
-            self.heard.append((path, messages, reply.text))
-        return reply
-
-
 class Clock:
     """Seconds of wall clock and of this process's processors, between two looks."""
 
@@ -106,16 +95,20 @@ def lockstep(
     """The benchmark as it runs; its calls to the model, and its seconds (wall, processor) without loading."""
 
     async def work() -> tuple[list[Call], tuple[float, float]]:
-        caller = Listener.open(config, folder / "journal.sqlite", seed=0)
-        assert isinstance(caller, Listener)
-        caller.heard = []
+        caller = Caller.open(config, folder / "journal.sqlite", seed=0)
+        heard: list[Call] = []
+
+        def keep(_: ModelConfig, path: str, messages: tuple[PromptMessage, ...], reply: Reply) -> None:
+            if reply.generation.role == "responder":
+                heard.append((path, messages, reply.text))
+
         try:
             warm = (PromptMessage("user", ("Hello.",)),)
             await caller.call("responder", "warm", "responder", warm, model=model)  # loads the checkpoint
-            caller.heard.clear()
+            caller.listener = keep
             clock = Clock()
             await run_benchmark(caller, personas, model, config=config, out_dir=folder / "bench")
-            return caller.heard, clock.read()
+            return heard, clock.read()
         finally:
             await caller.aclose()
 

@@ -260,6 +260,22 @@ def test_a_user_that_echoes_the_assistant_is_asked_again() -> None:
     asyncio.run(work())
 
 
+def test_a_listener_is_told_of_every_answer_also_of_a_replayed_one() -> None:
+    async def work() -> list[tuple[str, str, str, str]]:
+        told: list[tuple[str, str, str, str]] = []
+        async with calling(ModelConfig(uri="counting:told")) as caller:
+            caller.listener = lambda model, path, messages, reply: told.append(
+                (model.uri, path, messages[-1].content, reply.text)
+            )
+            first = await caller.call("user", "a", "user", HELLO)
+            await caller.call("user", "a", "user", HELLO)
+            assert caller.stats["user"].n_replayed == 1 and told[0][3] == first.text
+        return told
+
+    told = asyncio.run(work())
+    assert len(told) == 2 and told[0] == told[1] and told[0][:3] == ("counting:told", "a", HELLO[-1].content)
+
+
 def test_one_of_several_models_is_picked_by_place_and_weight() -> None:
     async def work(seed: int) -> list[str]:
         models = (ModelConfig(uri="counting:heavy", weight=3), ModelConfig(uri="counting:light"))

@@ -28,6 +28,7 @@ from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.forecast.training import TrainingLine, plan_training
 from aloe.models.caller import Caller
+from aloe.models.calls import Reply
 from aloe.models.embed.journaled import ROLE
 from aloe.models.pricing import price_of
 from aloe.models.registry import register_scheme
@@ -115,18 +116,6 @@ class _StandIn:
         return None
 
 
-class _Listener(Caller):
-    """A caller that remembers what was sent in one conversation, per model."""
-
-    heard: dict[str, list[str]] | None = None
-
-    async def _call(self, plan: Any, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Any:
-        if self.heard is not None:
-            text = "\x1d".join(f"{m.role}\x1e{m.content}" for m in messages)
-            self.heard[plan.config.uri].append(text)
-        return await super()._call(plan, path, messages, sample, turn)
-
-
 def _stand_in(role: str, model: ModelConfig) -> ModelConfig:
     """The model that plays ``model`` in rehearsal: world actors play themselves."""
     inner, wrapper = split_wrapper(model.uri)
@@ -201,10 +190,12 @@ class _Rehearsal:
         training = plan_training(self.config, self.stages, self.grown) if _can_train() else None
         return RunPlan(tuple(self.lines), self.config.trees.n_turns, cacheable_share(self.heard), training)
 
-    def _open(self, config: Config) -> _Listener:
-        caller = _Listener.open(config, None, seed=config.seed, prompts=self.prompts)
-        assert isinstance(caller, _Listener)
-        return caller
+    def _open(self, config: Config) -> Caller:
+        return Caller.open(config, None, seed=config.seed, prompts=self.prompts)
+
+    def _hear(self, model: ModelConfig, path: str, messages: Sequence[PromptMessage], reply: Reply) -> None:
+        """Keep what was sent to each model."""
+        self.heard[model.uri].append("\x1d".join(f"{m.role}\x1e{m.content}" for m in messages))
 
     def _add(self, stage: str, caller: Caller, scale: float, models: dict[str, tuple[ModelConfig, ...]]) -> None:
         for role, stats in caller.stats.items():
@@ -267,7 +258,7 @@ class _Rehearsal:
         try:
             builder = TreeBuilder(caller, plan, self.played.seed)
             for place, (persona, replicate) in enumerate(jobs):
-                caller.heard = self.heard if place == 0 and stage == "trees" else None
+                caller.listener = self._hear if place == 0 and stage == "trees" else None
                 grown.append(await builder.grow(persona, replicate))
         finally:
             await caller.aclose()
@@ -308,9 +299,9 @@ class _Rehearsal:
         try:
             for place, model in enumerate(models):
                 if place == 0 and "trees" not in self.stages:
-                    caller.heard = self.heard
+                    caller.listener = self._hear
                     await run_benchmark(caller, sample[:1], model, config=_plain(config), out_dir=folder)
-                    caller.heard = None
+                    caller.listener = None
                     caller.stats.clear()
                     await caller.aclose()
                     caller = self._open(config)

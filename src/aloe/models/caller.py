@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -38,6 +38,7 @@ from aloe.seeding import derive_seed
 from aloe.types import ActorRole, Generation
 
 T = TypeVar("T")
+Listener = Callable[[ModelConfig, str, tuple[PromptMessage, ...], Reply], None]  # model, path, messages, answer
 LimiterName = tuple[str | None, str | None, str]  # address, variable of the key, model
 _windows: dict[LimiterName, float] = {}  # concurrency that each endpoint bore last: the next stage begins with it
 _SORTED = orjson.OPT_SORT_KEYS
@@ -80,7 +81,12 @@ def request_key(
 
 
 class Caller:
-    """Roles to models. Use :meth:`open`; close with :meth:`aclose`."""
+    """Roles to models. Use :meth:`open`; close with :meth:`aclose`.
+
+    Attributes:
+        prompts: what it asks with. stats: what each role's calls came to.
+        listener: told of every answer, replayed ones included.
+    """
 
     def __init__(
         self,
@@ -92,6 +98,7 @@ class Caller:
         replicas: int = 1,
     ) -> None:
         self.stats: dict[str, RoleStats] = {}
+        self.listener: Listener | None = None
         self.journal = journal
         self.prompts = prompts
         self._seed = seed
@@ -205,6 +212,14 @@ class Caller:
             return None, reply
 
     async def _call(self, plan: _Plan, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Reply:
+        reply = await self._answer(plan, path, messages, sample, turn)
+        if self.listener is not None:
+            self.listener(plan.config, path, messages, reply)
+        return reply
+
+    async def _answer(
+        self, plan: _Plan, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int
+    ) -> Reply:
         seed = derive_seed(self._seed, path, sample) if plan.config.send_seed else None
         key = request_key(plan.fixed, path, sample, seed, messages)
         while True:
