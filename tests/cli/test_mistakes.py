@@ -63,13 +63,41 @@ def test_a_stage_that_is_none_never_gets_into_a_run(run: Path, tmp_path: Path, c
         (["chat", "--model", "dpo"], 2, "no model 'dpo'; add --run RUN"),
         (["chat", "--model", "orcle", "--run", "{run}"], 2, "no model 'orcle' (did you mean 'oracle'?)"),
         (["chat", "--model", "hf:runs/none/checkpoints/dpo"], 2, "does not exist"),
+        (["run", "demo", "--ou", "{tmp}/new"], 2, "unknown option --ou (did you mean '--out'?)"),
+        (["run", "demo", "{run}"], 2, "unexpected argument '{run}'"),
+        (["run", "demo", "--trees.n_turns"], 2, "option --trees.n_turns has no value"),
+        (["run", "demo", "--out", "{tmp}/new", "--json"], 2, "--json does not go with run without --dry"),
+        (["trees", "--seed", "--out", "{tmp}/new", "demo"], 2, "option --seed has no value"),
+        (["metrics", "{run}/manifest.json", "--jsn"], 2, "unknown option --jsn (did you mean '--json'?)"),
+        (["journal", "stat", "{run}"], 2, "invalid choice: 'stat' (did you mean 'stats'?)"),
+        (["pool"], 2, "required: stats|validate|calibrate|from-chats|forget"),
+        (["completion", "tcsh"], 2, "invalid choice: 'tcsh', choose from bash, zsh, fish"),
+        (["config", "{tmp}"], 2, "is not a run directory"),
+        (["plan", "{tmp}"], 2, "is not a run directory"),
+        (["judge", "check", "{tmp}"], 2, "is not a run directory"),
+        (["judge", "check", "--turns", "3"], 2, "unknown key 'turns'"),
+        (["export", "{run}", "--to", "{tmp}/new", "--evidenced"], 2, "--to, --evidenced do not go with export without"),
+        (["export", "{run}", "--format", "trl", "--out", "{tmp}/new"], 2, "--out does not go with --format"),
+        (["export", "{run}", "--format", "trl", "--seed", "1"], 2, "options of the config do not go with --format"),
+        (["export", "--format", "trl"], 2, "no run given"),
+        (["export", "{tmp}/none", "--format", "trl"], 2, "none does not exist"),
+        (["sft", "demo", "--data", "{run}", "--out", "{tmp}/new"], 2, "demo does not go with --data"),
+        (["sft", "--data", "{run}"], 2, "no --out"),
+        (["dpo", "demo", "--model", "x", "--out", "{tmp}/new"], 2, "--model does not go with dpo without --data"),
+        (["bench", "demo", "--name", "x", "--out", "{tmp}/new"], 2, "--name does not go with bench without"),
+        (["bench", "--conversations", "{run}/log.jsonl", "--turns", "3"], 2, "--turns does not go with --conv"),
+        (["bench", "--conversations", "{run}/log.jsonl", "--bench.gain", "true"], 2, "--bench.gain does not go with"),
+        (["bench", "--conversations", "{run}/log.jsonl", "--from", "bench"], 2, "--from does not go with"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
 ) -> None:
-    got, line = said(capsys, *(a.replace("{tmp}", str(tmp_path)).replace("{run}", str(run)) for a in arguments))
-    assert got == code and says in line
+    def filled(text: str) -> str:
+        return text.replace("{tmp}", str(tmp_path)).replace("{run}", str(run))
+
+    got, line = said(capsys, *map(filled, arguments))
+    assert got == code and filled(says) in line
     assert not (tmp_path / "new").exists()
 
 

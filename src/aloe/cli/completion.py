@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 from argparse import Namespace
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from aloe.cli import completers
 from aloe.cli.commands import ROWS, load
+from aloe.cli.options_help import Option
 from aloe.cli.parser import Overrides, Parser, Sections
 
 NAME = "completion"
@@ -37,11 +39,13 @@ def run(options: Namespace, overrides: Overrides) -> int:
 class _TabParser(Parser):
     """A parser to be asked what may come next: the options of the config are arguments like any others."""
 
-    def accept_config(self, sections: Sections | None = None) -> None:
-        super().accept_config(sections)
+    def accept_config(self, sections: Sections | None = None, more: Callable[[], Sequence[Option]] = tuple) -> None:
+        super().accept_config(sections, more)
         from aloe.config import Config, fields
 
-        for name, info in fields(Config):
+        for name, info in [*more(), *fields(Config)]:
+            if f"--{name}" in self._option_string_actions:
+                continue  # the command has one of its own by that name
             action = self.add_argument(f"--{name}", metavar="VALUE", help=_plain(info.description))
             action.completer = completers.config_value(name, info)  # type: ignore[attr-defined]
 
@@ -66,8 +70,12 @@ def tab_parser(words: list[str]) -> Parser:
     return root
 
 
-def complete() -> None:
-    """Answer the shell (argcomplete's protocol, by environment variables) and leave the process."""
+def complete(leave: Callable[[int], object] = os._exit) -> None:
+    """Answer the shell (argcomplete's protocol, by environment variables) and leave the process.
+
+    Args:
+        leave: is called with the exit code when the answer is written.
+    """
     from argcomplete.finders import CompletionFinder
 
     line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
@@ -75,6 +83,7 @@ def complete() -> None:
     finder(
         tab_parser(_words(line)[1:]),
         always_complete_options=False,
+        exit_method=leave,
         default_completer=cast(Any, completers.paths),
     )
 

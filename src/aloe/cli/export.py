@@ -14,18 +14,20 @@ from aloe.stages.table import stage_help
 NAME = "export"
 GROUP = "data"
 HELP = stage_help()[NAME]
-FORMATS = ("trl", "sharegpt", "openai", "hub", "published")
 STAGES_WITH_TREES = ("trees", "rollout")
 
 
 def add_arguments(parser: Parser) -> None:
+    from aloe.export.formats import FORMATS
+
+    formats = (*FORMATS, "hub", "published")
     add_stage_arguments(parser, NAME)
     parser.usage = (
         "aloe export [RECIPE] [--out DIR] [--from STAGE] [--SECTION.OPTION VALUE ...]\n"
-        f"       aloe export RUN --format {'|'.join(FORMATS)} [--to PATH] [FILTERS]"
+        f"       aloe export RUN --format {'|'.join(formats)} [--to PATH] [FILTERS]"
     )
     group = parser.add_argument_group("for other tools, from a run directory or what 'aloe import' wrote")
-    group.add_argument("--format", choices=FORMATS, help="published: whole trees, without filters")
+    group.add_argument("--format", choices=formats, help="published: whole trees, without filters")
     to = group.add_argument(
         "--to", type=Path, metavar="PATH", help="folder (default: RUN/datasets/FORMAT), or .json file"
     )
@@ -50,5 +52,5 @@ def run(options: Namespace, overrides: Overrides) -> int:
     if options.format is not None:
         return write_format(options, overrides)
     names = {"to": "--to", **FILTERS, "stage": "--stage", "license": "--license", "name": "--name"}
-    refuse_together(options, names, "export without --format", f"add --format {'|'.join(FORMATS)}")
+    refuse_together(options, names, "export without --format", "add --format FORMAT")
     return run_stage(NAME, options, overrides)

@@ -93,7 +93,7 @@ def _selection(options: Namespace, config: Config) -> Selection:
 
 
 def _write(options: Namespace, run: RunDir, config: Config, data: DataSet, out: Path) -> None:
-    from aloe.export.formats import write_openai, write_sharegpt, write_trl
+    from aloe.export.formats import FORMATS
     from aloe.export.hub import write_hub
     from aloe.export.select import length_report
 
@@ -101,8 +101,7 @@ def _write(options: Namespace, run: RunDir, config: Config, data: DataSet, out: 
         name = options.name or f"aloe {run.path.resolve().name}"
         written = write_hub(data, out, _provenance(options, run, config), name)
     else:
-        write = {"trl": write_trl, "openai": write_openai, "sharegpt": write_sharegpt}[options.format]
-        written = write(data, out)
+        written = FORMATS[options.format](data, out)
     for split in data.pairs:
         n_pairs, n_sft = len(data.pairs[split]), len(data.examples[split])
         print(f"{split}: {n_pairs:,} pairs, {n_sft:,} SFT conversations, labels by {data.labeler}")

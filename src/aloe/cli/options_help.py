@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 WIDTH = 110  # of help texts, in characters
+Option = tuple[str, Any]  # dotted name, pydantic's FieldInfo
 
 
 def section_summary(prog: str, sections: Sequence[str] | None) -> str:
@@ -14,40 +15,49 @@ def section_summary(prog: str, sections: Sequence[str] | None) -> str:
 
     Args:
         prog: the command as it is typed, e.g. ``aloe bench``.
-        sections: names of sections; None = all.
+        sections: names of sections, or of tables in them (``methods.NAME``); None = all.
     """
     from aloe.config import Config
 
-    names = [name for name, info in Config.model_fields.items() if _is_section(info)]
-    width = max(map(len, names)) + 2
+    shown = None if sections is None else {name.partition(".")[0] for name in sections}
     lines = [
         "options of the config, as a TOML key in a recipe or as --SECTION.OPTION VALUE here",
         f"('{prog} --help-all' lists each with its type, meaning and default):",
     ]
-    for name in names:
-        if sections is None or name in sections:
-            lines.append(f"  {f'[{name}]':<{width}}  {_meaning(name)}")
-    plain = [f"--{name}" for name, info in Config.model_fields.items() if not _is_section(info)]
-    lines.append(f"  without a section: {', '.join(plain)}")
-    return "\n".join(lines)
+    plain = []
+    for name, info in Config.model_fields.items():
+        if not _is_section(info) and not _is_table(info):
+            plain.append(f"--{name}")
+        elif shown is None or name in shown:
+            label = f"[{name}.NAME]" if _is_table(info) else f"[{name}]"
+            lines.append(f"  {label:<15}  {textwrap.shorten(_meaning(info), WIDTH - 19, placeholder=' ...')}")
+    return "\n".join([*lines, f"  without a section: {', '.join(plain)}"])
 
 
-def all_options(sections: Sequence[str] | None = None) -> str:
-    """Every option with type, meaning and default; those of ``sections`` first, if any are given."""
+def all_options(sections: Sequence[str] | None = None, more: Sequence[Option] = ()) -> str:
+    """Every option with type, meaning and default; those of ``sections`` first, if any are given.
+
+    Args:
+        more: options that the command reads and the config does not declare itself (of a plug-in).
+    """
     from aloe.config import Config, fields
 
-    sections = sections or ()
-    own = [(name, info) for name, info in fields(Config) if name.partition(".")[0] in sections]
-    others = [(name, info) for name, info in fields(Config) if name.partition(".")[0] not in sections]
+    first = {name.partition(".")[0] for name in sections or ()}
+    own = [*more, *(option for option in fields(Config) if option[0].partition(".")[0] in first)]
+    others = [option for option in fields(Config) if option[0].partition(".")[0] not in first]
+    world = (
+        f"{'  --world.OPTION str|float':<52} of the simulated roles that write, all at once (the recipe demo has some)"
+    )
     if not own:
-        return "\n".join(["every option of the config (TOML key and --option alike):", *map(_line, others)])
+        return "\n".join(["every option of the config (TOML key and --option alike):", *map(_line, others), world])
     return "\n".join(
         [
             "options of the config that this command reads (TOML key and --option alike):",
             *map(_line, own),
             "",
-            "every other option of the config (other stages read these):",
+            "every other option of the config:",
             *map(_line, others),
+            world,
         ]
     )
 
@@ -58,15 +68,19 @@ def _is_section(info: Any) -> bool:
     return isinstance(info.annotation, type) and issubclass(info.annotation, Section)
 
 
-def _meaning(name: str) -> str:
-    """The first line of a section's docstring."""
-    from aloe.config import Config
+def _is_table(info: Any) -> bool:
+    from aloe.config import type_name
 
-    text = (Config.model_fields[name].annotation.__doc__ or "").strip()  # type: ignore[union-attr]
-    return textwrap.shorten(text.partition("\n")[0], WIDTH - 16, placeholder=" ...")
+    return type_name(info.annotation) == "table"
 
 
-def _line(option: tuple[str, Any]) -> str:
+def _meaning(info: Any) -> str:
+    """A field's description, or the first line of a section's docstring."""
+    text = info.description or (info.annotation.__doc__ or "").strip().partition("\n")[0]
+    return str(text).replace("``", "'")
+
+
+def _line(option: Option) -> str:
     from aloe.config import type_name
 
     name, info = option

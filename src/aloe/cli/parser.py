@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aloe.cli.options_help import WIDTH, all_options, section_summary
+from aloe.cli.options_help import WIDTH, Option, all_options, section_summary
 from aloe.errors import ConfigError, nearest
 
 Overrides = dict[str, Any]  # options of the config as a nested table, {"trees": {"n_turns": 5}}
@@ -27,7 +27,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 class _HelpAll(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         assert isinstance(parser, Parser)
-        print(f"{argparse.ArgumentParser.format_help(parser)}\n{all_options(parser.sections())}")
+        print(f"{argparse.ArgumentParser.format_help(parser)}\n{all_options(parser.sections(), parser.more())}")
         parser.exit()
 
 
@@ -36,22 +36,25 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         takes_config: whether the options of the config may be given too.
+        more: gives options that the config does not declare itself.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         settings.setdefault("formatter_class", _Formatter)
         super().__init__(*args, **settings)
         self.takes_config = False
+        self.more: Callable[[], Sequence[Option]] = tuple
         self._sections: Sections | None = None
         self._verbs: Any = None
 
-    def accept_config(self, sections: Sections | None = None) -> None:
+    def accept_config(self, sections: Sections | None = None, more: Callable[[], Sequence[Option]] = tuple) -> None:
         """Take every option of the config too (``--trees.n_turns 5``), with ``--help-all`` to list them.
 
         Args:
             sections: gives the sections that the command reads, for its help (called only then); None: all of them.
+            more: gives options that the config does not declare itself, those of a plug-in.
         """
-        self.takes_config, self._sections = True, sections
+        self.takes_config, self._sections, self.more = True, sections, more
         self.allow_abbrev = False
         self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show every option of the config too and exit")
 
@@ -155,15 +158,18 @@ class Parser(argparse.ArgumentParser):
         from aloe.config import Config
 
         if "." not in name and name[2:].replace("-", "_") not in Config.model_fields:
-            near = nearest(name, self._option_string_actions)
+            near = self._nearest_option(name)
             if near:
-                raise ConfigError(f"{self.prog}: unknown option {name}{near}", f"'{self.prog} --help' shows the usage")
+                self.error(f"unknown option {name}{near}")
+
+    def _nearest_option(self, name: str) -> str:
+        own = [option[2:] for option in self._option_string_actions if option.startswith("--")]
+        return nearest(name.lstrip("-"), own).replace("'", "'--", 1)  # compared without the dashes, which all share
 
     def _refuse(self, argument: str) -> None:
         if argument.startswith("-"):
             name = argument.partition("=")[0]
-            near = nearest(name, self._option_string_actions)
-            self.error(f"unknown option {name}{near}")
+            self.error(f"unknown option {name}{self._nearest_option(name)}")
         self.error(f"unexpected argument '{argument}'")
 
 

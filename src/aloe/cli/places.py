@@ -18,10 +18,8 @@ from aloe.store.rundir import RunDir
 from aloe.types import Persona
 
 STUDIO_SECTIONS = ("seed", "roles", "trees", "bench")  # of a config: all that studio and chat go by
-PRECEDENCE = (
-    "A recipe's name comes before a folder of that name, unless the folder is a run directory and no --out is given; "
-    "./NAME is always the folder."
-)
+PRECEDENCE = """A recipe's name comes before a folder of that name, unless the folder is a run directory and no --out is
+given; ./NAME is always the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,17 @@ def _is_same(word: str | None, out: str) -> bool:
 
 
 def config_source(word: str | None, out: str | None = None) -> str | Path | None:
-    """What to load the config from: a run's own config, or the recipe; None where neither is named."""
-    return Path(word) / "config.toml" if word is not None and means_run(word, out) else word
+    """What to load the config from: a run's own config, or the recipe; None where neither is named.
+
+    Raises:
+        ConfigError: a folder is named that is not a run directory.
+    """
+    if word is None:
+        return None
+    if means_run(word, out):
+        return Path(word) / "config.toml"
+    _refuse_folder(word)
+    return word
 
 
 def note_on(word: str | None, out: str | None = None) -> str:

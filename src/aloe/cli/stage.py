@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aloe.cli import completers
 from aloe.cli.arguments import add_recipe, completed
 from aloe.cli.commands import find
-from aloe.cli.parser import Overrides, Parser, Sections, refuse_together
+from aloe.cli.parser import Overrides, Parser, refuse_together
 from aloe.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ def command(name: str) -> StageCommand:
     return StageCommand(row.name, row.group, row.help)
 
 
-def add_stage_arguments(parser: Parser, stage: str, sections: Sections | None = None) -> None:
-    """What all commands of stages take; the stage's own flags come before, its forms of usage after.
+def add_stage_arguments(parser: Parser, stage: str) -> None:
+    """What all commands of stages take; the stage's own flags come before, its forms of usage after."""
+    add_run_arguments(parser, stage)
+    parser.accept_config(None if stage == "run" else lambda: stage_sections(stage))
 
-    Args:
-        sections: gives the sections of the config for the help text; None: those that the stages' table names.
-    """
+
+def add_run_arguments(parser: Parser, stage: str) -> None:
+    """The recipe and the flags of a command that runs stages."""
     from aloe.cli.places import PRECEDENCE
     from aloe.config import recipe_names
 
@@ -61,7 +63,6 @@ def add_stage_arguments(parser: Parser, stage: str, sections: Sections | None = 
     parser.add_argument("--dry", action="store_true", help="only say what would be asked and what it would cost")
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
-    parser.accept_config(sections or (None if stage == "run" else lambda: stage_sections(stage)))
 
 
 def stage_sections(name: str) -> Sequence[str]:

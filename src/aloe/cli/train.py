@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from aloe.cli import completers
 from aloe.cli.arguments import completed
 from aloe.cli.commands import find
+from aloe.cli.options_help import Option
 from aloe.cli.parser import Overrides, Parser, refuse_together
-from aloe.cli.stage import add_stage_arguments, run_stage
+from aloe.cli.stage import add_run_arguments, run_stage
 from aloe.errors import ConfigError
 from aloe.training.methods import BASE, Method, method_by_name
 
@@ -34,7 +35,8 @@ class TrainCommand:
 
     def add_arguments(self, parser: Parser) -> None:
         section = self.NAME if self.method.is_built_in else f"methods.{self.NAME}"
-        add_stage_arguments(parser, self.NAME, lambda: (section,))
+        add_run_arguments(parser, self.NAME)
+        parser.accept_config(lambda: (section,), self._more)
         parser.usage = (
             f"aloe {self.NAME} [RECIPE] [--out DIR] [--from STAGE] [--{section}.OPTION VALUE ...]\n"
             f"       aloe {self.NAME} --data PATH --model PATH_OR_ID --out DIR [--recipe RECIPE] "
@@ -55,6 +57,12 @@ class TrainCommand:
         for action in (data, model):
             completed(action, completers.paths)
         completed(recipe, completers.recipes)
+
+    def _more(self) -> list[Option]:
+        """The settings of a plug-in's method, which the config holds as a plain table."""
+        from aloe.config import fields
+
+        return [] if self.method.is_built_in else fields(self.method.section_type(), f"methods.{self.NAME}.")
 
     def run(self, options: Namespace, overrides: Overrides) -> int:
         if options.data is not None:

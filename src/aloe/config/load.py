@@ -34,7 +34,10 @@ def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> tuple[dict[st
         ConfigError: no such recipe, or not TOML.
     """
     path = Path(recipe)
-    if path.suffix == ".toml" or path.exists():
+    if str(recipe) in recipe_names():  # before a file or folder of that name, which ./NAME means
+        text = resources.files("aloe.recipes").joinpath(f"{recipe}.toml").read_text("utf-8")
+        where, path = f"recipe '{recipe}'", Path()
+    elif path.suffix == ".toml" or path.exists():
         if not path.is_file():
             raise ConfigError(
                 f"recipe file {path} does not exist", f"give a path or one of: {', '.join(recipe_names())}"
@@ -43,9 +46,6 @@ def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> tuple[dict[st
             text, where = path.read_text("utf-8"), str(path)
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not valid UTF-8 text ({error.reason})", "save it as UTF-8") from error
-    elif str(recipe) in recipe_names():
-        text = resources.files("aloe.recipes").joinpath(f"{recipe}.toml").read_text("utf-8")
-        where = f"recipe '{recipe}'"
     else:
         raise ConfigError(
             f"no recipe named '{recipe}'{nearest(str(recipe), recipe_names())}",
@@ -166,7 +166,7 @@ def _explain(error: ValidationError, where: str) -> tuple[str, str]:
         said = f"expected {_section_at(names[:-1]).model_fields[names[-1]].description or said}"
     return (
         f"{where}: {dotted} = {got[:80]}: {said}{more}",
-        "'aloe run --help' lists every option with its type",
+        "'aloe run --help-all' lists every option with its type",
     )
 
 

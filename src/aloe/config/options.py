@@ -263,6 +263,8 @@ class DPOConfig(TrainingSection):
 
 
 class BudgetConfig(Section):
+    """What a run may spend; nothing is sent that could pass a limit."""
+
     usd: float | None = Field(None, gt=0, description="stop before this much was spent")
     tokens: int | None = Field(None, gt=0, description="stop before this many tokens were used")
 

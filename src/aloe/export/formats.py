@@ -130,3 +130,11 @@ def write_sharegpt(data: DataSet, out: Path) -> list[Path]:
         }
     write_json(out / "dataset_info.json", info)
     return [*written, out / "dataset_info.json"]
+
+
+# What ``aloe export --format`` writes, by name; ``hub`` and ``published`` need more than the data set: see there.
+FORMATS: dict[str, Callable[[DataSet, Path], list[Path]]] = {
+    "trl": write_trl,
+    "sharegpt": write_sharegpt,
+    "openai": write_openai,
+}
