@@ -161,21 +161,33 @@ def fit(
         "n_steps": trainer.state.global_step,
         "mean_loss": result.training_loss,
         **tail(trainer),
-        **({"n_cut": lengths.n_cut, "n_dropped": lengths.n_dropped} if lengths.say() else {}),
-        **({"n_targets_lost": lengths.n_targets_lost} if lengths.n_targets_lost else {}),
+        **_left_out(lengths),
         **split.as_dict(),
         **({"eval_loss": loss} if (loss := last_logged(history, "eval_loss")) is not None else {}),
         "seconds_preparing": round(prepared - started, 2),
         "seconds": round(time.monotonic() - started, 2),
     }
-    settings = section.model_dump(mode="json")
+    made_by = {"stage": stage, "seed": seed, "config": section.model_dump(mode="json"), "from": source}
+    _save(trainer, tokenizer, out_dir, made_by, (title, summary))
+    return summary
+
+
+def _left_out(lengths: Lengths) -> dict[str, int]:
+    """What did not fit, where anything did not."""
+    found = {"n_cut": lengths.n_cut, "n_dropped": lengths.n_dropped} if lengths.say() else {}
+    return found | ({"n_targets_lost": lengths.n_targets_lost} if lengths.n_targets_lost else {})
+
+
+def _save(
+    trainer: Any, tokenizer: Any, out_dir: Path, made_by: dict[str, Any], card: tuple[str, dict[str, Any]]
+) -> None:
+    """The checkpoint with its model card (title and summary), by the main process; the others wait for it."""
     if trl_run.processes().is_main_process:
-        card = model_card(f"aloe {stage}", title, {**settings, **summary})
-        resolved = {"stage": stage, "seed": seed, "config": settings, "from": source}
-        save_checkpoint(trainer.accelerator.unwrap_model(trainer.model), tokenizer, out_dir, card, resolved)
+        title, summary = card
+        text = model_card(f"aloe {made_by['stage']}", title, {**made_by["config"], **summary})
+        save_checkpoint(trainer.accelerator.unwrap_model(trainer.model), tokenizer, out_dir, text, made_by)
         trl_run.finish(out_dir, trainer)
     trl_run.processes().wait_for_everyone()
-    return summary
 
 
 def last_logged(history: Sequence[dict[str, Any]], key: str) -> float | None:
