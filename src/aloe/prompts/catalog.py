@@ -32,7 +32,7 @@ class Prompt(Generic[T_co]):
         needs_history: whether the template must say where the conversation goes in.
         check: refuses (ParseError) a value that won't do after this history, whatever its form.
         response_format: OpenAI's field of that name.
-        alternatives: log-probabilities a token that are asked for where an endpoint gives them.
+        alternatives: how many alternatives of each token are asked for, where an endpoint tells their probabilities.
         scale: lowest and highest score, for prompts that ask for one.
     """
 
