@@ -22,7 +22,7 @@ from typing import Any
 
 from aloe.bench.controls import derange
 from aloe.bench.runner import run_benchmark
-from aloe.config import BudgetConfig, Config, ModelConfig
+from aloe.config import BudgetConfig, Config, ModelConfig, RolesConfig
 from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
@@ -50,8 +50,11 @@ from aloe.world.model import WorldModel
 SCHEME = "rehearsal"
 N_TREES, N_TALKS = 16, 16  # rehearsed per stage, and per benchmarked model
 MAX_POOL = 400  # members grown in rehearsal; larger pools are scaled up
-ACTOR = {"writer": "persona-writer", "user": "user", "inducer": "inducer", "tailored": "tailored",
-         "generic": "generic", "judge": "judge", "responder": "assistant", "checkpoint": "attentive"}  # fmt: skip
+ACTOR = {  # the world's actor of each role, and those of a model under test
+    **{name: getattr(RolesConfig(), name)[0].uri.partition(":")[2] for name in RolesConfig.model_fields},
+    "responder": "assistant",
+    "checkpoint": "attentive",
+}
 TYPICAL = {"user": 45, "tailored": 110, "generic": 110, "responder": 110}  # tokens that a language model writes
 _WORDS = re.compile(r"\w+|[^\w\s]")  # about the tokens of the tiny model
 FILLER = "Well, one thing leads to another, as it so often does, and that is all there is to say about it."
