@@ -6,6 +6,7 @@ import ast
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from statistics import median
 
@@ -114,3 +115,9 @@ def test_files_and_functions_keep_their_size() -> None:
 def test_the_top_of_the_package_holds_packages_and_leaves_only() -> None:
     loose = {f.stem for f in (ROOT / "src" / "aloe").glob("*.py")}
     assert loose == {"__init__", "__main__", "types", "errors", "seeding", "stats", "progress", "protocols"}
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    trees = (ast.parse(f.read_text("utf-8")) for f in sorted((ROOT / "src" / "aloe").rglob("*.py")))
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert not [name for name, n in names.items() if n > 1]
