@@ -17,7 +17,7 @@ from aloe.dialogue.relabel import (
     judge_trees,
     keep_other_labels,
     look_ahead_labels,
-    look_ahead_values,
+    look_ahead_turns,
     merge_labels,
     reply_scores,
     restore_labels,
@@ -120,13 +120,23 @@ TREE = ConversationTree(
 SCORES = {"a": 2.0, "b": 5.0, "a1": 4.0, "a2": 3.0, "b1": 2.0, "b2": 3.0, "a11": 5.0, "a12": 4.0}
 
 
-def test_look_ahead_values_by_hand() -> None:
-    values = look_ahead_values(TREE, SCORES)
-    assert values == {"a": (3.5 + 4.5) / 2, "b": 2.5, "a1": 4.5}  # turns count once each; the own score never
-    (label,) = look_ahead_labels(TREE, SCORES, "ahead")
-    assert (label.chosen, label.rejected, label.margin) == ("a", "b", 1.5)  # although b's own score is higher
-    assert look_ahead_labels(TREE, SCORES, "ahead", min_margin=2.0)[0].outcome == "tie"
+def test_look_ahead_by_hand() -> None:
+    turns = look_ahead_turns(TREE, SCORES)
+    assert {k: v for k, v in turns.items() if v} == {"a": {2: 3.5, 3: 4.5}, "b": {2: 2.5}, "a1": {3: 4.5}}
+    (label,) = look_ahead_labels(TREE, SCORES, "ahead")  # turn 2 alone: b has no turn 3; the own score never counts
+    assert (label.chosen, label.rejected, label.margin) == ("a", "b", 1.0)  # although b's own score is higher
+    assert look_ahead_labels(TREE, SCORES, "ahead", min_margin=1.5)[0].outcome == "tie"
     assert look_ahead_labels(TREE, {"a1": 3.0}, "ahead") == []
+    assert look_ahead_labels(TREE, {"a11": 3.0, "b1": 3.0}, "ahead") == []  # no turn that both reach
+
+
+def test_a_longer_branch_is_not_better_by_its_length() -> None:
+    """Alignment grows with the turns: below a, turn 3 is better than turn 2; below b, turn 2 is all there is."""
+    scores = {**SCORES, "b1": 4.0, "b2": 3.5}
+    (label,) = look_ahead_labels(TREE, scores, "ahead")
+    assert (label.chosen, label.margin) == ("b", 0.25)
+    (label,) = look_ahead_labels(TREE, {**scores, "b1": 3.5}, "ahead")
+    assert (label.outcome, label.chosen, label.node_ids) == ("tie", None, ("a", "b"))
 
 
 def label(ids: tuple[str, str], chosen: str | None, labeler: str) -> Label:

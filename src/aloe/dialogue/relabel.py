@@ -4,7 +4,8 @@ Trees are never touched: labels are added to ``labels.jsonl`` beside them, one l
 
 Look-ahead: the value of a reply is the mean judged alignment of what grew below it. Each later turn of the branch
 counts once (the mean over the scored replies of that turn), whatever its width, and the reply's own score is left out:
-what is measured is where the reply leads. Siblings are compared where at least two have anything scored below.
+what is measured is where the reply leads. Two siblings are compared over the turns that both reach, since alignment
+grows with the turns and the longer branch would win by its length.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Literal
 
@@ -119,8 +121,8 @@ def reply_scores(labels: Iterable[Label]) -> dict[str, float]:
     }
 
 
-def look_ahead_values(tree: ConversationTree, scores: Mapping[str, float]) -> dict[str, float]:
-    """The value of every reply that has scored replies below it; see the module's docstring."""
+def look_ahead_turns(tree: ConversationTree, scores: Mapping[str, float]) -> dict[str, dict[int, float]]:
+    """For every reply, the mean score of each later turn that has scored replies below it."""
     below: dict[str, dict[int, list[float]]] = {}
     for node in tree.nodes:
         score = scores.get(node.node_id)
@@ -128,32 +130,45 @@ def look_ahead_values(tree: ConversationTree, scores: Mapping[str, float]) -> di
             continue
         for above in tree.path_to(node.parent_id):
             below.setdefault(above.node_id, {}).setdefault(node.turn, []).append(score)
-    values: dict[str, float] = {}
-    for node in tree.nodes:
-        if node.message.role == "assistant" and node.node_id in below:
-            turns = [sum(s) / len(s) for s in below[node.node_id].values()]
-            values[node.node_id] = sum(turns) / len(turns)
-    return values
+    return {
+        node.node_id: {turn: sum(s) / len(s) for turn, s in below.get(node.node_id, {}).items()}
+        for node in tree.nodes
+        if node.message.role == "assistant"
+    }
+
+
+def look_ahead_margin(first: Mapping[int, float], second: Mapping[int, float]) -> float | None:
+    """How much better one reply leads than its sibling, over the turns that both reach; None where there are none.
+
+    Args:
+        first, second: mean scores by turn, of ``look_ahead_turns``.
+    """
+    turns = first.keys() & second.keys()
+    return round(sum(first[t] - second[t] for t in sorted(turns)) / len(turns), 6) if turns else None
 
 
 def look_ahead_labels(
     tree: ConversationTree, scores: Mapping[str, float], labeler: str, min_margin: float = 0.0
 ) -> list[Label]:
-    """Siblings labelled by value, best against worst; equal values (or a margin below ``min_margin``) are a tie."""
-    values = look_ahead_values(tree, scores)
+    """The two siblings of each fork that lie furthest apart; no difference, or less than ``min_margin``, is a tie."""
+    turns = look_ahead_turns(tree, scores)
     labels: list[Label] = []
     for _, replies in forks(tree):
-        ids = [n.node_id for n in replies if n.node_id in values]
-        if len(ids) < 2:
+        ids = [n.node_id for n in replies]
+        margins = {
+            (one, two): margin
+            for one, two in permutations(ids, 2)
+            if (margin := look_ahead_margin(turns[one], turns[two])) is not None
+        }
+        if not margins:
             continue
-        best = max(ids, key=lambda i: (values[i], i))
-        worst = min(ids, key=lambda i: (values[i], i))
-        margin = round(values[best] - values[worst], 6)
+        best, worst = max(margins, key=lambda pair: (margins[pair], pair))
+        margin = margins[best, worst]
         preferred = margin > 0 and margin >= min_margin
         labels.append(
             Label(
                 tree_id=tree.tree_id,
-                node_ids=tuple(ids),
+                node_ids=tuple(i for i in ids if any(i in pair for pair in margins)),
                 chosen=best if preferred else None,
                 rejected=worst if preferred else None,
                 margin=margin if preferred else None,
