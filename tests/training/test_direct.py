@@ -101,6 +101,27 @@ def test_sft_then_dpo_from_an_export(data: Path, model: Path, tmp_path: Path) ->
     assert "attn_implementation" not in (tmp_path / "dpo" / "config.json").read_text("utf-8")
 
 
+def test_rows_beyond_a_models_bound_are_not_packed(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "model"
+    tokenizer, made = make_tokenizer(), make_model("phi3, longrope")
+    made.resize_token_embeddings(len(tokenizer))
+    made.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    few = ["--dpo.max_steps", "1"]
+    done = run(*command("dpo", data, folder, tmp_path / "out", *few))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout[: done.stdout.rindex("}") + 1])
+    assert summary["attention"] == "rows" and summary["packing_ratio"] == 1.0
+    assert "rotary angles depend on a row's length beyond 30 tokens, and the longest row has" in caplog.text
+    done = run(*command("dpo", data, folder, tmp_path / "out", *few, "--dpo.packing", "segments"))
+    assert done.returncode != 0 and "attention 'segments' does not fit this model: its rotary" in done.stderr
+    done = run(*command("dpo", data, folder, tmp_path / "out", *few, "--dpo.max_length", "30"))
+    summary = json.loads(done.stdout[: done.stdout.rindex("}") + 1])
+    assert summary["attention"] == "segments" and summary["n_cut"] > 0
+
+
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_evaluation_in_a_run_is_by_profile(
     stage: str, data: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -13,6 +13,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PhiConfig,
     PhiForCausalLM,
     Qwen2Config,
@@ -28,6 +30,15 @@ COMMON: dict[str, Any] = {
     "num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": None, "eos_token_id": 0,
     "pad_token_id": 0, "tie_word_embeddings": True,
 }  # fmt: skip
+BOUND = 30  # tokens beyond which the last two models' angles depend on the row's length
+LONGROPE: dict[str, Any] = {
+    "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": BOUND,
+    "short_factor": [1.0] * 4, "long_factor": [4.0, 9.0, 30.0, 60.0],
+}  # fmt: skip
+DYNAMIC: dict[str, Any] = {
+    **COMMON, "max_position_embeddings": BOUND,
+    "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0},
+}  # fmt: skip
 MAKERS: dict[str, Any] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**COMMON)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**COMMON)),
@@ -40,6 +51,10 @@ MAKERS: dict[str, Any] = {
         GPT2Config(vocab_size=328, n_embd=32, n_layer=3, n_head=4, n_positions=512, bos_token_id=0, eos_token_id=0)
     ),
     "phi": lambda: PhiForCausalLM(PhiConfig(**COMMON)),
+    "phi3, longrope": lambda: Phi3ForCausalLM(
+        Phi3Config(**COMMON, rope_parameters=dict(LONGROPE), original_max_position_embeddings=BOUND)
+    ),
+    "llama, dynamic": lambda: LlamaForCausalLM(LlamaConfig(**DYNAMIC)),
 }
 
 

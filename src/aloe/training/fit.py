@@ -69,11 +69,12 @@ def prepare_job(
 ) -> Job:
     """Choose the form of attention and make the packs."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    longest = max(len(row) for c in (*train, *evaluate) for row in c.rows)
     if trl_run.is_sharded():
-        backend, reason = guess_backend(base, section.packing)
+        backend, reason = guess_backend(base, section.packing, longest)
     else:
         base.to(trl_run.device())  # the trainer would do it later; the trial must see the kernels of training
-        backend, reason = choose_backend(base, section.packing)
+        backend, reason = choose_backend(base, section.packing, longest)
     if backend == "rows" and section.packing != "rows":
         log.warning("trees go through this model as rows, each with its whole history: %s", reason)
     n = trl_run.processes().num_processes

@@ -25,6 +25,8 @@ from trl import DPOTrainer, SFTTrainer
 from aloe.training.gather import Counts, UnequalGather, exact_means
 from aloe.training.trees.model import add_trees
 from aloe.training.trees.packs import Collator, Pack
+from aloe.training.trees.rope import angle_bound, run_rows_apart
+from aloe.training.trl_run import is_sharded
 
 
 def pack_dataset(packs: Sequence[Pack], start: int = 0) -> Any:
@@ -56,12 +58,18 @@ class _OnPacks:
 
     def add_trees(self) -> None:
         """After TRL has added its fused head, before the first forward pass."""
-        if self._has_trees or self.backend == "rows":
+        if self._has_trees:
             return
-        for model in (self.model, getattr(self, "ref_model", None)):
-            if model is not None:
-                add_trees(model.get_base_model() if hasattr(model, "get_base_model") else model, self.backend)
         self._has_trees = True
+        for model in (self.model, getattr(self, "ref_model", None)):
+            if model is None:
+                continue
+            base = model.get_base_model() if hasattr(model, "get_base_model") else model
+            bound = angle_bound(base.config)
+            if self.backend != "rows":
+                add_trees(base, self.backend)
+            elif bound is not None and not is_sharded():  # sharded weights need equally many passes in all processes
+                run_rows_apart(base, bound)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset

@@ -23,6 +23,7 @@ from aloe.errors import ConfigError
 from aloe.training.trees import attention as tree_attention
 from aloe.training.trees.attention import Branches
 from aloe.training.trees.head import TargetLogProbs
+from aloe.training.trees.rope import say_bound
 from aloe.training.trees.trie import Chain, Trie, build_trie
 
 BACKENDS = ("segments", "flex", "dense", "rows")
@@ -213,17 +214,20 @@ def candidates(model: Any, device_type: str) -> tuple[list[str], str]:
     return (["dense"] if capped else ["segments", "dense"]), ""
 
 
-def choose_backend(model: Any, wish: str = "auto") -> tuple[str, str]:
+def choose_backend(model: Any, wish: str = "auto", longest: int | None = None) -> tuple[str, str]:
     """``(backend, reason)``: the first form of attention that gives ``model`` the numbers of plain rows.
 
     Args:
         wish: ``auto`` or one of ``BACKENDS``; a form that was asked for is tried alone.
+        longest: tokens of the longest row; None: any length.
 
     Raises:
-        ConfigError: the form that was asked for does not work for this model.
+        ConfigError: the form that was asked for does not work for this model, or not at that length.
     """
     if wish == "rows":
         return "rows", "asked for"
+    if too_long := _refused(model, wish, longest):
+        return "rows", too_long
     tried, reason = candidates(model, model.device.type)
     if wish != "auto":
         tried = [wish]
@@ -237,8 +241,22 @@ def choose_backend(model: Any, wish: str = "auto") -> tuple[str, str]:
     return "rows", reason
 
 
-def guess_backend(model: Any, wish: str = "auto") -> tuple[str, str]:
+def _refused(model: Any, wish: str, longest: int | None) -> str:
+    """Why no form of attention will do for rows of that length, empty where one may.
+
+    Raises:
+        ConfigError: one was asked for all the same.
+    """
+    reason = say_bound(model.config, longest)
+    if reason and wish != "auto":
+        raise ConfigError(f"attention '{wish}' does not fit this model: {reason}", "leave packing at 'auto'")
+    return reason
+
+
+def guess_backend(model: Any, wish: str = "auto", longest: int | None = None) -> tuple[str, str]:
     """``choose_backend`` without a trial, for weights that are about to be spread over several devices."""
+    if wish != "rows" and (too_long := _refused(model, wish, longest)):
+        return "rows", too_long
     tried, reason = candidates(model, "cuda" if torch.cuda.is_available() else "cpu")
     if wish != "auto":
         return wish, "asked for"
