@@ -236,6 +236,9 @@ def test_bad_input_is_one_line(data: Path, model: Path, tmp_path: Path) -> None:
     cases = [
         (command("dpo", data, model, out, "--dpo.beta", "0"), "dpo.beta"),
         (command("dpo", data, model, out, "--dpo.loss", "sigmoyd"), "'sigmoyd' is not a known loss"),
+        (command("dpo", data, model, out, "--dpo.loss", "aot"), "'aot' sorts all pairs of a step together"),
+        (command("dpo", data, model, out, "--dpo.loss", "exo_pair"), "exo_pair needs dpo.label_smoothing"),
+        (command("dpo", data, model, out, "--dpo.lora_dropout", "0.1"), "lora_dropout belongs to adapters"),
         (command("dpo", data, model, out, "--dpo.patience", "2"), "patience needs an evaluation split"),
         (command("dpo", data, model, out, "--dpo.labeler", "nobody"), "no pair was labelled by 'nobody'"),
         (command("dpo", same, model, out), "row 1: the chosen reply is the rejected one"),
@@ -274,3 +277,33 @@ def test_dpo_trains_the_adapter_that_sft_made(data: Path, model: Path, tmp_path:
     margins = [row["rewards/margins"] for row in metrics(tmp_path / "dpo")]
     assert margins[0] == pytest.approx(0.0, abs=1e-5) and summary["margin"] > 0.1
     assert (tmp_path / "dpo" / "adapter_model.safetensors").is_file()
+
+
+def test_dropout_of_adapters_is_applied_in_dpo_too(data: Path, model: Path, tmp_path: Path) -> None:
+    """It changes what is learned, also by an adapter that was saved without dropout."""
+    from aloe.config import DPOConfig, SFTConfig
+    from aloe.training import train_dpo, train_sft
+
+    shared: dict[str, Any] = {"lora_rank": 4, "learning_rate": 5e-3, "batch_size": 12, "max_steps": 3}
+    train_sft(SFTConfig(**shared, warmup_steps=0), data, model, tmp_path / "sft")
+    found = {}
+    for start in (model, tmp_path / "sft"):
+        for share in (0.0, 0.5):
+            out = tmp_path / f"{start.name}-{share}"
+            train_dpo(DPOConfig(**shared, warmup_steps=0, lora_dropout=share), data, start, out)
+            found[start.name, share] = load_file(out / "adapter_model.safetensors")
+            assert json.loads((out / "adapter_config.json").read_text("utf-8"))["lora_dropout"] == share
+    for name in (model.name, "sft"):
+        one, two = found[name, 0.0], found[name, 0.5]
+        assert max(float((one[key] - two[key]).abs().max()) for key in one) > 1e-4
+
+
+def test_an_adapter_has_the_length_of_its_base_model(data: Path, model: Path, tmp_path: Path) -> None:
+    from aloe.config import DPOConfig, SFTConfig
+    from aloe.errors import DataError
+    from aloe.training import train_dpo, train_sft
+
+    train_sft(SFTConfig(lora_rank=2, max_steps=1), data, model, tmp_path / "sft")
+    long = {"prompt": chat("waa " * 600), "chosen": chat("", "waa")[1:], "rejected": chat("", "wbb")[1:]}
+    with pytest.raises(DataError, match="no row fits into 512 tokens"):
+        train_dpo(DPOConfig(lora_rank=2), [long], tmp_path / "sft", tmp_path / "dpo")

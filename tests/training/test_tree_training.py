@@ -16,6 +16,7 @@ from trl import SFTConfig, SFTTrainer
 
 from aloe.errors import ConfigError
 from aloe.training.data import TokenRows
+from aloe.training.dpo import LOSSES, SMOOTHED
 from aloe.training.trainers import TreeSFTTrainer
 from aloe.training.trees.attention import Branches, SegmentAttention
 from aloe.training.trees.head import KEPT_LOGITS, TargetLogProbs
@@ -156,14 +157,16 @@ def test_dpo_steps_equal_stock_trl(name: str, backend: str, tmp_path: Path) -> N
         assert one["loss"] == pytest.approx(two["loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["ipo", "hinge", "robust", "apo_zero"])
+@pytest.mark.parametrize("loss", sorted(LOSSES - {"sigmoid"}))
 def test_other_losses_equal_stock_trl(loss: str, tmp_path: Path) -> None:
+    """Every loss that ``dpo.loss`` takes, its pairs in packs of unequal sizes that are accumulated into a step."""
     found = conversations(4)
     options: dict[str, Any] = {"loss_type": [loss], "beta": 0.2, "max_steps": 2}
-    if loss == "robust":
+    if loss in SMOOTHED:
         options["label_smoothing"] = 0.1
     stock = stock_dpo("llama", found, tmp_path / "stock", **options)
-    ours = tree_dpo("llama", found, tmp_path / "ours", "auto", **options)
+    ours = tree_dpo("llama", found, tmp_path / "ours", "segments", budget=1, **options)
+    assert len({pack.n_items for pack in ours.packs}) > 1
     start = weights(stock)
     stock.train()
     ours.train()
@@ -254,10 +257,19 @@ def target_nodes(trie: Any, tree: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("llama", "segments"), ("gpt2", "segments"), ("gemma2", "dense"), ("mamba", "rows"), ("bloom", "rows")],
+    [
+        ("llama", "segments"),
+        ("gpt2", "segments"),
+        ("gemma2", "dense"),
+        ("mamba", "rows"),
+        ("bloom", "rows"),
+        ("mixtral", "rows"),
+        ("mixtral without balance loss", "segments"),
+    ],
 )
 def test_the_form_of_attention_is_found_by_trying(name: str, expected: str) -> None:
-    """Soft-capped attention needs the model's own; states along the sequence and distances can't be packed."""
+    """Soft-capped attention needs the model's own; states along the sequence, distances and the routers' loss, which
+    TRL adds by itself, can't be packed."""
     from transformers import (
         BloomConfig,
         BloomForCausalLM,
@@ -265,10 +277,15 @@ def test_the_form_of_attention_is_found_by_trying(name: str, expected: str) -> N
         Gemma2ForCausalLM,
         MambaConfig,
         MambaForCausalLM,
+        MixtralConfig,
+        MixtralForCausalLM,
     )
 
+    experts = {**COMMON, "num_local_experts": 4, "num_experts_per_tok": 2}
     odd: dict[str, Any] = {
         "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**{**COMMON, "head_dim": 8, "sliding_window": 6})),
+        "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**experts)),
+        "mixtral without balance loss": lambda: MixtralForCausalLM(MixtralConfig(**experts, router_aux_loss_coef=0.0)),
         "mamba": lambda: MambaForCausalLM(MambaConfig(vocab_size=328, hidden_size=32, num_hidden_layers=2)),
         "bloom": lambda: BloomForCausalLM(BloomConfig(vocab_size=328, hidden_size=32, n_layer=2, n_head=4)),
     }

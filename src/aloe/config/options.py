@@ -208,7 +208,9 @@ class TrainingSection(Section):
     )
     lora_rank: int = Field(0, ge=0, description="0 = train all weights")
     lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters; 0 keeps packs equal to rows")
+    lora_dropout: float = Field(
+        0.0, ge=0, lt=1, description="of the trained adapter, in DPO too; 0 keeps packs equal to rows"
+    )
     lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
     eval_share: float = Field(
         0.0,
@@ -252,7 +254,7 @@ class DPOConfig(TrainingSection):
 
     batch_size: int = Field(48, ge=1, description="pairs per optimiser step, about (conversations stay whole)")
     beta: float = Field(0.1, gt=0)
-    loss: Names = Field(("sigmoid",), description="TRL's loss types: sigmoid, ipo, hinge, robust, apo_zero, ...")
+    loss: Names = Field(("sigmoid",), description="TRL's losses that are means over pairs: sigmoid, ipo, robust, ...")
     sft_weight: float = Field(1.0, ge=0, description="weight of the likelihood term on the chosen reply")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of labels held wrong; loss robust, exo_pair")
     warmup_steps: int = Field(5, ge=0)

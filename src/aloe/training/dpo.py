@@ -23,6 +23,9 @@ from aloe.training.split import Rows, find_profiles
 TITLE = "A chat model tuned on preference pairs of simulated conversations (aloe, stage `{stage}`)."
 COLUMNS = ["prompt", "chosen", "rejected"]
 SMOOTHED = {"robust", "exo_pair"}
+LOSSES = {"sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "apo_zero", "apo_down"}
+LOSSES |= {"discopop", "sigmoid_norm", "sft"}
+SORTED = {"aot", "aot_unpaired"}  # no mean over pairs, but a loss of all of a step's pairs together
 
 
 def train_dpo(
@@ -86,14 +89,22 @@ def train_dpo(
 
 
 def check_losses(config: DPOConfig) -> None:
-    """Raises ConfigError for a loss that TRL does not know, or label smoothing that would not be used."""
-    known = {"sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot"}
-    known |= {"aot_unpaired", "apo_zero", "apo_down", "discopop", "sigmoid_norm", "sft"}
+    """Whether the losses are means over pairs that TRL knows, with the settings that they need.
+
+    Raises:
+        ConfigError: one is not, or label smoothing would not be used or is lacking.
+    """
+    known = ", ".join(sorted(LOSSES))
     for name in config.loss:
-        if name not in known:
-            raise ConfigError(f"dpo.loss: '{name}' is not a known loss", f"one of {', '.join(sorted(known))}")
+        if name in SORTED:
+            why = f"'{name}' sorts all pairs of a step together, and a pack holds a part of them"
+            raise ConfigError(f"dpo.loss: {why}", f"one of {known}")
+        if name not in LOSSES:
+            raise ConfigError(f"dpo.loss: '{name}' is not a known loss", f"one of {known}")
     if config.label_smoothing and not SMOOTHED & set(config.loss):
         raise ConfigError("dpo.label_smoothing belongs to the losses robust and exo_pair", "set dpo.loss = robust")
+    if "exo_pair" in config.loss and not config.label_smoothing:
+        raise ConfigError("dpo.loss: exo_pair needs dpo.label_smoothing above 0", "for example 1e-3")
 
 
 def _rows(config: DPOConfig, dataset: Dataset, split: str) -> Rows:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aloe.config import TrainingSection, digest
 from aloe.errors import DataError
-from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
+from aloe.models.local.checkpoint import base_of, load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local.model import weight_digest
 from aloe.training import trl_run
 from aloe.training.data import Lengths, TokenRows, check_tokenizer
@@ -57,10 +57,10 @@ def lengths_for(section: TrainingSection, path: str | Path) -> Lengths:
         from transformers import AutoConfig
 
         try:
-            config = AutoConfig.from_pretrained(str(path)).get_text_config()
+            config = AutoConfig.from_pretrained(base_of(path)).get_text_config()
             limit = int(getattr(config, "max_position_embeddings", 0) or 0) or None
         except (OSError, ValueError):
-            limit = None  # a LoRA directory has no config of its own; its base model is checked by position anyway
+            limit = None  # there is no such model: loading it says so
     return Lengths(limit, section.too_long)
 
 
@@ -141,6 +141,7 @@ def fit(
     trl_run.claim(out_dir, digest([stage, section.model_dump(mode="json"), seed, source, shape]))
     with trl_run.quietly():
         model = load_model(model_path, trl_run.weight_dtype(section), trainable=True)
+        trl_run.check_adapter(section, model)
         if section.freeze_embeddings:
             trl_run.freeze_embeddings(model)
         trl_run.need_space(out_dir, model, section)
@@ -150,6 +151,7 @@ def fit(
         job.key = digest([source, shape, seed, job.backend, shaped_by])
         arguments = trl_run.common_arguments(section, out_dir, seed, job.accumulation)
         trainer = make_trainer(job, arguments)
+        trl_run.set_lora_dropout(trainer.model, section)
         prepared = time.monotonic()
         result = trl_run.train(trainer, out_dir)
         trl_run.plain_model(trainer).set_attn_implementation(before)

@@ -92,6 +92,12 @@ def check_section(section: TrainingSection) -> None:
         raise ConfigError("patience needs an evaluation split", "set eval_share, for example to 0.1")
 
 
+def check_adapter(section: TrainingSection, model: Any) -> None:
+    """Raises ConfigError for dropout of adapters where there are none."""
+    if section.lora_dropout and not section.lora_rank and not hasattr(model, "peft_config"):
+        raise ConfigError("lora_dropout belongs to adapters, and all weights are trained", "set lora_rank = 16")
+
+
 def freeze_embeddings(model: Any) -> None:
     """Take the vectors of tokens out of training; a head that shares them with the input goes with them.
 
@@ -115,6 +121,18 @@ def lora_config(section: TrainingSection) -> Any:
         target_modules="all-linear" if targets == ["all-linear"] else targets,
         task_type="CAUSAL_LM",
     )
+
+
+def set_lora_dropout(model: Any, section: TrainingSection) -> None:
+    """The section's dropout for the trained adapter: TRL's DPO switches all dropout off, a saved one has its own."""
+    adapters = getattr(model, "peft_config", None)
+    if not adapters:
+        return
+    adapters["default"].lora_dropout = section.lora_dropout
+    for module in model.modules():
+        layers = getattr(module, "lora_dropout", None)
+        if layers is not None and "default" in layers:
+            layers["default"] = torch.nn.Dropout(section.lora_dropout) if section.lora_dropout else torch.nn.Identity()
 
 
 def weight_dtype(section: TrainingSection) -> str:

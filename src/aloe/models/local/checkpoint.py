@@ -49,6 +49,16 @@ def load_tokenizer(path: str | Path) -> Any:
     return tokenizer
 
 
+def base_of(path: str | Path) -> str:
+    """The path or id of the model whose config holds: an adapter's base model, anything else itself."""
+    file = Path(path) / "adapter_config.json"
+    try:
+        found = json.loads(file.read_text("utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        return str(path)
+    return str(found or path)
+
+
 def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = False) -> Any:
     """``AutoModelForCausalLM`` from a directory or an id; LoRA adapters load on top of their base model.
 

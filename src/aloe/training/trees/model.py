@@ -206,8 +206,6 @@ def candidates(model: Any, device_type: str) -> tuple[list[str], str]:
     if not kinds <= MASKABLE or not hasattr(config, "num_attention_heads"):
         odd = ", ".join(sorted(kinds - MASKABLE)) or config.model_type
         return [], f"its layers ({odd}) carry a state along the sequence, which no mask can keep apart"
-    if getattr(config, "router_aux_loss_coef", None) and getattr(config, "output_router_logits", False):
-        return [], "its routers' balance loss counts tokens, and shared ones would count once"
     if device_type == "cuda":
         return ["flex", "dense"], ""
     capped = getattr(config, "attn_logit_softcapping", None)
@@ -226,8 +224,8 @@ def choose_backend(model: Any, wish: str = "auto", longest: int | None = None) -
     """
     if wish == "rows":
         return "rows", "asked for"
-    if too_long := _refused(model, wish, longest):
-        return "rows", too_long
+    if reason := _refused(model, wish, longest):
+        return "rows", reason
     tried, reason = candidates(model, model.device.type)
     if wish != "auto":
         tried = [wish]
@@ -241,13 +239,22 @@ def choose_backend(model: Any, wish: str = "auto", longest: int | None = None) -
     return "rows", reason
 
 
+def unfit(config: Any, longest: int | None) -> str:
+    """Why no packing of rows of up to ``longest`` tokens (None: any length) equals them; empty where one may."""
+    text = config.get_text_config()
+    # TRL asks every model that has routers and a coefficient for their loss, whatever its own config says
+    if hasattr(text, "output_router_logits") and getattr(text, "router_aux_loss_coef", None):
+        return "its routers' balance loss (router_aux_loss_coef) counts tokens, and shared ones would count once"
+    return say_bound(config, longest)
+
+
 def _refused(model: Any, wish: str, longest: int | None) -> str:
-    """Why no form of attention will do for rows of that length, empty where one may.
+    """``unfit`` for a model, but for rows.
 
     Raises:
-        ConfigError: one was asked for all the same.
+        ConfigError: a form of attention was asked for all the same.
     """
-    reason = say_bound(model.config, longest)
+    reason = unfit(model.config, longest) if wish != "rows" else ""
     if reason and wish != "auto":
         raise ConfigError(f"attention '{wish}' does not fit this model: {reason}", "leave packing at 'auto'")
     return reason
@@ -255,8 +262,8 @@ def _refused(model: Any, wish: str, longest: int | None) -> str:
 
 def guess_backend(model: Any, wish: str = "auto", longest: int | None = None) -> tuple[str, str]:
     """``choose_backend`` without a trial, for weights that are about to be spread over several devices."""
-    if wish != "rows" and (too_long := _refused(model, wish, longest)):
-        return "rows", too_long
+    if reason := _refused(model, wish, longest):
+        return "rows", reason
     tried, reason = candidates(model, "cuda" if torch.cuda.is_available() else "cpu")
     if wish != "auto":
         return wish, "asked for"
