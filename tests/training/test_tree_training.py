@@ -263,6 +263,7 @@ def target_nodes(trie: Any, tree: Any) -> torch.Tensor:
         ("gemma2", "dense"),
         ("mamba", "rows"),
         ("bloom", "rows"),
+        ("gpt2 with dropout", "dense"),
         ("mixtral", "rows"),
         ("mixtral without balance loss", "segments"),
     ],
@@ -275,6 +276,8 @@ def test_the_form_of_attention_is_found_by_trying(name: str, expected: str) -> N
         BloomForCausalLM,
         Gemma2Config,
         Gemma2ForCausalLM,
+        GPT2Config,
+        GPT2LMHeadModel,
         MambaConfig,
         MambaForCausalLM,
         MixtralConfig,
@@ -284,6 +287,7 @@ def test_the_form_of_attention_is_found_by_trying(name: str, expected: str) -> N
     experts = {**COMMON, "num_local_experts": 4, "num_experts_per_tok": 2}
     odd: dict[str, Any] = {
         "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**{**COMMON, "head_dim": 8, "sliding_window": 6})),
+        "gpt2 with dropout": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=328, n_embd=32, n_layer=2, n_head=4)),
         "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**experts)),
         "mixtral without balance loss": lambda: MixtralForCausalLM(MixtralConfig(**experts, router_aux_loss_coef=0.0)),
         "mamba": lambda: MambaForCausalLM(MambaConfig(vocab_size=328, hidden_size=32, num_hidden_layers=2)),

@@ -286,6 +286,8 @@ def _try(model: Any, backend: str) -> tuple[float, float]:
         wanted = [_row_logps(model, row) for row in rows]
         set_attention(model, backend)
         got = _packed_logps(model, backend, tree)
+        model.train()
+        _packed_logps(model, backend, tree)  # dropout that this form of attention can't do is said in training only
     except torch.OutOfMemoryError:
         raise
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
