@@ -182,6 +182,14 @@ def test_the_method_is_a_command_of_its_own(installed: dict[str, str], run: Path
     assert '"n_rows"' in done.stdout and (tmp_path / "out" / "count.txt").is_file()
 
 
+def test_the_command_of_a_method_knows_its_options_and_runs_its_stage(installed: dict[str, str], run: Path) -> None:
+    shown = aloe(installed, "count", "--help-all").stdout
+    assert shown.index("--methods.count.column str") < shown.index("--seed int")
+    assert "what is counted [messages]" in shown and "[--methods.count.OPTION VALUE ...]" in shown
+    done = aloe(installed, "count", run, "--from", "count")
+    assert done.returncode == 0 and "count " in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [

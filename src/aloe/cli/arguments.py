@@ -1,4 +1,4 @@
-"""Arguments that several commands have: types with errors of one line, and what completes them."""
+"""Arguments that several commands have: types with errors of one line, what completes them, what excludes others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aloe.cli import completers
 from aloe.cli.parser import Parser
+from aloe.errors import ConfigError
 
 Completer = Callable[..., Iterable[str]]
 
@@ -51,7 +52,6 @@ def known_model(uri: str) -> str:
         ConfigError: it can't be a model that answers.
     """
     from aloe.config import ModelConfig
-    from aloe.errors import ConfigError
     from aloe.models.registry import create_model
     from aloe.models.uri import split_uri, unwrap
 
@@ -84,3 +84,21 @@ def add_address(parser: Parser, port: int) -> None:
     completed(host, completers.nothing)
     number = parser.add_argument("--port", type=port_number, default=port, help=f"0 = any free port (default: {port})")
     completed(number, completers.nothing)
+
+
+def refuse_together(options: argparse.Namespace, names: dict[str, str], with_what: str, why: str) -> None:
+    """Say which of the given options mean nothing together, instead of passing over them.
+
+    Args:
+        names: name of the attribute of ``options`` -> the option as it is written.
+        with_what: what they do not go with, e.g. ``--conversations``.
+        why: the next step, or the reason.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    values = ((written, getattr(options, name)) for name, written in names.items())
+    given = [written for written, value in values if value is not None and value is not False and value != []]
+    if given:
+        verb = "does" if len(given) == 1 else "do"
+        raise ConfigError(f"{', '.join(given)} {verb} not go with {with_what}", why)

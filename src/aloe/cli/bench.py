@@ -6,9 +6,9 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from aloe.cli import completers
-from aloe.cli.arguments import completed, existing_path
+from aloe.cli.arguments import completed, existing_path, refuse_together
 from aloe.cli.bench_flags import add_flags, bench_overrides
-from aloe.cli.parser import Overrides, Parser, refuse_together
+from aloe.cli.parser import Overrides, Parser
 from aloe.cli.stage import add_stage_arguments, run_stage
 from aloe.stages.table import stage_help
 

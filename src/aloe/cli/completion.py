@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from aloe.cli import completers
-from aloe.cli.commands import ROWS, load
+from aloe.cli.commands import ROWS, Row, find, load
 from aloe.cli.options_help import Option
 from aloe.cli.parser import Overrides, Parser, Sections
+from aloe.errors import ConfigError
 
 NAME = "completion"
 GROUP = "run"
@@ -63,11 +64,20 @@ def tab_parser(words: list[str]) -> Parser:
     root.add_argument("--version", action="store_true", help="print the version")
     commands: Any = root.add_subparsers()
     named = next((word for word in words if not word.startswith("-")), None)
-    for row in ROWS:
+    for row in _rows(named):
         parser = commands.add_parser(row.name, help=row.help)
         if row.name == named:
             load(row).add_arguments(parser)
     return root
+
+
+def _rows(named: str | None) -> tuple[Row, ...]:
+    """All commands, and the one of a plug-in where it is named."""
+    try:
+        named_row = find(named) if named else ROWS[0]
+    except ConfigError:  # not the whole name yet
+        return ROWS
+    return ROWS if named_row in ROWS else (*ROWS, named_row)
 
 
 def complete(leave: Callable[[int], object] = os._exit) -> None:

@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from aloe.cli import completers
-from aloe.cli.arguments import completed
-from aloe.cli.parser import Overrides, Parser, refuse_together
+from aloe.cli.arguments import completed, refuse_together
+from aloe.cli.parser import Overrides, Parser
 from aloe.cli.stage import add_stage_arguments, run_stage
 from aloe.stages.table import stage_help
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe import __version__
-from aloe.cli.arguments import existing_path
-from aloe.cli.parser import Overrides, refuse_together
+from aloe.cli.arguments import existing_path, refuse_together
+from aloe.cli.parser import Overrides
 from aloe.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

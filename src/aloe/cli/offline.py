@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aloe.cli.parser import Overrides, refuse_together
+from aloe.cli.arguments import refuse_together
+from aloe.cli.parser import Overrides
 from aloe.errors import ConfigError
 
 if TYPE_CHECKING:

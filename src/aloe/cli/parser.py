@@ -171,21 +171,3 @@ class Parser(argparse.ArgumentParser):
             name = argument.partition("=")[0]
             self.error(f"unknown option {name}{self._nearest_option(name)}")
         self.error(f"unexpected argument '{argument}'")
-
-
-def refuse_together(options: Namespace, names: dict[str, str], with_what: str, why: str) -> None:
-    """Say which of the given options mean nothing together, instead of passing over them.
-
-    Args:
-        names: name of the attribute of ``options`` -> the option as it is written.
-        with_what: what they do not go with, e.g. ``--conversations``.
-        why: the next step, or the reason.
-
-    Raises:
-        ConfigError: one of them was given.
-    """
-    values = ((written, getattr(options, name)) for name, written in names.items())
-    given = [written for written, value in values if value is not None and value is not False and value != []]
-    if given:
-        verb = "does" if len(given) == 1 else "do"
-        raise ConfigError(f"{', '.join(given)} {verb} not go with {with_what}", why)

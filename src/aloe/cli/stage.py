@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aloe.cli import completers
-from aloe.cli.arguments import add_recipe, completed
+from aloe.cli.arguments import add_recipe, completed, refuse_together
 from aloe.cli.commands import find
-from aloe.cli.parser import Overrides, Parser, refuse_together
+from aloe.cli.parser import Overrides, Parser
 from aloe.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe.cli import completers
-from aloe.cli.arguments import completed
+from aloe.cli.arguments import completed, refuse_together
 from aloe.cli.commands import find
 from aloe.cli.options_help import Option
-from aloe.cli.parser import Overrides, Parser, refuse_together
+from aloe.cli.parser import Overrides, Parser
 from aloe.cli.stage import add_run_arguments, run_stage
 from aloe.errors import ConfigError
 from aloe.training.methods import BASE, Method, method_by_name
