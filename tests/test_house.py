@@ -114,7 +114,7 @@ def test_files_and_functions_keep_their_size() -> None:
 
 def test_the_top_of_the_package_holds_packages_and_leaves_only() -> None:
     loose = {f.stem for f in (ROOT / "src" / "aloe").glob("*.py")}
-    assert loose == {"__init__", "__main__", "types", "errors", "seeding", "stats", "progress", "protocols"}
+    assert loose == {"__init__", "__main__", "types", "errors", "seeding", "progress", "protocols"}
 
 
 def test_a_class_has_a_name_of_its_own() -> None:

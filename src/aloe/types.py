@@ -240,7 +240,8 @@ class BenchScore(Record):
     """The judge's score of one reply: a row of ``scores.jsonl``, one per turn, scored or not, so that nothing shrinks.
 
     ``outcome``: ``scored``; ``unparsed`` (the judge's answer could not be read even when asked again); ``failed``
-    (the conversation had ended before there was a reply or a judgement). ``score`` is None unless scored.
+    (the conversation had ended before there was a reply or a judgement); ``empty`` (the model gave no reply, here or
+    before, which scores the scale's lowest). ``score`` is None unless scored or empty.
     """
 
     tree_id: str
@@ -251,7 +252,7 @@ class BenchScore(Record):
     turn: int = Field(ge=1)
     node_id: str = ""  # the reply; empty where there is none
     score: float | None = None
-    outcome: Literal["scored", "unparsed", "failed"] = "scored"
+    outcome: Literal["scored", "unparsed", "failed", "empty"] = "scored"
     parts: dict[str, float] = Field(default_factory=dict)
     others: dict[str, float | None] = Field(default_factory=dict)  # judged for the swapped persona, in the other scope
     reason: str = ""
@@ -268,6 +269,7 @@ class AlignmentPoint(Record):
     ci_high: float | None
     n_scored: int
     n_unscored: int
+    in_figures: bool = True  # False: fewer than ten conversations were scored here, so that no figure holds this point
 
 
 class ScopeFigures(Record):
@@ -288,7 +290,12 @@ class ScopeFigures(Record):
 
 
 class BenchmarkResult(Record):
-    """What one model scored. ``truth`` holds figures that only a world with ground truth can give."""
+    """What one model scored. ``truth`` holds figures that only a world with ground truth can give.
+
+    ``rules`` says how the figures were made. 1 (results that don't name any): an empty reply was unscored, every turn
+    was in the figures, intervals pooled the effects that a test did not see. 2: an empty reply has the scale's lowest
+    score, turns with fewer than ten scored conversations are in no figure, no effect is pooled.
+    """
 
     schema_version: int = SCHEMA_VERSION
     model: str
@@ -298,7 +305,9 @@ class BenchmarkResult(Record):
     config_digest: str
     n_personas: int
     n_samples: int = 1  # conversations per persona
-    n_failed: int = 0  # conversations that ended early
+    n_failed: int = 0  # conversations that a failed call ended early
+    n_empty: int = 0  # replies that the model left empty, those after an empty one among them
+    rules: int = 1
     scope: Literal["persona", "revealed"] = "revealed"  # what the judge rewards
     points: tuple[AlignmentPoint, ...]
     avg: float | None
@@ -309,8 +318,10 @@ class BenchmarkResult(Record):
     n_ir_ci: tuple[float, float] | None = None
     n_r2: float | None
     n_r2_ci: tuple[float, float] | None = None
-    late: float | None = None  # mean AL of the last third of the turns
-    late_ci: tuple[float, float] | None = None
+    late_mean: float | None = None  # mean AL of the last three turns
+    late_mean_ci: tuple[float, float] | None = None
+    late: float | None = Field(None, exclude=True)  # rules 1: mean AL of the last third of the turns; never written
+    late_ci: tuple[float, float] | None = Field(None, exclude=True)
     scale: Literal["1-5", "1-100", "binary"] = "1-5"
     parts: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)  # style, content, natural by turn
     gain: float | None = None  # AL(true persona) - AL(same conversation judged for a swapped persona)
@@ -318,7 +329,9 @@ class BenchmarkResult(Record):
     gain_by_turn: tuple[float | None, ...] = ()
     other_scope: ScopeFigures | None = None
     identification: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)  # AUC by turn, per reader
+    identification_ci: dict[str, tuple[float, float]] = Field(default_factory=dict)  # of the last turn's AUC
     truth: dict[str, float | None] = Field(default_factory=dict)
+    truth_ci: dict[str, tuple[float, float]] = Field(default_factory=dict)  # of the shares among them
     recall_by_lag: tuple[float | None, ...] = ()  # position = turns since the fact was revealed
     facts_by_turn: tuple[float | None, ...] = ()
     usage: dict[str, Usage] = Field(default_factory=dict)

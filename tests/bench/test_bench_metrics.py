@@ -80,7 +80,7 @@ def vars_of(figures):
 def test_unscored_turns_keep_their_place():
     found = curve_figures([1.0, np.nan, 3.0, np.nan])
     assert found.ir == pytest.approx(1.0)
-    assert (found.al_1, found.al_k, found.late) == (1.0, None, None)
+    assert (found.al_1, found.al_k, found.late) == (1.0, None, 3.0)
     assert not any(isinstance(v, float) and np.isnan(v) for v in vars_of(found))
 
 
@@ -215,7 +215,8 @@ def test_paired_difference_cancels_what_both_share():
 def test_paired_difference_of_a_model_with_itself_is_zero():
     scores = derive_rng(0, "same").uniform(1, 5, (20, 4))
     found = paired_difference(scores, scores, Clusters.independent(20))
-    assert (found.avg.value, found.avg.se, found.avg.p_value) == (0.0, 0.0, 1.0)
+    assert (found.avg.value, found.avg.se) == (0.0, 0.0)
+    assert not found.avg.excludes_zero
 
 
 def test_paired_difference_uses_shared_personas_only():
@@ -289,5 +290,5 @@ def test_crossed_copies_of_a_model_rarely_differ_and_a_real_gap_is_found():
         one, two = (3 + 0.8 * rng.normal(size=(100, 10)) for _ in range(2))
         false += paired_difference(one, two, clusters).ir.excludes_zero
         found += paired_difference(one + change[:, None] * turns, two, clusters).ir.excludes_zero
-    assert 0.005 <= false / 300 <= 0.07
-    assert 0.64 <= found / 300 <= 0.9
+    assert false / 300 <= 0.03  # five personalities: one can't be sure that they have no effect
+    assert 0.35 <= found / 300 <= 0.75

@@ -52,7 +52,7 @@ def test_result_file_holds_what_others_read(controls):
     results, folder = controls
     stored = json.loads((folder / "oracle" / "result.json").read_text())
     assert set(stored) >= {"model", "points", "avg", "ir", "ir_ci", "n_ir", "n_r2", "truth", "recall_by_lag"}
-    assert set(stored["points"][0]) == {"k", "al", "ci_low", "ci_high", "n_scored", "n_unscored"}
+    assert set(stored["points"][0]) == {"k", "al", "ci_low", "ci_high", "n_scored", "n_unscored", "in_figures"}
     assert stored["model"] == "oracle"
     assert [p["k"] for p in stored["points"]] == [1, 2, 3, 4]
     assert BenchmarkResult.model_validate(stored) == results["world:oracle"]
@@ -167,12 +167,41 @@ def test_a_failed_call_ends_its_conversation_and_is_counted(personas, bench, tmp
     assert [r.outcome for r in rows] == ["scored", "scored", "failed", "failed"]
 
 
-def test_empty_replies_end_a_conversation_and_all_failing_is_no_crash(personas, bench, tmp_path):
-    register_scheme("mute", lambda config: Scripted(config.uri, lambda request: "  *smiles*  "))
-    (result,) = bench(personas[:3], ["mute:x"], tmp_path).values()
-    assert result.n_failed == 3
-    assert (result.avg, result.ir, result.n_ir, result.ir_ci) == (None, None, None, None)
-    assert [(p.al, p.n_scored, p.n_unscored) for p in result.points] == [(None, 0, 3)] * 4
+@pytest.mark.parametrize("reply", ["  *smiles*  ", " \n\t ", "\u200b\u2060", ""])
+def test_an_empty_reply_scores_the_lowest_and_so_does_what_it_ends(personas, bench, tmp_path, reply):
+    register_scheme("mute", lambda config: Scripted(config.uri, lambda request: reply))
+    (result,) = bench(personas[:12:4], ["mute:x"], tmp_path, bench__gain=True).values()
+    assert (result.n_failed, result.n_empty, result.avg, result.gain) == (0, 12, 1.0, 0.0)
+    assert [(p.al, p.n_scored, p.n_unscored) for p in result.points] == [(1.0, 3, 0)] * 4
+    rows = list(read_jsonl(tmp_path / "x" / "scores.jsonl", BenchScore))
+    assert [(r.outcome, r.score, r.others, r.node_id) for r in rows] == [("empty", 1.0, {"swapped": 1.0}, "")] * 12
+    assert result.truth["recall"] in (0.0, None)
+    trees = list(read_jsonl(tmp_path / "x" / "conversations.jsonl", ConversationTree))
+    assert {t.errors[0].error for t in trees} == {"an empty reply, also when asked again"}
+
+
+@pytest.mark.parametrize(("scale", "lowest"), [("1-100", 1.0), ("binary", 0.0)])
+def test_the_lowest_score_is_that_of_the_scale(personas, bench, tmp_path, scale, lowest):
+    register_scheme("mute", lambda config: Scripted(config.uri, lambda request: ""))
+    (result,) = bench(personas[:3], ["mute:x"], tmp_path, bench__scale=scale).values()
+    assert result.avg == lowest
+
+
+def test_quitting_does_not_pay(personas, bench, tmp_path):
+    """One that leaves two conversations of three from turn 3 on: what it leaves counts, so that it falls."""
+
+    def answer(request):
+        return "" if len(request.messages) >= 5 and len(request.messages[0].content) % 3 else "Tell me more."
+
+    register_scheme("quitter", lambda config: Scripted(config.uri, answer))
+    register_scheme("stayer", lambda config: Scripted(config.uri, lambda request: "Tell me more."))
+    left = bench(personas, ["quitter:x"], tmp_path / "a")["quitter:x"]
+    stayed = bench(personas, ["stayer:x"], tmp_path / "b")["stayer:x"]
+    assert 0 < left.n_empty < 2 * len(personas)
+    assert left.n_failed == 0
+    assert left.avg < stayed.avg - 0.2
+    assert left.ir < stayed.ir
+    assert all(p.n_unscored == 0 for p in left.points)
 
 
 @pytest.mark.parametrize("words", ["I would rather not say.", "", "between 3/5 and 4/5", "x" * 10_000, "Score: 9"])

@@ -43,9 +43,21 @@ def test_items_are_those_of_their_seed_and_of_every_kind():
 def test_the_worlds_judge_is_fit(capsys):
     found = check(capsys)
     assert found["consistency"]["value"] == found["repeatability"]["value"] == found["sensitivity"]["value"] == 1
-    assert found["position"]["value"] == found["position"]["low"] == found["position"]["high"] == 0.5
-    assert found["score_sensitivity"] == 1
-    assert found["score_noise"] == found["abstention"] == found["unparsed"] == 0
+    assert found["position"]["value"] == 0.5
+    assert 0.3 < found["position"]["low"] < 0.5 < found["position"]["high"] < 0.7
+    assert found["score_sensitivity"]["value"] == 1
+    assert found["score_noise"] == found["abstention"]["value"] == found["unparsed"]["value"] == 0
+
+
+def test_twelve_of_twelve_is_not_certain(capsys):
+    """Clopper and Pearson: 0.025 ** (1 / 12); an interval from the spread of twelve equal values would be a point."""
+    found = check(capsys)
+    for name in ("consistency", "repeatability", "sensitivity", "score_sensitivity"):
+        assert (found[name]["low"], found[name]["high"]) == (pytest.approx(0.7354, abs=1e-4), 1.0)
+    assert found["abstention"]["high"] == pytest.approx(1 - 0.7354, abs=1e-4)
+    assert all(kind["low"] < 0.5 for kind in found["by_kind"].values())  # three of three
+    assert main(["judge", "check", "--n", "40"]) == 0
+    assert "sensitivity          1.000 [0.912, 1.000]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("bias", "position"), [("first", 1), ("second", 0)])
@@ -57,7 +69,7 @@ def test_a_judge_that_looks_at_the_order_only(capsys, bias, position):
 
 def test_a_judge_that_cannot_be_read(capsys):
     found = check(capsys, "--judge", "world:generic")
-    assert found["unparsed"] == found["abstention"] == 1
+    assert found["unparsed"]["value"] == found["abstention"]["value"] == 1
     assert found["sensitivity"]["value"] == 0
     assert found["consistency"] is found["position"] is found["score_gap"] is None
 
@@ -74,9 +86,9 @@ def test_figures_of_given_answers():
     assert found.repeatability.value == 0.5
     assert found.sensitivity.value == pytest.approx(1 / 3)
     assert found.position.value == pytest.approx((0.5 + 1 + 0) / 3)
-    assert found.abstention == pytest.approx(2 / 9)
-    assert found.unparsed == pytest.approx(3 / 18)
-    assert found.score_sensitivity == 0.75
+    assert found.abstention.value == pytest.approx(2 / 9)
+    assert found.unparsed.value == pytest.approx(3 / 18)
+    assert found.score_sensitivity.value == 0.75
     assert found.score_gap == 1.0
     assert found.score_noise == pytest.approx(np.sqrt(0.5))
     assert "none" not in format_fitness(found, "x")

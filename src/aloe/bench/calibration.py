@@ -4,7 +4,9 @@
 beside it says which reply each item is. ``calibrate_scores`` compares people's scores with the judge's on the same
 replies. The corrected mean of a model is mean(judge over all replies) + mean(person - judge over rated replies): right
 on average however biased the judge is, and narrower than people's ratings alone where the judge tracks them
-(prediction-powered inference, Angelopoulos et al. 2023). Intervals are clustered by persona.
+(prediction-powered inference, Angelopoulos et al. 2023). Intervals are over personas that share groups; those of means
+over rated replies count two ratings more than there are, one a step above and one a step below the judge's, because
+a few ratings that all agree with the judge don't show that it is always right.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,15 @@ from aloe.bench.scales import SCALES, Scale
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.seeding import derive_rng
-from aloe.stats import Clusters, Estimate, cohen_kappa, mean_interval, spearman, t_quantile
+from aloe.stats import (
+    Clusters,
+    Estimate,
+    cohen_kappa,
+    mean_interval,
+    share_interval,
+    spearman,
+    t_quantile,
+)
 from aloe.store.records import atomic_write, read_jsonl, write_json
 from aloe.store.rundir import read_result
 from aloe.types import BenchScore, ConversationTree, Persona
@@ -45,6 +55,7 @@ class Rated:
     persona_id: str
     groups: tuple[str, str]  # profile, personality: what personas may share
     score: float
+    is_empty: bool = False  # the model left the reply empty: nobody needs to rate it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +93,11 @@ class ChoiceCalibration:
     kappa: float | None
     n_unjudged: int  # choices that the judge did not judge
     win_rates: dict[str, tuple[float, float]]  # model -> share of comparisons won by people, by the judge; ties half
+    win_intervals: dict[str, tuple[Estimate, Estimate]] = field(default_factory=dict)  # the same with intervals
 
 
 def read_rated(run: Path) -> list[Rated]:
-    """Every scored reply of a run's benchmark.
+    """Every scored reply of a run's benchmark, those among them that the model left empty.
 
     Raises:
         DataError: there is no benchmark in the run.
@@ -93,10 +105,11 @@ def read_rated(run: Path) -> list[Rated]:
     found = []
     for folder in find_models([run]):
         for row in read_jsonl(folder / "scores.jsonl", BenchScore):
-            if row.score is not None and row.node_id:
-                item = content_id("sheet", folder.name, row.node_id)
+            is_empty = row.outcome == "empty"
+            if row.score is not None and (row.node_id or is_empty):
+                item = "" if is_empty else content_id("sheet", folder.name, row.node_id)
                 groups = (row.profile_id, row.personality_id)
-                found.append(Rated(item, folder.name, row.persona_id, groups, row.score))
+                found.append(Rated(item, folder.name, row.persona_id, groups, row.score, is_empty))
     return found
 
 
@@ -116,7 +129,8 @@ def write_sheet(run: Path, out: Path, n: int, seed: int, personas: Sequence[Pers
     rng = derive_rng(seed, "judge", "sheet")
     by_model: dict[str, list[Rated]] = defaultdict(list)
     for rated in read_rated(run):
-        by_model[rated.model].append(rated)
+        if not rated.is_empty:
+            by_model[rated.model].append(rated)
     drawn: list[Rated] = []
     for place, (_, rows) in enumerate(sorted(by_model.items())):
         share = n // len(by_model) + (place < n % len(by_model))
@@ -242,8 +256,13 @@ def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, 
     return dict(found)
 
 
-def calibrate_scores(judged: Sequence[Rated], ratings: Mapping[str, Mapping[str, float]]) -> JudgeCalibration:
+def calibrate_scores(
+    judged: Sequence[Rated], ratings: Mapping[str, Mapping[str, float]], step: float = 1.0
+) -> JudgeCalibration:
     """People's scores against the judge's.
+
+    Args:
+        step: of the scale, by which a rating that is off is off.
 
     Raises:
         DataError: no rated item is among those judged.
@@ -263,10 +282,14 @@ def calibrate_scores(judged: Sequence[Rated], ratings: Mapping[str, Mapping[str,
         kappa=cohen_kappa(whole_h, whole_j),
         kappa_quadratic=cohen_kappa(whole_h, whole_j, "quadratic"),
         spearman=spearman(human, judge),
-        bias=mean_interval(judge - human, Clusters([r.groups[0] for r in both], [r.groups[1] for r in both])),
+        bias=_widened(
+            mean_interval(judge - human, Clusters([r.groups[0] for r in both], [r.groups[1] for r in both])),
+            len(both),
+            step,
+        ),
         between_raters=_between(list(ratings.values())),
         models=tuple(
-            corrected_mean(name, [r for r in judged if r.model == name], people)
+            corrected_mean(name, [r for r in judged if r.model == name], people, step)
             for name in dict.fromkeys(r.model for r in judged)
         ),
         n_unknown=len(people.keys() - {rated.item for rated in both}),
@@ -285,11 +308,21 @@ def _between(raters: Sequence[Mapping[str, float]]) -> float | None:
     return float(np.mean(kappas)) if kappas else None
 
 
-def corrected_mean(name: str, judged: Sequence[Rated], people: Mapping[str, float]) -> Corrected:
+def _widened(found: Estimate | None, n: int, step: float) -> Estimate | None:
+    """An interval over ``n`` ratings as if there were two more, a step above and a step below."""
+    if found is None:
+        return None
+    unseen = t_quantile(0.95, max(n - 1, 1)) * step * math.sqrt(2.0 / ((n + 1) * (n + 2)))
+    half = math.hypot(0.5 * (found.high - found.low), unseen)
+    return Estimate(found.value, found.value - half, found.value + half)
+
+
+def corrected_mean(name: str, judged: Sequence[Rated], people: Mapping[str, float], step: float = 1.0) -> Corrected:
     """Mean of the judge over all of a model's replies, moved by the mean difference on the rated ones.
 
-    Both means are over personas (each the mean of its replies). Their errors are added as if independent, which is
-    on the safe side where the judge spreads its scores at least as wide as people do.
+    Both means are over personas (each the mean of its replies). A persona with rated replies counts with its judge's
+    mean and, as much more as there are personas for each rated one, with its difference; so what the two have in
+    common is in the interval. An empty reply needs no correction: the move is that of the others times their share.
     """
     scores: dict[str, list[float]] = defaultdict(list)
     gaps: dict[str, list[float]] = defaultdict(list)
@@ -298,21 +331,21 @@ def corrected_mean(name: str, judged: Sequence[Rated], people: Mapping[str, floa
         scores[rated.persona_id].append(rated.score)
         if rated.item in people:
             gaps[rated.persona_id].append(people[rated.item] - rated.score)
-
-    def over_personas(values: Mapping[str, Sequence[float]]) -> Estimate | None:
-        clusters = Clusters([groups[p][0] for p in values], [groups[p][1] for p in values]) if values else None
-        return mean_interval([float(np.mean(v)) for v in values.values()], clusters)
-
-    whole, moved = over_personas(scores), over_personas(gaps)
-    judge = float(np.mean([np.mean(v) for v in scores.values()]))
-    n_rated = sum(map(len, gaps.values()))
-    if whole is None or moved is None:
-        return Corrected(name, judge, n_rated, None)
-    se = math.hypot(whole.se, moved.se)
-    df = se**4 / (whole.se**4 / whole.df + moved.se**4 / moved.df) if se > 0 else min(whole.df, moved.df)
-    half = t_quantile(0.95, df) * se
-    value = whole.value + moved.value
-    return Corrected(name, judge, n_rated, Estimate(value, value - half, value + half, se, df))
+    means = np.array([float(np.mean(v)) for v in scores.values()])
+    n_rated, spoken = sum(map(len, gaps.values())), 1.0 - float(np.mean([r.is_empty for r in judged]))
+    n, m = means.size, len(gaps)
+    if m < 2:
+        return Corrected(name, float(means.mean()), n_rated, None)
+    is_rated = np.array([p in gaps for p in scores])
+    gap = np.array([spoken * float(np.mean(gaps[p])) if p in gaps else 0.0 for p in scores])
+    move = float(gap[is_rated].mean())
+    wider = math.sqrt(m / (m - 1) * (n - 1) / n)
+    values = means + move + np.where(is_rated, (gap - move) * wider * n / m, 0.0)
+    variance = np.var(means, ddof=1) / n**2 + is_rated * np.var(gap[is_rated], ddof=1) / m**2
+    total, fourth = float(variance.sum()), float(variance @ variance)
+    clusters = Clusters([groups[p][0] for p in scores], [groups[p][1] for p in scores])
+    found = mean_interval(values, clusters, df=total**2 / fourth - 1.0 if fourth > 0.0 else None)
+    return Corrected(name, float(means.mean()), n_rated, _widened(found, m, step * spoken))
 
 
 def read_choices(path: Path) -> list[dict[str, Any]]:
@@ -391,8 +424,15 @@ def calibrate_choices(rows: Sequence[Mapping[str, Any]]) -> ChoiceCalibration:
     return ChoiceCalibration(
         n_items=len(pairs),
         n_decided=len(decided),
-        agreement=mean_interval([float(d) for d in decided]),
+        agreement=share_interval([float(d) for d in decided]),
         kappa=cohen_kappa(human, judged),
         n_unjudged=len(rows) - len(pairs),
         win_rates={m: (float(np.mean([a for a, _ in w])), float(np.mean([b for _, b in w]))) for m, w in wins.items()},
+        win_intervals={m: (_won([a for a, _ in w]), _won([b for _, b in w])) for m, w in wins.items()},
     )
+
+
+def _won(wins: Sequence[float]) -> Estimate:
+    found = share_interval(wins)
+    assert found is not None  # a model is listed because it was compared
+    return found

@@ -32,7 +32,7 @@ from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
 from aloe.prompts.catalog import GENERIC, JUDGE_COMPARE, TAILORED, USER, Prompt
 from aloe.protocols import ChatRequest, PromptMessage
-from aloe.stats import Estimate, mean_interval
+from aloe.stats import Estimate, share_interval
 from aloe.types import Persona
 from aloe.world.latent import Latent, draw_facts, draw_traits, write_personality, write_profile
 from aloe.world.lexicon.options import narrow
@@ -71,7 +71,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
-    """The figures of a judge; shares in [0, 1], None where nothing could be counted.
+    """The figures of a judge; shares in [0, 1] with intervals over items, None where nothing could be counted.
 
     Attributes:
         consistency: same winner (or twice a tie) in both orders. repeatability: same verdict under another seed.
@@ -86,11 +86,11 @@ class Fitness:
     consistency: Estimate | None
     repeatability: Estimate | None
     position: Estimate | None
-    abstention: float
-    unparsed: float
+    abstention: Estimate | None
+    unparsed: Estimate | None
     sensitivity: Estimate | None
-    by_kind: dict[str, float]
-    score_sensitivity: float | None
+    by_kind: dict[str, Estimate | None]
+    score_sensitivity: Estimate | None
     score_gap: float | None
     score_noise: float | None
 
@@ -249,8 +249,8 @@ async def _side_by_side(*calls: Coroutine[Any, Any, T]) -> list[T]:
 
 def fitness(answers: Sequence[Answers]) -> Fitness:
     """The figures of a judge that gave these answers."""
-    verdicts = [v for a in answers for v in (a.forward, a.backward, a.repeated)]
-    scores = [s for a in answers for s in (a.score_good, a.score_bad, a.score_again)]
+    verdicts = [(a.forward, a.backward, a.repeated) for a in answers]
+    scores = [(a.score_good, a.score_bad, a.score_again) for a in answers]
     won = [float(a.forward == a.backward == "good") for a in answers]
     first = [share for a in answers if (share := _won_by_first(a)) is not None]
     both = [(a.score_good, a.score_bad) for a in answers if a.score_good is not None and a.score_bad is not None]
@@ -259,14 +259,20 @@ def fitness(answers: Sequence[Answers]) -> Fitness:
     kinds = dict.fromkeys(a.item.kind for a in answers)
     return Fitness(
         n_items=len(answers),
-        consistency=_share([a.forward == a.backward for a in answers if None not in (a.forward, a.backward)]),
-        repeatability=_share([a.forward == a.repeated for a in answers if None not in (a.forward, a.repeated)]),
-        position=mean_interval(first),
-        abstention=float(np.mean([v in ("tie", None) for v in verdicts])) if verdicts else 0.0,
-        unparsed=float(np.mean([v is None for v in (*verdicts, *scores)])) if verdicts else 0.0,
-        sensitivity=mean_interval(won),
-        by_kind={k: float(np.mean([w for a, w in zip(answers, won, strict=True) if a.item.kind == k])) for k in kinds},
-        score_sensitivity=float(np.mean([(g > 0) + 0.5 * (g == 0) for g in gaps])) if gaps else None,
+        consistency=share_interval(
+            [float(a.forward == a.backward) for a in answers if None not in (a.forward, a.backward)]
+        ),
+        repeatability=share_interval(
+            [float(a.forward == a.repeated) for a in answers if None not in (a.forward, a.repeated)]
+        ),
+        position=share_interval(first),
+        abstention=share_interval([float(np.mean([v in ("tie", None) for v in three])) for three in verdicts]),
+        unparsed=share_interval(
+            [float(np.mean([v is None for v in (*a, *b)])) for a, b in zip(verdicts, scores, strict=True)]
+        ),
+        sensitivity=share_interval(won),
+        by_kind={k: share_interval([w for a, w in zip(answers, won, strict=True) if a.item.kind == k]) for k in kinds},
+        score_sensitivity=share_interval([(g > 0) + 0.5 * (g == 0) for g in gaps]),
         score_gap=float(np.mean(gaps)) if gaps else None,
         score_noise=float(np.sqrt(np.mean(np.square(again)) / 2)) if again else None,
     )
@@ -281,17 +287,13 @@ def _won_by_first(answers: Answers) -> float | None:
     return sum(wins) / len(wins) if wins else None
 
 
-def _share(agreements: Sequence[bool]) -> Estimate | None:
-    return mean_interval([float(a) for a in agreements])
-
-
 def format_fitness(found: Fitness, judge: str) -> str:
     """The figures as text, each with what it should be."""
 
     def share(estimate: Estimate | None) -> str:
         if estimate is None:
             return "none"
-        return f"{estimate.value:.3f} [{max(0.0, estimate.low):.3f}, {min(1.0, estimate.high):.3f}]"
+        return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
     def plain(value: float | None) -> str:
         return "none" if value is None else f"{value:.3f}"
@@ -300,11 +302,11 @@ def format_fitness(found: Fitness, judge: str) -> str:
         ("consistency", share(found.consistency), "same winner in both orders; 1 is best"),
         ("repeatability", share(found.repeatability), "same verdict when asked again; 1 is best"),
         ("position", share(found.position), "won by what is shown first; 0.5 is fair"),
-        ("abstention", plain(found.abstention), "ties and unreadable answers among comparisons"),
-        ("unparsed", plain(found.unparsed), "unreadable answers among all"),
+        ("abstention", share(found.abstention), "ties and unreadable answers among comparisons"),
+        ("unparsed", share(found.unparsed), "unreadable answers among all"),
         ("sensitivity", share(found.sensitivity), "better reply wins in both orders; 1 is best"),
-        *((f"  {kind}", plain(value), "") for kind, value in found.by_kind.items()),
-        ("score sensitivity", plain(found.score_sensitivity), "better reply scores higher; 1 is best, 0.5 chance"),
+        *((f"  {kind}", share(value), "") for kind, value in found.by_kind.items()),
+        ("score sensitivity", share(found.score_sensitivity), "better reply scores higher; 1 is best, 0.5 chance"),
         ("score gap", plain(found.score_gap), "better minus worse reply, in points"),
         ("score noise", plain(found.score_noise), "standard deviation of one score when asked again"),
     ]

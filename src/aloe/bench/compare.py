@@ -22,6 +22,7 @@ from aloe.bench.metrics import (
     paired_difference,
 )
 from aloe.bench.metrics_file import align, format_value
+from aloe.bench.scales import EMPTY_REPLY
 from aloe.errors import DataError, EndpointError
 from aloe.stats import Clusters, Estimate, Floats
 from aloe.store.records import read_jsonl, read_rows
@@ -265,6 +266,8 @@ def refuse_nothing(results: Sequence[tuple[Path, BenchmarkResult]]) -> None:
 def _first_error(path: Path) -> str:
     for _, row in read_rows(path) if path.is_file() else ():
         for error in row.get("errors") or ():
+            if error["error"] == EMPTY_REPLY:
+                continue
             return f"; the first: {error['role']} at turn {error['turn']}, {error['error'][:_LENGTH]}"
     return ""
 

@@ -3,8 +3,9 @@
 A line is ``{"messages": [...]}`` and may hold ``persona`` (an object with ``profile`` and ``personality``, or a text),
 or ``profile`` and ``personality``, or a ``persona_id`` of a persona file, and ``model`` (each is scored on its own).
 System messages are left out, neighbours of one role are joined, and what comes before the first user message cannot
-be judged. Every reply is scored in its place; a conversation without persona is judged by what the user's own messages
-show. Conversations may differ in length: AL(k) is the mean over those that have a k-th reply.
+be judged. Every reply is scored in its place, an empty one with the scale's lowest score; a conversation without
+persona is judged by what the user's own messages show. Conversations may differ in length: AL(k) is the mean over
+those that have a k-th reply.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
 
 from aloe.bench.gain import part_curves
 from aloe.bench.ground_truth import TruthFigures
-from aloe.bench.metrics import measure
-from aloe.bench.runner import result_figures, settle, usage_since
+from aloe.bench.metrics import measure, result_figures
+from aloe.bench.runner import settle, usage_since
 from aloe.bench.scales import SCALES, Scale
 from aloe.bench.scoring import score_reply
 from aloe.config import Config, digest
@@ -31,6 +32,7 @@ from aloe.dialogue.state import PathState, content_id
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
+from aloe.prompts.parsers import is_blank
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters
 from aloe.store.records import write_json, write_jsonl
@@ -125,7 +127,7 @@ def by_model(talks: Sequence[Logged]) -> dict[str, list[Logged]]:
 
 
 def tidy(messages: Sequence[Any], where: str) -> list[Message]:
-    """User and assistant in turn, beginning with the user and ending with a reply.
+    """User and assistant in turn, beginning with the user and ending with a reply, which may be empty.
 
     Raises:
         DataError: an entry without role or content.
@@ -135,10 +137,13 @@ def tidy(messages: Sequence[Any], where: str) -> list[Message]:
         if not isinstance(entry, dict) or "role" not in entry:
             raise DataError(f"{where}: a message is {str(entry)[:40]!r}", "it needs role and content")
         role, text = entry["role"], _text(entry.get("content"))
-        if role not in ("user", "assistant") or not text.strip() or (not kept and role == "assistant"):
+        text = "" if is_blank(text) else text
+        if role not in ("user", "assistant") or (not kept and role == "assistant"):
+            continue
+        if not text and (role == "user" or kept[-1].role == role or entry.get("tool_calls")):
             continue
         if kept and kept[-1].role == role:
-            kept[-1] = Message(role=role, content=f"{kept[-1].content}\n{text}")
+            kept[-1] = Message(role=role, content=f"{kept[-1].content}\n{text}".lstrip("\n"))
         else:
             kept.append(Message(role=role, content=text))
     return kept[: len(kept) // 2 * 2]
@@ -271,6 +276,8 @@ async def _score_one(
 async def _try(
     caller: Caller, talk: Logged, state: PathState, reply: Candidate, scope: str, scale: Scale
 ) -> Judgement | None:
+    if not reply.text:
+        return Judgement(node_ids=(reply.node_id,), score=scale.low)
     try:
         return await score_reply(caller, talk.persona, state, reply, scope, scale)
     except EndpointError as error:
@@ -289,7 +296,7 @@ def _rows(talk: Logged, tree: ConversationTree) -> list[BenchScore]:
             turn=turn,
             node_id=node.node_id,
             score=judgement.score if judgement else None,
-            outcome="failed" if judgement is None else "unparsed" if judgement.score is None else "scored",
+            outcome=_outcome(node.message.content, judgement),
             parts=judgement.parts if judgement else {},
             reason=judgement.reason if judgement else "",
             raw=judgement.raw if judgement else "",
@@ -297,6 +304,12 @@ def _rows(talk: Logged, tree: ConversationTree) -> list[BenchScore]:
         )
         for turn, (node, judgement) in enumerate(zip(tree.nodes[1::2], talk.judgements, strict=True), 1)
     ]
+
+
+def _outcome(reply: str, judgement: Judgement | None) -> Literal["scored", "unparsed", "failed", "empty"]:
+    if judgement is None:
+        return "failed"
+    return "unparsed" if judgement.score is None else "scored" if reply else "empty"
 
 
 def _result(talks: Sequence[Logged], config: Config, prompts: PromptSet, name: str) -> BenchmarkResult:
@@ -329,6 +342,7 @@ def _result(talks: Sequence[Logged], config: Config, prompts: PromptSet, name: s
         n_personas=len(people),
         n_samples=n_samples,
         n_failed=sum(None in t.judgements for t in talks),
+        n_empty=sum(not m.content for t in talks for m in t.messages),
         scope=config.bench.scope,
         scale=config.bench.scale,
         parts=part_curves([t.judgements for t in talks], n_turns),

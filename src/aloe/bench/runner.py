@@ -4,8 +4,9 @@ Per turn k = 1..K: the user (plays the whole persona, sees its own messages as t
 test, the judge. Paired by design: a user call is named by the content of the conversation so far and not by the
 model under test, so every model gets the same opening message, and the same next one wherever it answers alike.
 
-Invariants: a failed call ends its conversation, which is counted and whose later turns are unscored; files are in
-the order of the personas and do not depend on concurrency; nothing final is written by a run that was stopped.
+Invariants: a failed call ends its conversation, which is counted and whose later turns are unscored; a model that
+gives no reply ends it too, and this turn and the later ones have the scale's lowest score; files are in the order of
+the personas and do not depend on concurrency; nothing final is written by a run that was stopped.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from aloe.bench.controls import Responder, make_responder
 from aloe.bench.gain import Extras, extra_figures, part_curves
 from aloe.bench.ground_truth import TruthFigures
-from aloe.bench.metrics import Measurement, measure
-from aloe.bench.scales import SCALES, Scale
+from aloe.bench.metrics import measure, result_figures
+from aloe.bench.scales import EMPTY_REPLY, SCALES, Scale
 from aloe.bench.scoring import score_reply
 from aloe.config import Config, ModelConfig, digest
 from aloe.dialogue.judge import Candidate
@@ -32,7 +34,7 @@ from aloe.models.caller import Caller
 from aloe.models.uri import plain_name
 from aloe.prompts import PromptSet
 from aloe.seeding import derive_rng
-from aloe.stats import Clusters, Estimate, Floats
+from aloe.stats import Clusters, Floats
 from aloe.store.records import round_all, write_json, write_jsonl
 from aloe.types import (
     ActorRole,
@@ -63,15 +65,23 @@ class SimulatedConversation:
     judgements: list[Judgement] = field(default_factory=list)
     others: list[dict[str, float | None]] = field(default_factory=list)
     error: NodeError | None = None
+    left: tuple[float, ...] = ()  # scores of the turns that the model left without a reply; none where it went on
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a failed call ended it."""
+        return self.error is not None and not self.left
 
     @property
     def messages(self) -> list[Message]:
-        return [node.message for node in self.nodes]
+        """What was said; an empty reply at the end where the model gave none."""
+        said = [node.message for node in self.nodes]
+        return [*said, Message.model_construct(role="assistant", content="")] if self.left else said
 
     @property
     def scores(self) -> list[float | None]:
-        """Of the turns that were judged; None where the judge's answer could not be read."""
-        return [judgement.score for judgement in self.judgements]
+        """Of the turns that were judged (None where the judge's answer could not be read) or left without a reply."""
+        return [*(judgement.score for judgement in self.judgements), *self.left]
 
     def as_tree(self, seed: int) -> ConversationTree:
         return ConversationTree.model_construct(
@@ -87,9 +97,10 @@ class SimulatedConversation:
 
     def as_scores(self, n_turns: int) -> Iterator[BenchScore]:
         """A row for each of ``n_turns`` turns."""
-        replies = self.nodes[1::2]
+        replies, scores = self.nodes[1::2], self.scores
         for turn in range(1, n_turns + 1):
             judgement = self.judgements[turn - 1] if turn <= len(self.judgements) else None
+            score = scores[turn - 1] if turn <= len(scores) else None
             yield BenchScore.model_construct(
                 tree_id=self.tree_id,
                 persona_id=self.persona.persona_id,
@@ -98,14 +109,20 @@ class SimulatedConversation:
                 sample=self.sample,
                 turn=turn,
                 node_id=replies[turn - 1].node_id if turn <= len(replies) else "",
-                score=judgement.score if judgement else None,
-                outcome="failed" if judgement is None else "unparsed" if judgement.score is None else "scored",
+                score=score,
+                outcome=_outcome(judgement, score),
                 parts=judgement.parts if judgement else {},
-                others=self.others[turn - 1] if judgement else {},
+                others=self.others[turn - 1] if turn <= len(self.others) else {},
                 reason=judgement.reason if judgement else "",
                 raw=judgement.raw if judgement else "",
                 generation=judgement.generation if judgement else None,
             )
+
+
+def _outcome(judgement: Judgement | None, score: float | None) -> Literal["scored", "unparsed", "failed", "empty"]:
+    if judgement is None:
+        return "failed" if score is None else "empty"
+    return "unparsed" if score is None else "scored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +149,7 @@ class _Bench:
                 role, state = "responder", asked
                 answered = await self._reply(talk, state)
                 if answered is None:
-                    return self._end(talk, state, role, "an empty reply, also when asked again")
+                    return self._leave(talk, state)
                 role = "judge"
                 judgement, others = await self._judge(talk, state)
                 talk.judgements.append(judgement)
@@ -201,6 +218,13 @@ class _Bench:
         named = dict(zip(asked, judgements, strict=True))
         return named.pop(""), {name: judgement.score for name, judgement in named.items()}
 
+    def _leave(self, talk: SimulatedConversation, state: PathState) -> SimulatedConversation:
+        """The model has nothing to say: what is left of the conversation is as bad as a reply can be, for anybody."""
+        turns = self.n_turns - len(talk.judgements)
+        talk.left = (self.scale.low,) * turns
+        talk.others += [dict.fromkeys(self.extras.judged_as(talk.persona, self.scope), self.scale.low)] * turns
+        return self._end(talk, state, "responder", EMPTY_REPLY)
+
     @staticmethod
     def _end(talk: SimulatedConversation, state: PathState, role: ActorRole, error: str) -> SimulatedConversation:
         turn = max(state.turn + (role == "user"), 1)
@@ -258,7 +282,8 @@ async def run_benchmark(
         config_digest=_digest(config, model, caller.prompts),
         n_personas=len(personas),
         n_samples=config.bench.samples,
-        n_failed=sum(talk.error is not None for talk in talks),
+        n_failed=sum(talk.is_broken for talk in talks),
+        n_empty=sum(len(talk.left) for talk in talks),
         scope=config.bench.scope,
         scale=config.bench.scale,
         parts=part_curves([talk.judgements for talk in talks], config.bench.n_turns),
@@ -320,28 +345,6 @@ def score_array(talks: Sequence[SimulatedConversation], n_personas: int, n_sampl
             if score is not None:
                 row[turn] = score
     return scores.reshape(n_personas, n_samples, n_turns)
-
-
-def result_figures(measured: Measurement) -> dict[str, object]:
-    """The part of a BenchmarkResult that comes from scores alone."""
-    figures = measured.figures
-
-    def bounds(estimate: Estimate | None) -> tuple[float, float] | None:
-        return None if estimate is None else (estimate.low, estimate.high)
-
-    return {
-        "points": measured.points,
-        "avg": figures.avg,
-        "avg_ci": bounds(measured.avg),
-        "late": figures.late,
-        "late_ci": bounds(measured.late),
-        "ir": figures.ir,
-        "ir_ci": bounds(measured.ir),
-        "n_ir": figures.n_ir,
-        "n_ir_ci": measured.n_ir_ci,
-        "n_r2": figures.n_r2,
-        "n_r2_ci": measured.n_r2_ci,
-    }
 
 
 def settle(result: BenchmarkResult) -> BenchmarkResult:

@@ -12,6 +12,8 @@ from aloe.prompts.catalog import JUDGE_BINARY, JUDGE_PERCENT, JUDGE_SCORE, Promp
 from aloe.prompts.parsers import Score
 
 PARTS = ("style", "content", "natural")
+#: What a stored conversation says where the model under test ended it; such turns have the scale's lowest score.
+EMPTY_REPLY = "an empty reply, also when asked again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ def calibrate(options: Namespace, overrides: Overrides) -> int:
         print(json.dumps(asdict(choices), indent=2) if options.json else format_choices(choices))
         return 0
     run = options.run or _run_of(options.source)
-    found = calibrate_scores(read_rated(run), read_ratings(options.source, scale_of(run)))
+    scale = scale_of(run)
+    step = 1.0 if scale is None else (scale.high - scale.low) / 4.0
+    found = calibrate_scores(read_rated(run), read_ratings(options.source, scale), step)
     print(json.dumps(asdict(found), indent=2) if options.json else format_calibration(found))
     return 0
 
@@ -110,7 +112,7 @@ def _with_interval(estimate: Estimate | None) -> str:
 def _share(estimate: Estimate | None) -> str:
     if estimate is None:
         return "none"
-    return f"{estimate.value:.3f} [{max(0.0, estimate.low):.3f}, {min(1.0, estimate.high):.3f}]"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def format_calibration(found: JudgeCalibration) -> str:
@@ -145,6 +147,6 @@ def format_choices(found: ChoiceCalibration) -> str:
         lines.append(f"left out   {found.n_unjudged} choices that the judge did not judge")
     if found.win_rates:
         width = max(map(len, found.win_rates))
-        lines += ["", f"{'model':<{width}}  people  judge  (share of comparisons won, ties half)"]
-        lines += [f"{name:<{width}}  {human:6.2f}  {judge:5.2f}" for name, (human, judge) in found.win_rates.items()]
+        lines += ["", f"{'model':<{width}}  {'people':<17}  {'judge':<17}  (share of comparisons won, ties half; 95%)"]
+        lines += [f"{name:<{width}}  {_share(h)}  {_share(j)}" for name, (h, j) in found.win_intervals.items()]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -39,6 +40,7 @@ _AS_ASSISTANT = re.compile(
     r"how (?:can|may) i (?:help|assist) you|i(?: a|')m here to (?:help|assist)|is there anything else i can)",
     re.IGNORECASE,
 )
+_SHAPELESS = "\u115f\u1160\u2800\u3164\uffa0"  # blanks that Unicode counts among letters and symbols
 _VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
 
 
@@ -202,7 +204,7 @@ def clean_message(raw: str) -> str:
         text = text[1:-1].strip()
     if "  " in text or "\t" in text:
         text = _SPACES.sub(" ", text)
-    if not text:
+    if is_blank(text):
         raise ParseError("the reply is empty")
     return text
 
@@ -245,6 +247,11 @@ def parse_described(raw: str) -> tuple[str, str]:
 def _one_line(text: str) -> str:
     """Without line breaks, and without half characters, which no file takes."""
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: spaces, control and format characters only, or letters without a shape."""
+    return all(unicodedata.category(c)[0] in "ZC" or c in _SHAPELESS for c in text)
 
 
 @lru_cache(maxsize=RECENT)
