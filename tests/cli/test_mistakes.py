@@ -66,7 +66,7 @@ def test_a_stage_that_is_none_never_gets_into_a_run(run: Path, tmp_path: Path, c
         (["run", "demo", "--ou", "{tmp}/new"], 2, "unknown option --ou (did you mean '--out'?)"),
         (["run", "demo", "{run}"], 2, "unexpected argument '{run}'"),
         (["run", "demo", "--trees.n_turns"], 2, "option --trees.n_turns has no value"),
-        (["run", "demo", "--out", "{tmp}/new", "--json"], 2, "--json does not go with run without --dry"),
+        (["personas", "demo", "--out", "{tmp}/new", "--json"], 2, "--json does not go with personas without --dry"),
         (["trees", "--seed", "--out", "{tmp}/new", "demo"], 2, "option --seed has no value"),
         (["metrics", "{run}/manifest.json", "--jsn"], 2, "unknown option --jsn (did you mean '--json'?)"),
         (["journal", "stat", "{run}"], 2, "invalid choice: 'stat' (did you mean 'stats'?)"),
