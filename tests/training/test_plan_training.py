@@ -50,6 +50,26 @@ def test_tokens_and_steps_are_those_of_the_run(run: Path, tmp_path: Path) -> Non
         assert line.steps == pytest.approx(real["n_steps"], rel=0.15, abs=1)
 
 
+def test_a_model_that_is_trained_on_rows_is_planned_so(tmp_path: Path) -> None:
+    """Its angles depend on the length; an adapter on it is planned like its base model."""
+    from peft import LoraConfig, get_peft_model
+
+    tokenizer = prepare(config())[1]
+    model = make_model("phi3, longrope")
+    model.resize_token_embeddings(len(tokenizer))
+    places = [tmp_path / name for name in ("base", "adapter")]
+    model.save_pretrained(places[0])
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    adapted.peft_config["default"].base_model_name_or_path = str(places[0])
+    adapted.save_pretrained(places[1])
+    for place in places:
+        tokenizer.save_pretrained(place)
+        plan = make_plan(config(sft={"model": str(place)}), "dpo")
+        assert plan.training is not None
+        for line in plan.training:
+            assert line.tokens_packed == line.tokens_expanded > 0 and line.memory_gb is not None
+
+
 def test_a_model_that_is_not_here_is_counted_by_characters_and_said() -> None:
     plan = make_plan(config(sft={"model": "nobody/nothing"}), "dpo")
     assert plan.training is not None

@@ -47,7 +47,11 @@ class TrainingLine:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What memory depends on: numbers of parameters and widths of a model."""
+    """What memory and tokens depend on: numbers of parameters and widths of a model, and what packing it allows.
+
+    Attributes:
+        has_form: whether a form of attention along branches is worth trying. config: transformers' of the model.
+    """
 
     n_parameters: int
     n_linear: int  # sum of inputs and outputs over the linear layers that adapters go on
@@ -55,6 +59,14 @@ class Sizes:
     ffn: int
     layers: int
     context: int | None = None
+    has_form: bool = True
+    config: Any = None
+
+    def can_pack(self, longest: int) -> bool:
+        """Whether rows of up to ``longest`` tokens go through the model as trees."""
+        from aloe.training.trees.model import unfit
+
+        return self.has_form and not (self.config is not None and unfit(self.config, longest))
 
 
 def plan_training(
@@ -117,7 +129,8 @@ def _line(
 
         chosen = select_pairs(section, rows) if isinstance(section, DPOConfig) else rows
         conversations = dpo_conversations(chosen, tokenizer, lengths)
-    trees = section.packing != "rows"
+    longest = max((len(row) for c in conversations for row in c.rows), default=0)
+    trees = section.packing != "rows" and (sizes is None or sizes.can_pack(longest))
     packs, statistics = make_packs(
         conversations, seed=config.seed, budget=section.token_budget, items=section.batch_size, trees=trees
     )
@@ -163,6 +176,9 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from aloe.models.local.checkpoint import base_of
+    from aloe.training.trees.model import candidates
+
     if config.sft.model is None:
         base = config.base
         body = base.n_layers * (4 * base.d_model**2 + 3 * base.d_model * base.d_ffn)
@@ -170,7 +186,7 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
         words = len(tokenizer or ())
         return Sizes(body + words * base.d_model, linear, base.d_model, base.d_ffn, base.n_layers)
     try:
-        found = AutoConfig.from_pretrained(config.sft.model, local_files_only=True)
+        found = AutoConfig.from_pretrained(base_of(config.sft.model), local_files_only=True)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(found)
     except (OSError, ValueError):
@@ -182,7 +198,8 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
     text = found.get_text_config()
     ffn = int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
     n = sum(p.numel() for p in model.parameters())
-    return Sizes(n, linear, int(text.hidden_size), ffn, int(text.num_hidden_layers), _context(text))
+    has_form = bool(candidates(model, "cpu")[0])
+    return Sizes(n, linear, int(text.hidden_size), ffn, int(text.num_hidden_layers), _context(text), has_form, found)
 
 
 def _context(text: Any) -> int | None:
