@@ -122,6 +122,31 @@ def test_rows_beyond_a_models_bound_are_not_packed(
     assert summary["attention"] == "segments" and summary["n_cut"] > 0
 
 
+def test_rows_without_a_conversations_name_are_packed_as_well(data: Path, model: Path, tmp_path: Path) -> None:
+    """Ordinary preference rows and replies, shuffled: sharing is found on their tokens."""
+    from random import Random
+
+    from aloe.config import DPOConfig, SFTConfig
+    from aloe.training import train_dpo, train_sft
+    from aloe.training.data import find_rows
+
+    settings: dict[str, Any] = {"max_steps": 1, "batch_size": 12}
+    for kind, columns in (("dpo", ["prompt", "chosen", "rejected"]), ("sft", ["messages"])):
+        rows = find_rows(data, kind, columns)
+        bare = [{column: row[column] for column in columns} for row in rows]
+        Random(0).shuffle(bare)
+        tokens = []
+        for number, some in enumerate((rows, bare)):
+            out = tmp_path / f"{kind}-{number}"
+            if kind == "dpo":
+                summary = train_dpo(DPOConfig(**settings), some, model, out)
+            else:
+                summary = train_sft(SFTConfig(**settings), some, model, out)
+            tokens.append(summary["tokens_packed"])
+            assert summary["packing_ratio"] > 1.3
+        assert tokens[1] <= tokens[0]  # conversations that open alike share that too
+
+
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_evaluation_in_a_run_is_by_profile(
     stage: str, data: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -27,12 +27,14 @@ class TokenRows:
     Attributes:
         rows: token ids, prompt and reply. starts: where each row's reply begins.
         pairs: (chosen, rejected) as numbers of rows; empty for SFT.
+        is_loose: the data did not say which conversation this pair or reply is of: it may be joined with others.
     """
 
     key: str
     rows: list[list[int]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
+    is_loose: bool = False
 
     def add(self, rows: Iterable[tuple[list[int], int]]) -> None:
         for ids, start in rows:
@@ -251,12 +253,18 @@ def sft_conversations(
     made = _fitted([[row["messages"]] for row in rows], tokenizer, lengths)
     for number, (row, fitted) in enumerate(zip(rows, made, strict=True)):
         if fitted is not None:
-            key = str(row.get("tree_id") or number)
-            by_tree.setdefault(key, TokenRows(key)).add(fitted)
+            key, is_loose = _key(row, number)
+            by_tree.setdefault(key, TokenRows(key, is_loose=is_loose)).add(fitted)
             said.setdefault(key, []).append([(m["role"], m["content"]) for m in row["messages"]])
     if history == "preferred":
-        return [_trunk(conversation, said[key], lengths) for key, conversation in by_tree.items()]
+        return [c if c.is_loose else _trunk(c, said[key], lengths) for key, c in by_tree.items()]
     return list(by_tree.values())
+
+
+def _key(row: dict[str, Any], number: int) -> tuple[str, bool]:
+    """The name of a row's conversation, and whether the data says nothing about that."""
+    tree = row.get("tree_id")
+    return (f"row {number + 1}", True) if tree is None or tree == "" else (str(tree), False)
 
 
 def _trunk(conversation: TokenRows, said: list[list[tuple[str, str]]], lengths: Lengths) -> TokenRows:
@@ -303,8 +311,8 @@ def dpo_conversations(rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: L
         if one == two:
             raise DataError(f"{names[number]}: both replies are the same tokens", "filter such pairs out")
         start = min(at_one, at_two)
-        key = str(row.get("tree_id") or number)
-        conversation = by_tree.setdefault(key, TokenRows(key))
+        key, is_loose = _key(row, number)
+        conversation = by_tree.setdefault(key, TokenRows(key, is_loose=is_loose))
         n = len(conversation.rows)
         conversation.pairs.append((n, n + 1))
         conversation.add([(one, start), (two, start)])

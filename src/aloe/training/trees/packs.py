@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aloe.seeding import derive_rng
 from aloe.training.data import TokenRows
 from aloe.training.trees.model import tree_inputs
+from aloe.training.trees.prefixes import join_loose
 from aloe.training.trees.trie import build_trie
 
 
@@ -75,8 +76,11 @@ def make_packs(
 ) -> tuple[list[Pack], PackStatistics]:
     """Whole conversations, in an order of the seed, as long as they stay within ``budget`` tokens and ``items``.
 
-    A conversation that alone is larger than either is a pack of its own. ``trees`` False: rows as they are.
+    A conversation that alone is larger than either is a pack of its own. Loose rows are joined to conversations by the
+    prefixes that they share, see ``prefixes``. ``trees`` False: rows as they are.
     """
+    if trees:
+        conversations = join_loose(conversations, budget, items)
     order = derive_rng(seed, "packs").permutation(len(conversations))
     packs: list[Pack] = []
     n_packed = n_expanded = n_items = 0
