@@ -2,8 +2,8 @@
 
 The teacher of the demo leaves out style markers (``slip``) and facts (``lapse``), each with a probability of its own.
 For every cell of the grid slip x lapse, fixed beforehand, and every seed: trees, SFT from the seed's base model, then,
-on replies drawn from that SFT model at equal cost (360 replies a turn: two for each of 180 conversations, or six for
-each of 60) four ways to go on, each at the learning rate that was best for it on a development seed and other personas:
+on replies drawn from that SFT model at equal cost (240 replies a turn: two for each of 120 conversations, or six for
+each of 40) four ways to go on, each at the learning rate that was best for it on a development seed and other personas:
 
     dpo2, dpo6   DPO on pairs of two draws; on the best of six against the nearest worse one
     best2, best6 likelihood alone, on the better of two; on the best of six
@@ -11,7 +11,8 @@ each of 60) four ways to go on, each at the learning rate that was best for it o
 All of them meet the same fresh personas at temperature 0.7, scored by the judge that labelled and by one that did not.
 Figures: the DPO that was best on the development seed minus the likelihood that was best there; a t interval over the
 seeds, which are the random effect (seeds share neither people, nor weights, nor draws).
-What is finished is kept in ``--out``: an interrupted benchmark continues, and more seeds or cells can be added.
+What is finished is kept in ``--out``: an interrupted benchmark continues, more seeds or cells can be added, and several
+processes may share the seeds among them (``--seeds``) before a last one puts all together.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from aloe.store.rundir import RunDir
 from aloe.types import Persona
 
 WAYS = {"dpo2": (2, True), "dpo6": (6, True), "best2": (2, False), "best6": (6, False)}  # candidates, preference
-TREES = {2: 180, 6: 60}
+TREES = {2: 120, 6: 40}
 RATES = (1e-4, 2e-4, 4e-4, 8e-4)
 SECOND_JUDGE = "world:judge?weighing=sum"
 DEV_SEED = 1000
@@ -66,6 +67,7 @@ def cell_config(cell: Cell, seed: int, base: Path | None, n_candidates: int) -> 
     overrides: dict[str, Any] = {
         "seed": seed,
         "roles": {"tailored": tailored},
+        "trees": {"n_trees": 900},  # half of the demo's, so that a grid fits into hours
         "rollout": {"n_candidates": n_candidates, "n_trees": TREES[n_candidates]},
         "execution": {"concurrency": 300},
     }
@@ -219,16 +221,16 @@ def difference(first: Path, second: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/preference-surface"), help="where everything is kept")
-    parser.add_argument("--slips", type=float, nargs="+", default=[0.0, 0.3, 0.6])
-    parser.add_argument("--lapses", type=float, nargs="+", default=[0.0, 0.2, 0.4])
+    parser.add_argument("--slips", type=float, nargs="+", default=[0.0, 0.6])
+    parser.add_argument("--lapses", type=float, nargs="+", default=[0.0, 0.4])
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12, 13, 14])
-    parser.add_argument("--personas", type=int, default=300)
+    parser.add_argument("--personas", type=int, default=200)
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     started = time.perf_counter()
     cells = [Cell(slip, lapse) for slip in arguments.slips for lapse in arguments.lapses]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rates = tune(cells[len(cells) // 2], arguments.out, arguments.personas)
+    rates = tune(cells[-1], arguments.out, arguments.personas)
     dpo, likelihood = best_on_dev(arguments.out, True), best_on_dev(arguments.out, False)
     print(f"rates {rates}; compared: {dpo} against {likelihood}", flush=True)
     found: dict[str, dict[Cell, list[float]]] = {"first": {}, "second": {}}
