@@ -171,7 +171,7 @@ def test_a_benchmark_is_run_with_every_model(run: Path) -> None:
 def test_what_is_done_is_not_done_again(installed: dict[str, str], run: Path) -> None:
     again = aloe(installed, "run", run)
     assert again.returncode == 0, again.stderr
-    assert "done before: personas, trees, export, count" in again.stdout.replace("\n", " ")
+    assert "already done: personas, trees, export, count" in again.stdout.replace("\n", " ")
 
 
 def test_the_method_is_a_command_of_its_own(installed: dict[str, str], run: Path, tmp_path: Path) -> None:

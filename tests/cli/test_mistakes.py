@@ -45,11 +45,11 @@ def test_a_stage_that_is_none_never_gets_into_a_run(run: Path, tmp_path: Path, c
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["report", "demo", "--out", "{tmp}/none"], 3, "is not a run yet"),
+        (["report", "demo", "--out", "{tmp}/none"], 3, "is not a run directory"),
         (["run", "{tmp}/runs/none"], 2, "is not a run directory"),
         (["run", "{tmp}"], 2, "is not a run directory"),
         (["run", "demo", "--out", "{tmp}/new", "--roles.user", '{uri = "openai:x", base_url='], 2, "not a valid TOML"),
-        (["validate", "{tmp}"], 3, "holds no files of a run"),
+        (["validate", "{tmp}"], 3, "contains no files of a run"),
         (["pool", "calibrate", "{run}/personas/pool.jsonl", "--keep", "3"], 2, "'3' is not a valid share"),
         (["journal", "export", "{run}", "--out", "{tmp}/no/where.jsonl"], 3, "No such file or directory"),
         (["journal", "export", "{run}", "--out", "{tmp}"], 3, "Is a directory"),

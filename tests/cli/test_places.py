@@ -48,7 +48,7 @@ def test_a_run_directory_comes_before_a_recipe_unless_out_is_given(here: Path, c
     assert (named.config, str(named.run.path), named.note) == (load_config("demo"), "new", "")
     assert resolve("./demo", "new", {}).config.seed == 7  # a run with another --out: the config that it was made with
     assert main(["report", "demo"]) == 0
-    assert "./demo is a run directory and is meant" in capsys.readouterr().out
+    assert "./demo is a run directory and is used" in capsys.readouterr().out
 
 
 def test_config_takes_a_run_too(here: Path, capsys) -> None:

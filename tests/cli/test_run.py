@@ -59,7 +59,7 @@ def test_a_run_writes_what_it_promises(run_dir: Path) -> None:
 def test_a_finished_run_does_nothing_again(run_dir: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in run_dir.rglob("*.jsonl") if p.name != "log.jsonl"}
     again = aloe("run", "demo", "--out", run_dir, "--seed", "1", *SMALL)
-    assert again.returncode == 0 and "done before: personas, trees, export" in again.stdout.replace("\n", " ")
+    assert again.returncode == 0 and "already done: personas, trees, export" in again.stdout.replace("\n", " ")
     assert before == {p: p.stat().st_mtime_ns for p in run_dir.rglob("*.jsonl") if p.name != "log.jsonl"}
 
 

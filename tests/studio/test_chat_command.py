@@ -60,7 +60,7 @@ def test_a_failing_endpoint_is_said_and_asked_again(run: Path, endpoint: Endpoin
     ("arguments", "code", "words"),
     [
         (["--model", "nothing"], 2, "nothing"),
-        (["--model", "world:generic", "--persona", "zz"], 3, "no personas whose id begins with 'zz'"),
+        (["--model", "world:generic", "--persona", "zz"], 3, "no personas have an id that starts with 'zz'"),
         (["--model", "world:oracle"], 2, "reads the persona"),
         ([], 2, "--model"),
     ],

@@ -21,7 +21,7 @@ HELP = stage_help()[NAME]
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.description = "Benchmark models: AL(k), IR, N-IR, N-R2. Without RECIPE the packaged personas are used."
+    parser.description = "Benchmark models: AL(k), IR, N-IR, N-R2. Without RECIPE, the packaged personas are used."
     add_flags(parser)
     add_stage_arguments(parser, NAME)
     parser.usage = (
@@ -30,10 +30,10 @@ def add_arguments(parser: Parser) -> None:
     )
     group = parser.add_argument_group("to score logged conversations instead (OpenAI messages as JSON lines)")
     log = group.add_argument(
-        "--conversations", type=existing_path, metavar="FILE", help="the log; its persona_id points into --personas"
+        "--conversations", type=existing_path, metavar="FILE", help="the log; persona_id refers to --personas"
     )
     completed(log, completers.paths)
-    name = group.add_argument("--name", help="under which the result is listed (default: the file's name)")
+    name = group.add_argument("--name", help="name of the result (default: the file's name)")
     completed(name, completers.nothing)
 
 

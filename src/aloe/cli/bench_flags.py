@@ -37,16 +37,16 @@ class Flag:
 
 FLAGS = (
     Flag(
-        "--model", "models", "a model to benchmark (again for more); URI+inducer, +selfcritic, +persona, +reminder "
-        "wrap any model", "URI", True, completers.models,
+        "--model", "models", "a model to benchmark (repeat for more); URI+inducer, +selfcritic, +persona, +reminder "
+        "are baselines around any model", "URI", True, completers.models,
     ),
     Flag("--judge", "judge", "the judge (default: the recipe's)", "URI", True, completers.models),
     Flag("--user", "user", "the user simulator (default: the recipe's)", "URI", True, completers.models),
     Flag("--personas", "personas", "persona file, or 'packaged'", "FILE", False, completers.paths),
-    Flag("--turns", "n_turns", "turns of a conversation", "N"),
+    Flag("--turns", "n_turns", "turns per conversation", "N"),
     Flag("--samples", "samples", "conversations per persona", "N"),
     Flag(
-        "--scale", "scale", "what the judge scores on", "1-5|1-100|binary", False,
+        "--scale", "scale", "scale of the judge's scores", "1-5|1-100|binary", False,
         lambda **_: ["1-5", "1-100", "binary"],
     ),
     Flag("--scope", "scope", "what the judge rewards", "persona|revealed", False, lambda **_: ["persona", "revealed"]),

@@ -47,11 +47,11 @@ def _run_of(sheet: Path) -> Path:
 
     key, advice = key_path(sheet), "name it: aloe judge calibrate FILE.csv RUN"
     if not key.is_file():
-        raise ConfigError(f"{key} is not there, so the run is not known", advice)
+        raise ConfigError(f"{key} does not exist, so the run of the sheet is unknown", advice)
     try:
         return Path(json.loads(key.read_bytes())["run"])
     except (ValueError, TypeError, KeyError):
-        raise ConfigError(f"{key} is damaged, so the run is not known", advice) from None
+        raise ConfigError(f"{key} is damaged, so the run of the sheet is unknown", advice) from None
 
 
 def _judged_choices(run: Path) -> list[dict[str, Any]]:

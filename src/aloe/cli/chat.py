@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 NAME = "chat"
 GROUP = "look"
-HELP = "talk with a model in the terminal, with what is believed of the user after each turn"
+HELP = "chat with a model in the terminal; shows what is inferred about the user after each turn"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.usage = "aloe chat --model URI [--run RUN] [--persona ID] [--turns N] [--SECTION.OPTION VALUE ...]"
-    parser.description = "Talk with a model in the terminal; after each turn you see what is believed of the user."
+    parser.description = "Chat with a model in the terminal. After each turn you see what is inferred about the user."
     model = parser.add_argument(
         "--model",
         required=True,
         metavar="URI",
-        help="a model URI, or with --run the name of a model of the run, e.g. dpo",
+        help="a model URI or, with --run, the name of a model of the run, e.g. dpo",
     )
     completed(model, completers.models)
     run = parser.add_argument(
-        "--run", type=existing_path, metavar="RUN", help="run whose user, inducer, judge and personas are used"
+        "--run", type=existing_path, metavar="RUN", help="use the user, inducer, judge and personas of this run"
     )
     completed(run, completers.paths)
     persona = parser.add_argument(
@@ -42,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
     )
     completed(persona, lambda **_: ["any"])
     turns = parser.add_argument(
-        "--turns", type=int, default=0, metavar="N", help="let the user simulator say this many messages, then end"
+        "--turns", type=int, default=0, metavar="N", help="let the user simulator write this many messages, then end"
     )
     completed(turns, completers.nothing)
     add_patience(parser)
@@ -100,5 +100,7 @@ def _find_persona(people: dict[str, Persona], wanted: str | None, turns: int) ->
         return next((p for p in people.values() if p.split == "bench"), next(iter(people.values())))
     found = [p for persona_id, p in people.items() if persona_id.startswith(wanted or "")]
     if len(found) != 1:
-        raise DataError(f"{len(found) or 'no'} personas whose id begins with '{wanted}'", "give the whole id, or 'any'")
+        raise DataError(
+            f"{len(found) or 'no'} personas have an id that starts with '{wanted}'", "give the whole id, or 'any'"
+        )
     return found[0]

@@ -17,11 +17,11 @@ from aloe.stages.table import stage_help
 from aloe.training.methods import METHODS, plug_ins
 
 GROUPS = {
-    "run": "run a recipe, or serve models",
-    "look": "look at runs and talk with models",
-    "measure": "measure models and judges",
+    "run": "run recipes, serve models",
+    "look": "look at runs, chat with models",
+    "measure": "evaluate models and judges",
     "train": "train models",
-    "data": "make and check data",
+    "data": "create and check data",
 }
 
 
@@ -52,8 +52,8 @@ STAGE_GROUPS = {"personas": "data", "trees": "data", "export": "data", "base": "
 STAGE_GROUPS |= {"bench": "measure", "report": "look", **{method.name: "train" for method in METHODS}}
 STAGE_MODULES = {"export": "export", "bench": "bench", **{method.name: "train" for method in METHODS}}
 TOOLS = (
-    Row("run", "run", "stage", "run every stage of a recipe and end with a report"),
-    Row("plan", "run", "plan", "expected calls, tokens and cost of a recipe, before anything is sent"),
+    Row("run", "run", "stage", "run all stages of a recipe and write a report"),
+    Row("plan", "run", "plan", "estimate the calls, tokens and cost of a recipe before anything is sent"),
     Row("config", "run", "config", "print the resolved config of a recipe"),
     Row("prompts", "run", "prompts", "list, show, eject or check the prompt templates"),
     Row("serve", "run", "serve", "serve checkpoints and other models as an OpenAI-compatible endpoint"),
@@ -61,16 +61,19 @@ TOOLS = (
     Row("completion", "run", "completion", "print the completion script for bash, zsh or fish"),
     Row(
         "studio", "look", "studio",
-        "look at a run while it grows, chat with its models, compare two blind, in a browser",
+        "look at a run, chat with its models and compare two of them blind, in a browser",
     ),
-    Row("chat", "look", "chat", "talk with a model in the terminal, with what is believed of the user after each turn"),
-    Row("journal", "look", "journal", "look into the journal of all model calls"),
+    Row(
+        "chat", "look", "chat",
+        "chat with a model in the terminal; shows what is inferred about the user after each turn",
+    ),
+    Row("journal", "look", "journal", "inspect the journal of all model calls"),
     Row("compare", "measure", "compare", "paired differences between the models of one or more runs"),
-    Row("metrics", "measure", "metrics", "AVG, IR, N-IR, N-R2 of any JSON or CSV of per-turn values"),
-    Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, calibrate the judge against people"),
-    Row("import", "data", "import_", "read conversations in the published format into trees"),
-    Row("relabel", "data", "relabel", "add another judge's labels, or look-ahead labels, to a run's trees"),
-    Row("pool", "data", "pool", "look at, validate or calibrate a persona pool; personas from chats; forget people"),
+    Row("metrics", "measure", "metrics", "compute AVG, IR, N-IR and N-R2 from per-turn values in a JSON or CSV file"),
+    Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, compare the judge with human ratings"),
+    Row("import", "data", "import_", "import conversations in the published format as trees"),
+    Row("relabel", "data", "relabel", "label a run's trees again, by another judge or by look-ahead"),
+    Row("pool", "data", "pool", "inspect, validate or calibrate a persona pool; personas from chats; remove a person"),
     Row("validate", "data", "validate", "check the files of a run against each other"),
 )  # fmt: skip
 STAGES = tuple(  # every stage is a command; a new one stands under "run" unless it is named above

@@ -25,9 +25,9 @@ WHERE = {
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.description = "Print the script that completes commands, options, recipes, stages and paths at a Tab."
-    parser.epilog = "\n".join(["once, then open a new shell:", *(f"  {line}" for line in WHERE.values())])
-    parser.add_argument("shell", choices=tuple(WHERE), help="the shell that reads it")
+    parser.description = "Print a script that completes commands, options, recipes, stages and paths with Tab."
+    parser.epilog = "\n".join(["install it once, then open a new shell:", *(f"  {line}" for line in WHERE.values())])
+    parser.add_argument("shell", choices=tuple(WHERE), help="your shell")
 
 
 def run(options: Namespace, overrides: Overrides) -> int:

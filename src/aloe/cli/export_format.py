@@ -60,7 +60,7 @@ def write_format(options: Namespace, overrides: Overrides) -> int:
         raise ConfigError(f"--validation {options.validation} is not a valid share", "give a number from 0 to below 1")
     data = read_data_set(run.stage_dir(_stage(options)), personas_of(run), _selection(options, config))
     if not data.all_pairs:
-        raise DataError(f"no pair by {data.labeler} is left (left out: {dict(data.dropped)})", "relax the filters")
+        raise DataError(f"no pairs by {data.labeler} are left (left out: {dict(data.dropped)})", "relax the filters")
     _write(options, run, config, data, out)
     return 0
 

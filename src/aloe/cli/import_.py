@@ -12,12 +12,12 @@ from aloe.errors import ConfigError
 
 NAME = "import"
 GROUP = "data"
-HELP = "read conversations in the published format into trees"
+HELP = "import conversations in the published format as trees"
 N_PROBLEMS = 20  # problems of the file that are printed
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("file", type=existing_path, help="JSON or JSON Lines, one conversation a row")
+    parser.add_argument("file", type=existing_path, help="JSON or JSON Lines, one conversation per row")
     out = parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     completed(out, completers.paths)
 

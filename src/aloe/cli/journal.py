@@ -12,7 +12,7 @@ from aloe.errors import ConfigError, DataError
 
 NAME = "journal"
 GROUP = "look"
-HELP = "look into the journal of all model calls"
+HELP = "inspect the journal of all model calls"
 PLACE = "run directory or journal file"
 PLACES = "personas/, bench/, bench/PERSONA_ID, or a tree_id"
 
@@ -25,19 +25,19 @@ def add_arguments(parser: Parser) -> None:
         action = parser.add_verb(name, text, verb)
         add_run(action, PLACE)
         action.add_argument("--json", action="store_true", help="print JSON")
-    show = parser.add_verb("show", "one call in full: request, reply, attempts", _show)
+    show = parser.add_verb("show", "print one call in full: request, reply, attempts", _show)
     add_run(show, PLACE)
-    call = show.add_argument("call", metavar="CALL", help="call_key (or its beginning), or a path in the run")
+    call = show.add_argument("call", metavar="CALL", help="a call_key (or the start of one), or a path in the run")
     completed(call, completers.nothing)
-    prune = parser.add_verb("prune", "delete calls of a place in the run and texts that nothing holds", _prune)
+    prune = parser.add_verb("prune", "delete the calls of a place in the run, and unused texts", _prune)
     add_run(prune, PLACE)
     _add_path(prune, "delete the calls", None)
     prune.add_argument("--attempts", action="store_true", help="delete only the records of failed attempts")
-    prune.add_argument("--dry", action="store_true", help="only say what would go")
-    export = parser.add_verb("export", "all calls in full as JSON lines", _export)
+    prune.add_argument("--dry", action="store_true", help="only print what would be deleted")
+    export = parser.add_verb("export", "write all calls in full as JSON lines", _export)
     add_run(export, PLACE)
     out = export.add_argument(
-        "--out", type=Path, metavar="FILE", default=Path("journal.jsonl"), help="(default: journal.jsonl)"
+        "--out", type=Path, metavar="FILE", default=Path("journal.jsonl"), help="file to write (default: journal.jsonl)"
     )
     completed(out, completers.paths)
     _add_path(export, "only calls", "")
@@ -45,7 +45,7 @@ def add_arguments(parser: Parser) -> None:
 
 def _add_path(parser: Parser, which: str, default: str | None) -> None:
     action = parser.add_argument(
-        "--path", metavar="PREFIX", default=default, help=f"{which} whose path begins so: {PLACES}"
+        "--path", metavar="PREFIX", default=default, help=f"{which} whose path starts with PREFIX: {PLACES}"
     )
     completed(action, lambda **_: ["personas/", "bench/"])
 
@@ -115,7 +115,7 @@ def _prune(options: Namespace, overrides: Overrides) -> int:
 
     prefix = options.path
     if prefix == "":
-        raise ConfigError("--path '' would delete every call", "delete journal.sqlite if that is what you want")
+        raise ConfigError("--path '' would delete every call", "to do that, delete journal.sqlite")
     done = prune(options.run, prefix, options.attempts, options.dry)
     verb = "would go" if options.dry else "deleted"
     print(f"{verb}: {done.n_calls:,} calls, {done.n_attempts:,} failed attempts, {done.n_texts:,} texts")

@@ -18,13 +18,13 @@ from aloe.errors import ConfigError
 
 NAME = "judge"
 GROUP = "measure"
-HELP = "check a judge, write a blind rating sheet, calibrate the judge against people"
+HELP = "check a judge, write a blind rating sheet, compare the judge with human ratings"
 
 
 def add_arguments(parser: Parser) -> None:
     check = parser.add_verb(
         "check",
-        "order swaps, repeats and replies whose order is certain: consistency, abstention, sensitivity",
+        "test a judge with swapped orders, repeats and pairs whose better reply is known",
         _check,
         usage="aloe judge check [RECIPE|RUN] [--judge URI] [--n N] [--seed S] [--scope S] [--scale S] [--json]",
     )
@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     _add_number(check, "--seed", 0, "which items are drawn")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.accept_config(lambda: ("roles", "bench", "budget", "execution"))
-    sheet = parser.add_verb("sheet", "a blind, shuffled CSV of benchmarked replies for people to score", _sheet)
+    sheet = parser.add_verb("sheet", "write a blind, shuffled CSV of benchmarked replies for people to score", _sheet)
     add_run(sheet)
     out = sheet.add_argument(
         "--out", type=Path, default=Path("sheet.csv"), metavar="FILE", help="the CSV to write (default: sheet.csv)"
@@ -46,13 +46,13 @@ def add_arguments(parser: Parser) -> None:
     )
     rated = parser.add_verb(
         "calibrate",
-        "people's scores (a filled-in sheet) or blind choices (RUN/studio/ratings.jsonl) against the judge's",
+        "compare human scores (a filled-in sheet) or blind choices (RUN/studio/ratings.jsonl) with the judge",
         calibrate,
         usage="aloe judge calibrate FILE.csv [RUN] | RUN  [--json]",
     )
     source = rated.add_argument("source", type=existing_path, help="a filled-in sheet, or a run with blind choices")
     run = rated.add_argument(
-        "run", nargs="?", type=existing_path, metavar="RUN", help="the sheet's run (default: as the key beside it says)"
+        "run", nargs="?", type=existing_path, metavar="RUN", help="the sheet's run (default: from the sheet's key file)"
     )
     rated.add_argument("--json", action="store_true", help="print JSON")
     for action in (out, people, source, run):
@@ -77,7 +77,7 @@ def _check(options: Namespace, overrides: Overrides) -> int:
     from aloe.store.rundir import RunDir
 
     if options.n < 4:
-        raise ConfigError(f"--n {options.n} is too few items", "give at least 4, one of each kind")
+        raise ConfigError(f"--n {options.n} is too small", "give at least 4, one item of each kind")
     config, run = bench_config(options.recipe, bench_overrides(options, overrides))
     items = known_items(options.n, options.seed)
 
@@ -119,5 +119,7 @@ def _sheet(options: Namespace, overrides: Overrides) -> int:
     if source:
         people += read_bench_file(source, 10**6, config.seed)
     n = write_sheet(options.run, options.out, options.n, options.seed, people)
-    print(f"{n} replies -> {options.out} (fill in 'score'; which is which: {key_path(options.out)}, not for raters)")
+    print(
+        f"{n} replies -> {options.out} (fill in 'score'; {key_path(options.out)} names the models, keep it from raters)"
+    )
     return 0

@@ -13,14 +13,15 @@ from aloe.cli.parser import Overrides, Parser
 def main_help() -> str:
     """The text of ``aloe --help``: every command, by what people do."""
     width = max(len(row.name) for row in ROWS)
-    lines = ["usage: aloe COMMAND [ARGUMENTS]", "", "Models that interact to align."]
+    about = "Train and evaluate chat models that learn their user's preferences during a conversation."
+    lines = ["usage: aloe COMMAND [ARGUMENTS]", "", about]
     for group, title in GROUPS.items():
         lines += ["", f"{group}: {title}"]
         lines += [f"  {row.name:<{width}}  {row.help}" for row in ROWS if row.group == group]
     lines += [
         "",
-        "Begin with:  aloe run demo --out runs/demo",
-        "'aloe COMMAND --help' tells more; 'aloe run --help-all' lists every option of the config.",
+        "Start with:  aloe run demo --out runs/demo",
+        "'aloe COMMAND --help' shows a command's usage; 'aloe run --help-all' lists every option of the config.",
     ]
     return "\n".join(lines)
 

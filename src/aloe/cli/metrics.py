@@ -10,12 +10,12 @@ from aloe.cli.parser import Overrides, Parser
 
 NAME = "metrics"
 GROUP = "measure"
-HELP = "AVG, IR, N-IR, N-R2 of any JSON or CSV of per-turn values"
+HELP = "compute AVG, IR, N-IR and N-R2 from per-turn values in a JSON or CSV file"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "file", type=existing_path, help="JSON or CSV: a list of values, per persona rows, or named curves"
+        "file", type=existing_path, help="JSON or CSV: a list of values, one row per persona, or named curves"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

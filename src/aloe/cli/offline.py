@@ -88,7 +88,9 @@ def _targets(talks: Sequence[Logged], name: str, bench: Path) -> dict[str, list[
     for target in targets:
         before = read_result(bench / target / "result.json")
         if before is not None and before.user_model != "logged":
-            raise ConfigError(f"{bench / target} is a benchmark's result", "give another --name, or another --out")
+            raise ConfigError(
+                f"{bench / target} is the result of a benchmark", "choose another --name or another --out"
+            )
     return targets
 
 

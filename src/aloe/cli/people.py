@@ -21,17 +21,22 @@ N_PROBLEMS = 20  # problems of a file that are printed
 
 
 def add_from_chats(parser: Parser) -> None:
-    chats = parser.add_verb("from-chats", "personas from chat logs, personal data removed first", _from_chats)
+    chats = parser.add_verb("from-chats", "make personas from chat logs, after removing personal data", _from_chats)
     file = chats.add_argument("file", type=existing_path, help='JSON Lines: {"messages": [...], "user": "id"}')
     out = chats.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the persona file to write, for personas.file"
     )
-    field = chats.add_argument("--user-field", default="user", help="the field that tells who it is (default: user)")
+    field = chats.add_argument("--user-field", default="user", help="the field with the user's id (default: user)")
     model = chats.add_argument(
-        "--model", metavar="URI", help="who describes (default: the inducer of the run, or world:inducer)"
+        "--model",
+        metavar="URI",
+        help="model that writes the descriptions (default: the run's inducer, or world:inducer)",
     )
     run = chats.add_argument(
-        "--run", type=Path, metavar="RUN", help="keep calls and salt in this run, so that forget finds them"
+        "--run",
+        type=Path,
+        metavar="RUN",
+        help="keep calls and the salt in this run, so that 'aloe pool forget' finds them",
     )
     for action in (file, out, run):
         completed(action, completers.paths)
@@ -41,9 +46,9 @@ def add_from_chats(parser: Parser) -> None:
 
 
 def add_forget(parser: Parser) -> None:
-    forget = parser.add_verb("forget", "remove all that came from one user from every file of a run", _forget)
-    user = forget.add_argument("user", nargs="?", metavar="USER", help="the id as it stood in the chats")
-    by_hash = forget.add_argument("--hash", help="the user's hash, where the id is not at hand")
+    forget = parser.add_verb("forget", "remove everything that came from one user from every file of a run", _forget)
+    user = forget.add_argument("user", nargs="?", metavar="USER", help="the user's id in the chats")
+    by_hash = forget.add_argument("--hash", help="the user's hash, if you do not have the id")
     run = forget.add_argument(
         "--run", type=existing_path, required=True, metavar="RUN", help="the run directory to remove it from"
     )
@@ -108,9 +113,9 @@ def format_chats(result: ChatsResult, out: Path) -> str:
         f"removed before any call: {removed or 'nothing'}",
     ]
     if result.n_left_out:
-        lines.append(f"{result.n_left_out} chats left out: their users had said enough")
+        lines.append(f"{result.n_left_out} chats left out: enough text of their users was read")
     lines += [f"no persona of {e.provenance['user_hash'][:12]}: {e.reason}" for e in result.rejected[:N_PROBLEMS]]
-    lines.append("read some of them before use: what is left of a life can still point to somebody")
+    lines.append("read a sample before use: the remaining facts can still identify a person")
     if result.personas:
         lines.append(f"next: aloe personas RECIPE --out RUN --personas.file {out}")
     return "\n".join(lines)
@@ -136,16 +141,16 @@ def format_forgotten(done: Forgotten, run: Path) -> str:
     lines.append(f"  {calls.n_calls:6d} calls, {calls.n_attempts} attempts and {calls.n_texts} texts of the journal")
     lines += [f"  deleted: {name}" for name in done.deleted]
     if done.n_shown:
-        lines.append(f"{done.n_shown} other descriptions had referred to it; they stay, the references are cut")
+        lines.append(f"{done.n_shown} other descriptions referred to it; they stay, without the references")
     for name in done.checkpoints:
-        lines.append(f"must be retrained: checkpoints/{name} (learned from it)")
+        lines.append(f"must be retrained: checkpoints/{name} (trained on the data of this user)")
     if done.checkpoints:
-        lines.append(f"  'aloe run {run}' trains them anew; copies of them elsewhere have to be deleted by hand")
+        lines.append(f"  'aloe run {run}' trains them again; copies elsewhere must be deleted by hand")
     if done.leftovers:
         lines += ["STILL FOUND:", *(f"  {left}" for left in done.leftovers)]
     else:
         lines.append(
-            "looked through every file once more: nothing of it is left "
+            "searched every file again: nothing of this user is left "
             "(the chat log itself and copies elsewhere are yours to delete)"
         )
     return "\n".join(lines)

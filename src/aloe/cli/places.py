@@ -18,8 +18,8 @@ from aloe.store.rundir import RunDir
 from aloe.types import Persona
 
 STUDIO_SECTIONS = ("seed", "roles", "trees", "bench")  # of a config: all that studio and chat go by
-PRECEDENCE = """A recipe's name comes before a folder of that name, unless the folder is a run directory and no --out is
-given; ./NAME is always the folder."""
+PRECEDENCE = """A recipe's name takes precedence over a folder of that name, unless the folder is a run directory and no
+--out is given; ./NAME always means the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def note_on(word: str | None, out: str | None = None) -> str:
     """A line where a word means a run directory though a recipe has that name too; else empty."""
     if word is None or not means_run(word, out) or word not in recipe_names():
         return ""
-    return f"./{word} is a run directory and is meant (for the recipe '{word}' add --out DIR)"
+    return f"./{word} is a run directory and is used (for the recipe '{word}' add --out DIR)"
 
 
 def no_recipe() -> ConfigError:
@@ -92,7 +92,7 @@ def resolve(word: str | None, out: str | None, overrides: Overrides) -> Place:
         if out is None:
             raise no_recipe()
         if not is_run(out):
-            raise ConfigError(f"{out} is not a run yet and no recipe is given", f"aloe run demo --out {out}")
+            raise ConfigError(f"{out} is not a run directory, and no recipe is given", f"aloe run demo --out {out}")
         return _of_run(RunDir(out), RunDir(out), overrides)
     if means_run(word, out):
         run = RunDir(word)

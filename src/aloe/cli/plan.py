@@ -12,20 +12,22 @@ from aloe.cli.parser import Overrides, Parser
 
 NAME = "plan"
 GROUP = "run"
-HELP = "expected calls, tokens and cost of a recipe, before anything is sent"
+HELP = "estimate the calls, tokens and cost of a recipe before anything is sent"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.usage = "aloe plan RECIPE [--json] [--SECTION.OPTION VALUE ...]"
-    parser.description = "Expected calls, tokens and cost, from a rehearsal of a small part with the simulated world."
+    parser.description = (
+        "Estimate calls, tokens and cost by running a small part of each stage with the simulated world."
+    )
     add_recipe(parser)
     out = parser.add_argument("--out", metavar="DIR", help="run directory (only its config is read)")
     completed(out, completers.paths)
     redo = parser.add_argument(
-        "--from", dest="redo_from", metavar="STAGE", help="ignored: a plan is from the beginning"
+        "--from", dest="redo_from", metavar="STAGE", help="ignored: a plan always covers all stages"
     )
     completed(redo, completers.stages)
-    parser.add_argument("-q", "--quiet", action="store_true", help="ignored: the plan is all that is printed")
+    parser.add_argument("-q", "--quiet", action="store_true", help="ignored: only the plan is printed")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.accept_config()
 

@@ -13,26 +13,32 @@ from aloe.errors import DataError
 
 NAME = "pool"
 GROUP = "data"
-HELP = "look at, validate or calibrate a persona pool; personas from chats; forget people"
+HELP = "inspect, validate or calibrate a persona pool; personas from chats; remove a person"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.description = "Look at persona pools; make personas from chats; forget people."
-    stats = parser.add_verb("stats", "counts, acceptance by wave, nearest neighbours, coverage, nearest pairs", _stats)
+    parser.description = "Inspect persona pools, make personas from chats, remove a person."
+    stats = parser.add_verb(
+        "stats", "print counts, acceptance by wave, nearest neighbours, coverage, nearest pairs", _stats
+    )
     add_run(stats, "a run directory, or its personas folder")
-    validate = parser.add_verb("validate", "the mechanical checks on any persona file", _validate)
-    file = validate.add_argument("file", help="a persona file or directory, or 'packaged' for the hundred that ship")
+    validate = parser.add_verb("validate", "run the mechanical checks on a persona file", _validate)
+    file = validate.add_argument("file", help="a persona file or directory, or 'packaged' for the packaged hundred")
     completed(file, completers.paths)
     language = validate.add_argument("--language", default="en", help="language of the descriptions")
     completed(language, completers.nothing)
-    calibrate = parser.add_verb("calibrate", "the distribution of similarities, and a threshold", _calibrate)
+    calibrate = parser.add_verb(
+        "calibrate", "print the distribution of similarities and propose a threshold", _calibrate
+    )
     _add_calibrate_arguments(calibrate)
     people.add_from_chats(parser)
     people.add_forget(parser)
 
 
 def _add_calibrate_arguments(parser: Parser) -> None:
-    file = parser.add_argument("file", type=existing_path, help="descriptions: any file that personas.file reads")
+    file = parser.add_argument(
+        "file", type=existing_path, help="descriptions, in any format that personas.file accepts"
+    )
     embedder = parser.add_argument(
         "--embedder", default="lexical", help="lexical, world, st:NAME_OR_PATH, openai:MODEL (default: lexical)"
     )
@@ -45,7 +51,7 @@ def _add_calibrate_arguments(parser: Parser) -> None:
         "--run",
         type=Path,
         default=Path("runs/calibrate"),
-        help="whose writer's address and key an openai: embedder uses, and whose journal keeps its answers (default: "
+        help="an openai: embedder uses the address and key of this run's writer and this run's journal (default: "
         "runs/calibrate)",
     )
     for action in (file, run):

@@ -16,10 +16,10 @@ HELP = "list, show, eject or check the prompt templates"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_verb("list", "name, digest and sections of every prompt", _list)
+    parser.add_verb("list", "list every prompt with its digest and sections", _list)
     show = parser.add_verb("show", "print one template", _show)
     completed(show.add_argument("name", metavar="NAME", help="a prompt's name"), completers.prompts)
-    eject = parser.add_verb("eject", "write the templates into a directory, to be changed there", _eject)
+    eject = parser.add_verb("eject", "copy the templates to a directory, where you can change them", _eject)
     check = parser.add_verb("check", "check the templates in a directory", _check)
     for verb in (eject, check):
         completed(verb.add_argument("folder", metavar="DIR", help="a directory"), completers.paths)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 NAME = "relabel"
 GROUP = "data"
-HELP = "add another judge's labels, or look-ahead labels, to a run's trees"
+HELP = "label a run's trees again, by another judge or by look-ahead"
 LOOK_AHEAD = "lookahead"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.description = "Add a labeler to a run's trees, which stay as they are."
+    parser.description = "Add labels by another labeler to a run's trees; trees and existing labels do not change."
     add_run(parser, "a run directory, or what 'aloe import' wrote")
     judge = parser.add_argument("--judge", metavar="URI", help="the judge (default: the run's own)")
     completed(judge, completers.models)
@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
         "--api-key-env", metavar="NAME", help="name of the environment variable that holds its key"
     )
     labeler = parser.add_argument(
-        "--labeler", metavar="NAME", help=f"name to label under (default: the judge's URI), or {LOOK_AHEAD}"
+        "--labeler", metavar="NAME", help=f"name of the labels (default: the judge's URI), or {LOOK_AHEAD}"
     )
     for action in (address, key):
         completed(action, completers.nothing)
@@ -46,10 +46,12 @@ def add_arguments(parser: Parser) -> None:
         "--scope", choices=("persona", "revealed"), help="what the judge rewards (default: as in the run)"
     )
     margin = parser.add_argument(
-        "--min-margin", type=float, default=0.0, help="below it two replies are a tie (default: 0)"
+        "--min-margin", type=float, default=0.0, help="score differences below this are a tie (default: 0)"
     )
     completed(margin, completers.nothing)
-    parser.add_argument("--stage", choices=("trees", "rollout"), default="trees", help="whose trees (default: trees)")
+    parser.add_argument(
+        "--stage", choices=("trees", "rollout"), default="trees", help="label the trees of this stage (default: trees)"
+    )
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
@@ -66,7 +68,7 @@ def run(options: Namespace, overrides: Overrides) -> int:
     name = labels[0].labeler if labels else ""
     if not labels:
         hint = "look-ahead needs trees that branch (both:2)" if options.labeler == LOOK_AHEAD else "grow trees first"
-        raise DataError(f"{folder} holds no siblings to label this way", hint)
+        raise DataError(f"{folder} holds no replies to label in this way", hint)
     total = merge_labels(folder / "labels.jsonl", labels, name)
     preferred = sum(x.outcome == "preferred" for x in labels)
     print(f"{len(labels):,} labels by {name}, {preferred:,} of them preferences; {total:,} labels in all")

@@ -30,8 +30,8 @@ def add_arguments(parser: Parser) -> None:
     completed(uris, completers.models)
     parser.add_argument("--batch-size", type=int, default=32, help="hf: prompts generated together")
     dtypes = get_args(ModelConfig.model_fields["dtype"].annotation)
-    parser.add_argument("--dtype", choices=dtypes, default="auto", help="hf: of the weights")
-    parser.add_argument("--replicas", type=int, default=1, help="hf: processes that decode side by side")
+    parser.add_argument("--dtype", choices=dtypes, default="auto", help="hf: number format of the weights")
+    parser.add_argument("--replicas", type=int, default=1, help="hf: processes that decode in parallel")
     add_address(parser, PORT)
 
 

@@ -57,10 +57,10 @@ def add_run_arguments(parser: Parser, stage: str) -> None:
     out = parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/RECIPE)")
     completed(out, completers.paths)
     redo = parser.add_argument(
-        "--from", dest="redo_from", metavar="STAGE", help="do this stage and those after it again"
+        "--from", dest="redo_from", metavar="STAGE", help="run this stage and all later ones again"
     )
     completed(redo, completers.stages)
-    parser.add_argument("--dry", action="store_true", help="only say what would be asked and what it would cost")
+    parser.add_argument("--dry", action="store_true", help="only print the expected calls and their cost")
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
@@ -99,7 +99,7 @@ def run_stage(
     place = resolve(options.recipe, options.out, overrides)
     config, run = place.config, place.run
     if stage == "report" and not run.exists():
-        raise DataError(f"{run.path} is not a run yet: nothing to report", "give the directory of an 'aloe run'")
+        raise DataError(f"{run.path} is not a run directory: nothing to report", "give the directory of an 'aloe run'")
 
     from aloe.stages.pipeline import run_pipeline
 

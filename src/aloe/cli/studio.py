@@ -15,18 +15,18 @@ from aloe.errors import DataError
 
 NAME = "studio"
 GROUP = "look"
-HELP = "look at a run while it grows, chat with its models, compare two blind, in a browser"
+HELP = "look at a run, chat with its models and compare two of them blind, in a browser"
 PORT = 8780
 PATIENCE = 120.0  # seconds
 
 
 def add_arguments(parser: Parser) -> None:
     parser.usage = "aloe studio RUN [--port N] [--host ADDRESS] [--model URI ...] [--open] [--SECTION.OPTION VALUE ...]"
-    parser.description = "Look at a run while it grows, chat with its models, compare two of them blind."
+    parser.description = "Look at a run, finished or not, chat with its models and compare two of them blind."
     add_run(parser, "run directory, finished or not")
     add_address(parser, PORT)
     model = parser.add_argument(
-        "--model", action="append", default=[], metavar="URI", help="one more model to talk with (again for more)"
+        "--model", action="append", default=[], metavar="URI", help="another model to chat with (repeat for more)"
     )
     completed(model, completers.models)
     parser.add_argument("--open", action="store_true", help="open the page in a browser")

@@ -128,6 +128,6 @@ def print_summary(run: RunDir, outcome: Outcome, command: str, stream: TextIO) -
         times = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
         console.print(f"\ntime: {times}  total {total:.1f} s", soft_wrap=True)
     if outcome.skipped:
-        console.print(f"done before: {', '.join(outcome.skipped)} (--from STAGE does it again)", soft_wrap=True)
+        console.print(f"already done: {', '.join(outcome.skipped)} (--from STAGE runs a stage again)", soft_wrap=True)
     if command in ("run", "report") and run.report_path.is_file():
         console.print(f"report: {run.report_path}", soft_wrap=True)

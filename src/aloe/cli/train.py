@@ -49,7 +49,7 @@ class TrainCommand:
         model = group.add_argument(
             "--model",
             metavar="PATH_OR_ID",
-            help=f"model to start from (default, where --data is a run: its checkpoint '{self.method.start}')",
+            help=f"model to start from (default, if --data is a run: its checkpoint '{self.method.start}')",
         )
         recipe = group.add_argument(
             "--recipe", dest="settings", metavar="RECIPE", help="take the settings from this recipe"
@@ -90,7 +90,9 @@ def train_direct(method: Method, options: Namespace, overrides: Overrides) -> in
     from aloe.progress import stage_progress
 
     if options.recipe is not None:
-        raise ConfigError(f"{options.recipe} does not go with --data", "name the recipe of the settings by --recipe")
+        raise ConfigError(
+            f"{options.recipe} does not go with --data", "use --recipe to name the recipe of the settings"
+        )
     names = {"redo_from": "--from", "dry": "--dry", "json": "--json"}
     refuse_together(options, names, "--data", "it trains once, outside of a run")
     if options.out is None:

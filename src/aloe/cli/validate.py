@@ -28,7 +28,7 @@ def run(options: Namespace, overrides: Overrides) -> int:
 
     report = validate_run(options.run)
     if not report.counts and not report.breaches:
-        raise DataError(f"{options.run} holds no files of a run", "give the directory of an 'aloe run'")
+        raise DataError(f"{options.run} contains no files of a run", "give the directory of an 'aloe run'")
     for breach in report.breaches[:N_SHOWN]:
         print(breach)
     if len(report.breaches) > N_SHOWN:

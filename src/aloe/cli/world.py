@@ -14,7 +14,7 @@ HELP = "serve the simulated world as an OpenAI-compatible endpoint"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("action", choices=("serve",), help="the one thing to do with it")
+    parser.add_argument("action", choices=("serve",), help="start the server")
     add_address(parser, PORT)
 
 

@@ -21,7 +21,7 @@ class ModelConfig(Section):
     base_url: str | None = Field(None, description="address of an OpenAI-compatible server (ends in /v1)")
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
     headers_env: dict[str, str] = Field(default_factory=dict, description="header -> name of environment variable")
-    temperature: float | None = Field(None, ge=0, description="None: the endpoint's own default")
+    temperature: float | None = Field(None, ge=0, description="None = the endpoint's own default")
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
     stop: tuple[str, ...] = ()
@@ -29,22 +29,24 @@ class ModelConfig(Section):
     structured: bool = Field(False, description="ask for JSON-schema output where a role has a schema")
     logprobs: bool = Field(
         True,
-        description="openai: a judge's score is its expectation over the score's token, where the endpoint tells it",
+        description="openai: use log-probabilities, if the endpoint returns them, for the judge's expected score",
     )
-    extra: dict[str, Any] = Field(default_factory=dict, description="provider fields, passed through unchanged")
-    max_concurrency: int = Field(64, ge=1, description="calls in flight at most")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="provider-specific fields of the request, sent unchanged"
+    )
+    max_concurrency: int = Field(64, ge=1, description="most calls in flight at the same time")
     requests_per_minute: float | None = Field(None, gt=0)
     tokens_per_minute: float | None = Field(None, gt=0)
     timeout_seconds: float = Field(120.0, gt=0)
-    max_attempts: int = Field(6, ge=1, description="tries per call, the first included")
+    max_attempts: int = Field(6, ge=1, description="attempts per call, including the first")
     price_prompt: float | None = Field(None, ge=0, description="USD per million prompt tokens")
     price_completion: float | None = Field(None, ge=0, description="USD per million completion tokens")
     price_cached: float | None = Field(None, ge=0, description="USD per million cached prompt tokens")
     batch_size: int = Field(32, ge=1, description="hf: prompts generated together")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="hf: of the weights; auto: float32, on a GPU as they were saved"
+        "auto", description="hf: number format of the weights; auto = float32 on a CPU, as saved on a GPU"
     )
-    weight: float = Field(1.0, gt=0, description="share of calls where a role has several models")
+    weight: float = Field(1.0, gt=0, description="relative share of the calls, if a role has several models")
 
 
 def _as_model(value: Any) -> Any:
@@ -66,7 +68,7 @@ Models = Annotated[tuple[ModelConfig, ...], BeforeValidator(_as_models), Field(m
 
 
 class RolesConfig(Section):
-    """Who plays which role; each may be another endpoint, and a role may have several weighted models."""
+    """The model of each role; roles may use different endpoints, and a role several weighted models."""
 
     writer: Models = (ModelConfig(uri="world:persona-writer"),)
     user: Models = (ModelConfig(uri="world:user"),)
@@ -77,30 +79,33 @@ class RolesConfig(Section):
 
 
 class PersonasConfig(Section):
-    """Stage ``personas``: the pool and the pairs drawn from it (paper section 3.1)."""
+    """Stage ``personas``: the pool of descriptions and the personas made from it (paper section 3.1)."""
 
-    seeds: str = Field("packaged", description="packaged, world, or a file or directory of your own (see docs)")
-    population: str = Field("", description="a sentence that describes the people wanted")
+    seeds: str = Field("packaged", description="packaged, world, or a file or directory of your own (docs/personas.md)")
+    population: str = Field("", description="a sentence that describes the people to write about")
     language: str = Field("en", description="language of the descriptions")
-    n_profiles: int = Field(331, ge=2, description="target size of the profile pool, benchmark's included")
-    n_personalities: int = Field(71, ge=2, description="target size of the personality pool, benchmark's included")
+    n_profiles: int = Field(331, ge=2, description="target size of the profile pool, including the benchmark's")
+    n_personalities: int = Field(71, ge=2, description="target size of the personality pool, including the benchmark's")
     n_personas: int = Field(3310, ge=1, description="training personas")
-    n_bench_profiles: int = Field(20, ge=1, description="profiles set apart for the benchmark")
-    n_bench_personalities: int = Field(5, ge=1, description="personalities set apart for the benchmark")
+    n_bench_profiles: int = Field(20, ge=1, description="profiles held out for the benchmark")
+    n_bench_personalities: int = Field(5, ge=1, description="personalities held out for the benchmark")
     n_bench: int = Field(100, ge=1, description="benchmark personas")
-    profile_words: int = Field(50, ge=3, description="length asked for; two fifths to two and a half times is accepted")
+    profile_words: int = Field(50, ge=3, description="length to ask for; 0.4 to 2.5 times this is accepted")
     personality_words: int = Field(65, ge=3)
     embedder: str = Field("lexical", description="lexical, world, st:NAME_OR_PATH, openai:MODEL")
     profile_threshold: float | None = Field(
-        None, gt=0, le=1, description="highest cosine similarity to any member; none = the embedder's calibrated one"
+        None, gt=0, le=1, description="highest cosine similarity to any member; None = the embedder's calibrated value"
     )
     personality_threshold: float | None = Field(None, gt=0, le=1)
     n_examples: int = Field(5, ge=1, description="pool members shown per call")
-    n_new: int = Field(20, ge=1, description="descriptions asked for per call")
-    wave: int = Field(4, ge=1, description="calls per wave; the pool grows between waves only")
+    n_new: int = Field(20, ge=1, description="new descriptions to ask for per call")
+    wave: int = Field(4, ge=1, description="calls per wave; new members are used as examples from the next wave on")
     max_waves: int = Field(200, ge=1)
     min_acceptance: float = Field(
-        0.02, ge=0, le=1, description="saturated below this rate over saturation_window waves"
+        0.02,
+        ge=0,
+        le=1,
+        description="stop if fewer candidates than this share were accepted in the last saturation_window waves",
     )
     saturation_window: int = Field(5, ge=1)
     file: str | None = Field(None, description="use this persona file instead of growing a pool")
@@ -110,38 +115,46 @@ class PersonasConfig(Section):
 class TreesConfig(Section):
     """Stage ``trees``: preference trees by collaboration of user, inducer, responders and judge (section 3.2)."""
 
-    n_trees: int = Field(0, ge=0, description="conversations; 0 = one per training persona and replicate")
+    n_trees: int = Field(0, ge=0, description="number of trees; 0 = one per training persona and replicate")
     replicates: int = Field(1, ge=1, description="trees per persona")
     n_turns: int = Field(10, ge=1)
     policy: str = Field(
         "path",
         pattern=r"^(path|both:\d+|budget:\d+|chance:(0|1|0?\.\d+|1\.0+)(,(0|1|0?\.\d+|1\.0+))*)$",
-        description="path, both:D, budget:N or chance:P,Q,... (by turn)",
+        description="path, both:D, budget:N or chance:P,Q,... (by turn; see docs/trees.md)",
     )
     p_preferred: float = Field(0.5, ge=0, le=1, description="path: probability that the preferred reply continues")
-    orders: Literal[1, 2] = Field(1, description="judge once in seeded order, or in both orders")
+    orders: Literal[1, 2] = Field(1, description="compare once, in an order drawn from the seed, or in both orders")
     scope: Literal["persona", "revealed"] = Field("persona", description="what the judge rewards")
-    label: Literal["compare", "score"] = Field("compare", description="judge by comparison or by score difference")
+    label: Literal["compare", "score"] = Field(
+        "compare", description="label by comparing replies or by the difference of their scores"
+    )
     min_margin: float = Field(0.0, ge=0, description="score labels: smallest difference that counts as a preference")
     n_tailored: int = Field(1, ge=0, description="tailored candidates per turn")
-    n_generic: int = Field(1, ge=0, description="generic candidates per turn; more than two in all: best against worst")
-    release: int = Field(0, ge=0, description="facts a turn before the user is told to hold back; 0 = never told")
-    tasks: Names = Field((), description="kinds of conversation, drawn per tree: advice,planning,...")
-    end_on_goodbye: bool = Field(True, description="a branch ends when the user takes its leave")
+    n_generic: int = Field(
+        1, ge=0, description="generic candidates per turn; with more than two in all, best against worst"
+    )
+    release: int = Field(0, ge=0, description="facts per turn that the user may reveal; 0 = no limit")
+    tasks: Names = Field((), description="kinds of conversation, one drawn per tree: advice,planning,...")
+    end_on_goodbye: bool = Field(True, description="end a branch when the user says goodbye")
 
     @model_validator(mode="after")
     def _needs_two_replies(self) -> TreesConfig:
         if self.n_tailored + self.n_generic < 2:
-            raise ValueError("n_tailored and n_generic must be two or more together, or there is nothing to compare")
+            raise ValueError(
+                "n_tailored and n_generic together must be at least 2, otherwise there is nothing to compare"
+            )
         return self
 
 
 class ExportConfig(Section):
     """Stage ``export``: which labels become preference pairs."""
 
-    labeler: str | None = Field(None, description="whose labels; none = those made with the trees")
-    min_margin: float | None = Field(None, ge=0, description="none = trees.min_margin")
-    max_length_ratio: float = Field(0.0, ge=0, description="longer reply over shorter at most; 0 = any")
+    labeler: str | None = Field(None, description="use the labels of this labeler; None = those made with the trees")
+    min_margin: float | None = Field(None, ge=0, description="smallest margin of a pair; None = trees.min_margin")
+    max_length_ratio: float = Field(
+        0.0, ge=0, description="largest length of the longer reply over the shorter; 0 = any"
+    )
     evidenced: bool = Field(False, description="only turns at which something was revealed")
 
 
@@ -158,12 +171,12 @@ class BenchConfig(Section):
     n_personas: int = Field(0, ge=0, description="0 = all benchmark personas")
     samples: int = Field(1, ge=1, description="conversations per persona")
     scope: Literal["persona", "revealed"] = Field("revealed", description="what the judge rewards")
-    scale: Literal["1-5", "1-100", "binary"] = Field("1-5", description="what the judge scores on")
+    scale: Literal["1-5", "1-100", "binary"] = Field("1-5", description="scale of the judge's scores")
     gain: bool = Field(False, description="also judge every conversation for a swapped persona: personal gain")
     full: bool = Field(False, description="also judge in the other scope; includes gain")
-    judge: Models | None = Field(None, description="judge of the benchmark only; none = roles.judge")
-    user: Models | None = Field(None, description="user of the benchmark only; none = roles.user")
-    personas: str | None = Field(None, description="'packaged' or a persona file; none = the run's benchmark personas")
+    judge: Models | None = Field(None, description="judge of the benchmark only; None = roles.judge")
+    user: Models | None = Field(None, description="user of the benchmark only; None = roles.user")
+    personas: str | None = Field(None, description="'packaged' or a persona file; None = the run's benchmark personas")
     n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
 
 
@@ -177,9 +190,13 @@ class TinyConfig(Section):
     learning_rate: float = Field(3e-3, gt=0)
     batch_size: int = Field(32, ge=1, description="documents per step")
     min_steps: int = Field(200, ge=1)
-    max_steps: int = Field(3000, ge=1, description="stop here even if the gate was not passed")
-    copy_gate: float = Field(0.95, ge=0, le=1, description="accuracy of copying stated facts that ends pre-training")
-    cooldown_steps: int = Field(100, ge=1, description="steps after the gate, learning rate falling to a tenth")
+    max_steps: int = Field(3000, ge=1, description="stop here even if copy_gate was not reached")
+    copy_gate: float = Field(
+        0.95, ge=0, le=1, description="pre-training ends when stated facts are copied with this accuracy"
+    )
+    cooldown_steps: int = Field(
+        100, ge=1, description="steps after copy_gate is reached, while the learning rate falls to a tenth"
+    )
     checkpoint_seconds: float = Field(10.0, gt=0, description="seconds between resumable checkpoints")
 
 
@@ -188,95 +205,116 @@ class TrainingSection(Section):
 
     learning_rate: float = Field(1e-5, gt=0)
     epochs: float = Field(1.0, gt=0)
-    max_steps: int = Field(0, ge=0, description="0 = by epochs")
+    max_steps: int = Field(0, ge=0, description="optimiser steps; 0 = as many as 'epochs' take")
     warmup_steps: int = Field(10, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's, on matrices only")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW; applied to matrices only")
     packing: Literal["auto", "segments", "flex", "dense", "rows"] = Field(
-        "auto", description="how trees go through the model; rows = each reply with its history on its own"
+        "auto",
+        description="how trees are packed (docs/training.md); rows = each reply with its history as a separate row",
     )
-    token_budget: int = Field(8192, ge=1, description="tokens of a forward pass; a larger conversation goes alone")
-    max_length: int = Field(0, ge=0, description="tokens of a history with its reply; 0 = the model's context")
-    too_long: Literal["cut", "drop"] = Field("cut", description="longer ones lose their oldest turns, or are dropped")
+    token_budget: int = Field(
+        8192, ge=1, description="tokens per forward pass; a longer conversation gets a pass of its own"
+    )
+    max_length: int = Field(
+        0, ge=0, description="most tokens of a history with its reply; 0 = the model's context length"
+    )
+    too_long: Literal["cut", "drop"] = Field(
+        "cut", description="beyond max_length, cut the oldest turns or drop the row"
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the weights; auto: bfloat16 for frozen weights on a GPU, else float32"
+        "auto", description="number format of the weights; auto = bfloat16 for frozen weights on a GPU, else float32"
     )
     gradient_checkpointing: bool = False
     freeze_embeddings: bool = Field(
         False,
-        description="leave the vectors of tokens (a shared head's too) as they are, those that data lacks above all",
+        description="do not train token embeddings (nor a head tied to them), so that unseen tokens are not unlearned",
     )
     lora_rank: int = Field(0, ge=0, description="0 = train all weights")
     lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
     lora_dropout: float = Field(
-        0.0, ge=0, lt=1, description="of the trained adapter, in DPO too; 0 keeps packs equal to rows"
+        0.0, ge=0, lt=1, description="dropout of the trained adapter, in DPO too; at 0, packs equal rows"
     )
     lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
     eval_share: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the profiles (where unknown: personas, else conversations) kept for evaluation; 0 = none",
+        description="share of the profiles (if unknown: personas or conversations) held out for evaluation; 0 = none",
     )
     eval_steps: int = Field(50, ge=1, description="steps between evaluations")
-    patience: int = Field(0, ge=0, description="evaluations without improvement after which to stop; 0 = never stop")
+    patience: int = Field(0, ge=0, description="stop after this many evaluations without improvement; 0 = never")
     checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
-    report_to: Names = Field((), description="wandb, trackio, tensorboard; metrics.jsonl is written always")
+    report_to: Names = Field((), description="wandb, trackio, tensorboard; metrics.jsonl is always written")
 
 
 class SFTConfig(TrainingSection):
     """Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL."""
 
-    model: str | None = Field(None, description="path or id of the model to start from; None: the base stage's")
+    model: str | None = Field(
+        None, description="path or id of the model to start from; None = the checkpoint of stage base"
+    )
     batch_size: int = Field(48, ge=1, description="replies per optimiser step, about (conversations stay whole)")
     history: Literal["answered", "preferred"] = Field(
         "answered",
-        description="all preferred replies, each under the history that the user answered; or those on one history "
-        "alone, the longest (rejected replies that it went on from stay in it; n_targets_lost counts the others)",
+        description="answered = all preferred replies, each with the history that the user answered; preferred = only "
+        "those on the longest history (rejected replies that continued stay in it; n_targets_lost counts the others)",
     )
-    mix: str | None = Field(None, description="file of general chats ('messages') to mix in against forgetting")
-    mix_share: float = Field(0.5, gt=0, lt=1, description="share of the replies that comes from 'mix'")
+    mix: str | None = Field(None, description="file of general chats ('messages') to mix in, against forgetting")
+    mix_share: float = Field(0.5, gt=0, lt=1, description="share of the replies that come from 'mix'")
 
 
 class RolloutConfig(Section):
     """Stage ``rollout``: trees whose replies are the SFT checkpoint's own, scored by the judge, for DPO."""
 
-    n_trees: int = Field(240, ge=0, description="conversations; 0 = DPO on the pairs of stage 'trees'")
+    n_trees: int = Field(240, ge=0, description="number of trees; 0 = none, DPO uses the pairs of stage 'trees'")
     n_candidates: int = Field(6, ge=2, description="replies drawn per turn")
     temperature: float = Field(1.0, gt=0)
-    p_best: float = Field(0.7, ge=0, le=1, description="probability that the best reply continues, else the worst")
+    p_best: float = Field(
+        0.7, ge=0, le=1, description="probability that the best reply continues; otherwise the worst does"
+    )
     min_margin: float = Field(0.15, ge=0, description="smallest score difference of a pair")
-    select: Literal["closest", "extreme"] = Field("closest", description="best against nearest, or against worst")
+    select: Literal["closest", "extreme"] = Field(
+        "closest", description="pair the best reply with the closest one below it, or with the worst"
+    )
 
 
 class DPOConfig(TrainingSection):
-    """Stage ``dpo``: preference optimisation from the SFT checkpoint (section 3.3), by TRL."""
+    """Stage ``dpo``: direct preference optimisation from the SFT checkpoint (section 3.3), by TRL."""
 
     batch_size: int = Field(48, ge=1, description="pairs per optimiser step, about (conversations stay whole)")
     beta: float = Field(0.1, gt=0)
     loss: Names = Field(("sigmoid",), description="TRL's losses that are means over pairs: sigmoid, ipo, robust, ...")
     sft_weight: float = Field(1.0, ge=0, description="weight of the likelihood term on the chosen reply")
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of labels held wrong; loss robust, exo_pair")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="assumed share of wrong labels; for the losses robust and exo_pair"
+    )
     warmup_steps: int = Field(5, ge=0)
-    siblings: Literal["all", "widest"] = Field("all", description="all rejected replies of a node, or the worst")
-    labeler: str | None = Field(None, description="pairs of this labeler only")
+    siblings: Literal["all", "widest"] = Field(
+        "all", description="pair with all rejected replies of a turn, or only with the worst"
+    )
+    labeler: str | None = Field(None, description="use only pairs of this labeler")
     checkpoint_steps: int = Field(20, ge=1, description="steps between resumable checkpoints")
-    control: bool = Field(True, description="also train 'sft-control': the same steps, preference term off")
+    control: bool = Field(True, description="also train 'sft-control': the same steps without the preference term")
 
 
 class BudgetConfig(Section):
-    """What a run may spend; nothing is sent that could pass a limit."""
+    """Limits on what a run may spend; no call is sent that could exceed one."""
 
-    usd: float | None = Field(None, gt=0, description="stop before this much was spent")
-    tokens: int | None = Field(None, gt=0, description="stop before this many tokens were used")
+    usd: float | None = Field(None, gt=0, description="stop before more than this is spent")
+    tokens: int | None = Field(None, gt=0, description="stop before more tokens than this are used")
 
 
 class ExecutionConfig(Section):
-    """How, not what: nothing here changes a result."""
+    """How the work is done; nothing here changes a result."""
 
-    concurrency: int = Field(64, ge=1, description="conversations open at once")
-    replicas: int = Field(1, ge=1, description="hf: processes that decode side by side, with GPUs each on its own")
-    journal_dir: str | None = Field(None, description="put the journal here (where the run is on NFS or the like)")
+    concurrency: int = Field(64, ge=1, description="conversations in progress at the same time")
+    replicas: int = Field(
+        1, ge=1, description="hf: processes that decode in parallel, each on its own GPU if there are several"
+    )
+    journal_dir: str | None = Field(
+        None, description="put the journal here (if the run is on NFS or another network file system)"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -290,8 +328,10 @@ class ExecutionConfig(Section):
 class Config(Section):
     """A whole run."""
 
-    seed: int = Field(0, ge=0, description="every random choice derives from it")
-    prompts_dir: str | None = Field(None, description="your own prompt files, by the packaged names")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    prompts_dir: str | None = Field(
+        None, description="directory of your own prompt files, named like the packaged ones"
+    )
     skip: Names = Field((), description="stages to leave out of 'aloe run'")
     roles: RolesConfig = RolesConfig()
     personas: PersonasConfig = PersonasConfig()
