@@ -126,9 +126,11 @@ def _train(
 ) -> dict[str, Any] | None:
     """The summary; None in the processes that are not the first of several."""
     from aloe.stages.train import need_training
+    from aloe.training.split import find_profiles
 
     if method.is_built_in:
         need_training(method.name)
     section = method.settings(config)
-    summary = method.load()(section, data, model, out, seed=config.seed, progress=progress.update, profiles=None)
+    profiles = (find_profiles(data) or None) if section.eval_share else None
+    summary = method.load()(section, data, model, out, seed=config.seed, progress=progress.update, profiles=profiles)
     return summary if int(os.environ.get("RANK", "0")) == 0 else None

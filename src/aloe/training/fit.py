@@ -76,7 +76,7 @@ def prepare_job(
         base.to(trl_run.device())  # the trainer would do it later; the trial must see the kernels of training
         backend, reason = choose_backend(base, section.packing, longest)
     if backend == "rows" and section.packing != "rows":
-        log.warning("trees go through this model as rows, each with its whole history: %s", reason)
+        _say(f"trees go through this model as rows, each with its whole history: {reason}")
     n = trl_run.processes().num_processes
     trees = backend != "rows"
     options = {"budget": section.token_budget, "items": section.batch_size, "trees": trees}
@@ -87,6 +87,12 @@ def prepare_job(
     if evaluate:
         held = pad_packs(make_packs(evaluate, seed=seed, **options)[0], n)
     return Job(model, tokenizer, [*packs, *held], len(packs), accumulation, backend, reason, statistics)
+
+
+def _say(line: str) -> None:
+    """One line for people, by the first of several processes."""
+    if trl_run.processes().is_main_process:
+        log.warning("%s", line)
 
 
 def source_of(path: str | Path) -> str:
@@ -126,7 +132,7 @@ def fit(
     lengths = lengths_for(section, model_path)
     split = Split(rows, held_rows, "given") if held_rows else split_rows(rows, section.eval_share, seed, profiles)
     if split.held:
-        log.warning("%s: %s", stage, split.say())
+        _say(f"{stage}: {split.say()}")
     train = tokenize(split.train, tokenizer, lengths)
     if not train:
         raise DataError(f"no row fits into {lengths.limit} tokens", "raise max_length or take a longer context")
@@ -134,8 +140,10 @@ def fit(
     if extra is not None:
         train = train + extra(train, tokenizer, lengths)
     evaluate = tokenize(split.held, tokenizer, lengths) if split.held else []
+    if section.eval_share and not evaluate:
+        raise DataError(f"eval_share: no row for evaluation fits into {lengths.limit} tokens", "raise max_length")
     if lengths.say():
-        log.warning("%s: %s", stage, lengths.say())
+        _say(f"{stage}: {lengths.say()}")
     source = source_of(model_path)
     shape = [[c.key, c.rows, c.starts, c.pairs] for c in (*train, *evaluate)]
     trl_run.claim(out_dir, digest([stage, section.model_dump(mode="json"), seed, source, shape]))
