@@ -148,11 +148,7 @@ def fit(
     shape = [[c.key, c.rows, c.starts, c.pairs] for c in (*train, *evaluate)]
     trl_run.claim(out_dir, digest([stage, section.model_dump(mode="json"), seed, source, shape]))
     with trl_run.quietly():
-        model = load_model(model_path, trl_run.weight_dtype(section), trainable=True)
-        trl_run.check_adapter(section, model)
-        if section.freeze_embeddings:
-            trl_run.freeze_embeddings(model)
-        trl_run.need_space(out_dir, model, section)
+        model = _open_model(section, model_path, out_dir)
         before = model.config.get_text_config()._attn_implementation
         job = prepare_job(section, model, tokenizer, train, evaluate, seed)
         shaped_by = [section.token_budget, section.batch_size, section.dtype, trl_run.processes().num_processes]
@@ -181,6 +177,20 @@ def fit(
     made_by = {"stage": stage, "seed": seed, "config": section.model_dump(mode="json"), "from": source}
     _save(trainer, tokenizer, out_dir, made_by, (title, summary))
     return summary
+
+
+def _open_model(section: Any, path: str | Path, out_dir: Path) -> Any:
+    """The model that training starts from, and a disk that its checkpoints fit on.
+
+    Raises:
+        DataError, ConfigError: there is no such model, it has no adapter to drop out, or the disk is too small.
+    """
+    model = load_model(path, trl_run.weight_dtype(section), trainable=True)
+    trl_run.check_adapter(section, model)
+    if section.freeze_embeddings:
+        trl_run.freeze_embeddings(model)
+    trl_run.need_space(out_dir, model, section)
+    return model
 
 
 def _left_out(lengths: Lengths) -> dict[str, int]:
