@@ -294,7 +294,9 @@ class BenchmarkResult(Record):
 
     ``rules`` says how the figures were made. 1 (results that don't name any): an empty reply was unscored, every turn
     was in the figures, intervals pooled the effects that a test did not see. 2: an empty reply has the scale's lowest
-    score, turns with fewer than ten scored conversations are in no figure, no effect is pooled.
+    score, turns with fewer than ten scored conversations are in no figure, no effect is pooled; the world's judge and
+    ground truth read how a reply is put together: a fact counts as used where a phrase ties it to advice (before: where
+    its words stand anywhere), and what a reply says of the user out of nothing counts as false.
     """
 
     schema_version: int = SCHEMA_VERSION

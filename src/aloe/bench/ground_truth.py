@@ -4,9 +4,11 @@ Exact where the persona is in the world's language (then ``aloe.world.truth`` re
 conversations about any other persona are left out of them. All are shares in [0, 1] unless said otherwise, pooled
 over replies (sum of counts over sum of counts), None where nothing could be counted:
 
-- ``recall``: of the revealed facts that matter to the question (at most 3 expected), those the reply uses.
+- ``recall``: of the revealed facts that matter to the question (at most 3 expected), those the reply uses: ties
+  to its advice, not only says.
 - ``implied_fact_recall``: the same over facts that the user only implied. ``recall_by_lag``: by turns since revealed.
-- ``false_memory_rate``: of the facts a reply mentions, those that are not the user's.
+- ``false_memory_rate``: of the facts a reply mentions, those that are not the user's, claims about it in words that
+  the lexicon does not know among them.
 - ``premature_rate``: of them, those true but not revealed yet. ``over_personalisation``: of them, those revealed but
   beside the topic. ``repetition``: of them, those that two earlier replies of the conversation had mentioned.
 - ``style_accuracy``: of the style markers that answer a trait shown so far, those that suit it. ``style_recall``:
@@ -99,7 +101,7 @@ class TruthFigures:
         c["premature"] += truth.n_premature
         seen = weigh(read_known(latent, conversation), reply)
         c["forced"] += len(seen.forced)
-        for item in (*seen.used, *seen.forced, *seen.premature):
+        for item in (*seen.used, *seen.recited, *seen.forced, *seen.premature):
             mentioned[item] += 1
             c["repeated"] += mentioned[item] > 2
         c["match"] += truth.n_style_match

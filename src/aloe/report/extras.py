@@ -23,6 +23,10 @@ PARTS = {
     "content": "Content: does it use what was revealed, and nothing false?",
     "natural": "Natural: on topic, human, concise?",
 }
+WORLD_NATURAL = (
+    "The simulated world's judge reads form only: sentences with a verb, no keywords in a row, no insult or danger "
+    "that its list holds, no markup, a fitting length. Whether a well-built sentence means anything it can't tell."
+)
 SCOPES = {"persona": "whole persona", "revealed": "revealed only"}
 
 
@@ -88,7 +92,8 @@ def part_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> lis
             title = PARTS.get(key, clip(key, 60))
             name = f"part-{key if key in PARTS else place}"
             chart = LineChart(name, title, _turns(series), series, "turn k", label, limits or ())
-            figures.append(line_figure(chart))
+            by_world = any(str(m.result.get("judge_model")).startswith("world:") for m in models)
+            figures.append(line_figure(chart, WORLD_NATURAL if key == "natural" and by_world else ""))
     return figures
 
 

@@ -30,7 +30,8 @@ from aloe.world.latent import (
 )
 from aloe.world.lexicon.options import Lexicon, Options, narrow
 from aloe.world.lexicon.schema import Topic
-from aloe.world.reading import read_message, read_reply
+from aloe.world.reading import read_message
+from aloe.world.reply import read_reply
 from aloe.world.truth import disclosed, read_user_message
 
 SECOND_FACT = 0.25  # an engaged user sometimes tells two things

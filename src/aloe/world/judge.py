@@ -1,12 +1,24 @@
-"""The world's judge: style fit x use of what was revealed x on-topic, minus false facts and guesses; 1 to 5.
+"""The world's judge: style fit x use of what was revealed x on-topic, minus what is wrong with it; 1 to 5.
 
-score = 1.8 + 3.2 T S C - 0.5 false - 0.15 forced - 0.15 repeated (- 0.35 premature under scope "revealed") - 0.1
-where the reply is shorter than 8 words or longer than 70, clipped to [1, 5]:
+score = 1.8 + 3.2 T S C - costs, clipped to [1, 5]:
 T 1 on topic, else 0.5; S from 0 (all style markers wrong) over 0.5 (none) to 1 (as many right as can be
-expected); C from 0.25 (no fact used) to 1 (as many as the whole persona has for this topic, three at most).
-Repeated: clauses said before in the same reply, word for word.
+expected); C from 0.25 (no fact used) to 1 (as many as the whole persona has for this topic, three at most). Use earns
+a tenth less, down to half, for each earlier reply but the first that said nothing, offended, or told only untruths.
+A fact is used where a phrase ties it to the advice, a style marker counts where a sentence has room for it (``form``).
+
+Costs of what is said: 0.5 for each false fact, 1.1 where it is invented out of nothing; 0.35 for each premature one
+under scope "revealed"; 0.15, 0.45, 0.9, ... for one, two, three facts dragged in beside the topic; 2 for insults, 2 for
+dangers. Costs of how: 0.15 for each clause said before in the same reply and for each keyword that nothing holds; 0.3
+for each of the user's sentences said back, sentence without a verb, advice on another topic, and trait that is met in
+both its manners; 0.25 for each question after the first; 0.5 for each tag, brace or invisible sign; 0.1 for fewer than
+8 words or more than 70, 0.01 more for each word beyond 100; twice the share of words beyond 0.35 that nobody accounts
+for.
+
 Under scope "revealed" only traits and facts that were shown so far earn anything. A reply without manner and
 facts gets 2.2: above a reply made for somebody else, below one made for this user.
+
+What it can't tell: whether a sentence that is built right means anything, irony, an insult or a danger in words that
+its list (``lexicon/offences.txt``) lacks, a claim about the user in plain words ("you had a bad day").
 """
 
 from __future__ import annotations
@@ -18,12 +30,28 @@ import orjson
 
 from aloe.prompts.sections import read_attribute, read_conversation, read_section
 from aloe.world.latent import Latent
-from aloe.world.truth import MAX_EXPECTED, Known, Weighed, read_known, weigh
+from aloe.world.lexicon.scan import split_sentences
+from aloe.world.truth import MAX_EXPECTED, Known, Weighed, count_failed, read_known, weigh
 
 BASE, SPAN = 1.8, 3.2
-FALSE, PREMATURE, FORCED, REPEATED, LENGTH = 0.5, 0.35, 0.15, 0.15, 0.1
+FALSE, INVENTED, PREMATURE, FORCED, REPEATED, LENGTH = 0.5, 1.1, 0.35, 0.15, 0.15, 0.1
+OFFENCE, LOOSE, FRAGMENT, BESIDE, BOTH, ASKING, MARKUP, WORDY, STRANGE = 2.0, 0.15, 0.3, 0.3, 0.3, 0.25, 0.5, 0.01, 2.0
 _CLAUSE = re.compile(r"[.,;:!?…]+")
 FITTING_LENGTH = (8, 70)  # words; shorter does not engage, longer is not concise
+TOO_LONG = 100  # words beyond which each one more costs
+DISTRUST = 0.1  # of what use of facts earns, for each earlier reply that failed the user, the first aside
+UNKNOWN = 0.35  # share of words that may be neither plain nor the lexicon's
+_SAID = {
+    "loose": "throws words at me",
+    "fragments": "is no sentence",
+    "beside": "advises on what I did not ask",
+    "both": "can't decide how to speak to me",
+    "questions": "questions me",
+    "markup": "is full of signs",
+    "strange": "makes little sense",
+    "wordy": "does not stop",
+}
+_OFFENDS = {"insult": "insults me", "danger": "could get me hurt"}
 TIE = 0.05  # replies whose scores are closer are equally good
 
 
@@ -45,6 +73,65 @@ def count_repeated(reply: str) -> int:
     return len(clauses) - len(set(clauses))
 
 
+def count_echoed(known: Known, reply: str) -> int:
+    """How many sentences of the user's last message a reply says back, word for word."""
+    return len(set(split_sentences(reply)) & set(split_sentences(known.said[-1]))) if known.said else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What is wrong with the form of a reply, counted."""
+
+    repeated: int
+    loose: int
+    fragments: int
+    beside: int
+    both: int
+    questions: int
+    markup: int
+    strange: float  # beyond what may be
+    off_length: bool
+    wordy: int  # words too many
+
+    @property
+    def cost(self) -> float:
+        return (
+            REPEATED * self.repeated
+            + LOOSE * self.loose
+            + FRAGMENT * self.fragments
+            + BESIDE * self.beside
+            + BOTH * self.both
+            + ASKING * self.questions
+            + MARKUP * self.markup
+            + STRANGE * self.strange
+            + LENGTH * self.off_length
+            + WORDY * self.wordy
+        )
+
+    @property
+    def n(self) -> float:
+        """How unnatural it is."""
+        counted = self.repeated + self.loose + self.fragments + self.beside + self.both + self.questions + self.markup
+        return counted + 4 * self.strange + self.off_length + self.wordy / 50
+
+
+def find_faults(known: Known, seen: Weighed, reply: str) -> Faults:
+    """The faults of form of a reply."""
+    reading, n_words = seen.reading, len(reply.split())
+    return Faults(
+        repeated=count_repeated(reply) + 2 * count_echoed(known, reply),
+        loose=seen.n_loose,
+        fragments=reading.n_fragments,
+        beside=sum(known.topic is not None and topic != known.topic for topic in reading.advice),
+        both=seen.n_both,
+        questions=max(0, reading.n_questions - 1),
+        markup=reading.n_markup,
+        strange=max(0.0, seen.strange - UNKNOWN),
+        off_length=not FITTING_LENGTH[0] <= n_words <= FITTING_LENGTH[1],
+        wordy=max(0, n_words - TOO_LONG),
+    )
+
+
 def form_opinion(known: Known, reply: str, scope: str) -> Opinion:
     """Judge one reply within a conversation."""
     seen = weigh(known, reply)
@@ -57,18 +144,19 @@ def form_opinion(known: Known, reply: str, scope: str) -> Opinion:
     style = min(1.0, max(0.0, style))
     content = _content(known, seen, fair)
     topic = 1.0 if seen.on_topic else 0.5
-    off = FALSE * seen.n_false + FORCED * len(seen.forced) + (PREMATURE * len(seen.premature) if fair else 0.0)
-    n_repeated = count_repeated(reply)
-    off += REPEATED * n_repeated
-    long_or_short = not FITTING_LENGTH[0] <= len(reply.split()) <= FITTING_LENGTH[1]
-    score = BASE + SPAN * topic * style * content - off - LENGTH * long_or_short
-    n_unnatural = len(seen.forced) + n_repeated + long_or_short
+    n_forced = len(seen.forced)
+    off = FALSE * (seen.n_false - seen.n_invented) + INVENTED * seen.n_invented
+    off += FORCED * n_forced * (n_forced + 1) / 2 + (PREMATURE * len(seen.premature) if fair else 0.0)
+    faults = find_faults(known, seen, reply)
+    n_offences = len({offence.kind for offence in seen.offences})
+    score = BASE + SPAN * topic * style * content - off - faults.cost - OFFENCE * n_offences
+    natural = (5.0 if seen.on_topic else 2.0) - 0.5 * (n_forced + faults.n) - 4 * n_offences
     return Opinion(
         score=round(min(5.0, max(1.0, score)), 2),
         style=round(1 + 4 * style, 2),
-        content=round(min(5.0, max(1.0, 1 + 4 * content - 2 * off)), 2),
-        natural=round(max(1.0, (5.0 if seen.on_topic else 2.0) - 0.5 * n_unnatural), 2),
-        reason=_reason(seen, manner, fair, n_repeated),
+        content=round(min(5.0, max(1.0, 1 + 4 * content - 2 * (off + REPEATED * faults.repeated))), 2),
+        natural=round(max(1.0, natural), 2),
+        reason=_reason(seen, manner, fair, faults),
     )
 
 
@@ -76,13 +164,14 @@ def _content(known: Known, seen: Weighed, fair: bool) -> float:
     """C: the share of what could be used, were the whole persona known."""
     n_needed = min(MAX_EXPECTED, sum(map(known.matters, known.latent.facts)))
     used = list(seen.used)
+    trust = max(0.5, 1.0 - DISTRUST * max(0, count_failed(known) - 1))
     if not fair:
-        used += [item for item in seen.premature if known.matters(item)]
+        used += [item for item in seen.tied if known.matters(item)]
     n_used = min(len(used), MAX_EXPECTED)
-    return 0.25 + 0.75 * min(n_used, n_needed) / n_needed if n_needed else 1.0
+    return 0.25 + 0.75 * trust * min(n_used, n_needed) / n_needed if n_needed else 1.0
 
 
-def _reason(seen: Weighed, manner: list[bool], fair: bool, n_repeated: int) -> str:
+def _reason(seen: Weighed, manner: list[bool], fair: bool, faults: Faults) -> str:
     """What mattered, in a few words."""
     said = []
     if seen.used:
@@ -96,8 +185,12 @@ def _reason(seen: Weighed, manner: list[bool], fair: bool, n_repeated: int) -> s
         said.append(f"knows what I never said ({names})" if fair else f"knows {names}")
     if seen.forced:
         said.append("drags in what has nothing to do with it")
-    if n_repeated:
+    if seen.recited:
+        said.append("only says back what I told")
+    if faults.repeated:
         said.append("says the same thing twice")
+    said += [text for fault, text in _SAID.items() if getattr(faults, fault)]
+    said += dict.fromkeys(_OFFENDS[offence.kind] for offence in seen.offences)
     if manner:
         right = sum(manner)
         said.append(

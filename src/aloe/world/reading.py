@@ -1,4 +1,4 @@
-"""What a text says, whoever it is by or for: users' messages and replies read with the whole lexicon.
+"""What a user's message says, whoever it is by: read with the whole lexicon (replies: ``reply.py``).
 
 A sentence of a known template is read exactly, by its skeleton; free words count as the user's own where they speak
 of I or my and of nobody else first. Readings are cached by text: no message is scanned twice.
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from aloe.world import fallback
-from aloe.world.lexicon.index import reply_scanner, said_skeletons, skeletons_around, user_scanner
+from aloe.world.lexicon.index import said_skeletons, skeletons_around, user_scanner
 from aloe.world.lexicon.scan import Payload, Span, Tokens, split_sentences, tokenize
 
 _FIRST_PERSON = frozenset({"i", "my", "me", "mine", "i'm", "i've", "i'd", "i'll", "we", "our", "myself"})
@@ -33,7 +32,6 @@ _SOMEBODY = frozenset(
         "coach",
     }
 )
-_CLAIM = re.compile(r"\b(?:since|because|given that) you\b[^,.!?;]*|you (?:told me|mentioned|said) \([^)]*", re.I)
 
 
 class Mention(NamedTuple):
@@ -53,19 +51,6 @@ class UserReading:
     topic: str | None
     text: str
     own_text: str  # the sentences that are about the user
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyReading:
-    """What a reply says, whoever it is for."""
-
-    values: tuple[tuple[Payload, ...], ...]
-    fits: tuple[tuple[str, str], ...]  # trait, pole; each once
-    advised: frozenset[str]  # topics whose advice it gives
-    asked: tuple[str, ...]  # slots it asks for
-    asks_about_user: bool
-    claims: tuple[frozenset[str], ...]  # content words of what it says the user is or does
-    text: str
 
 
 def _words_of(sentence: str, tokens: Tokens) -> str:
@@ -137,34 +122,3 @@ def read_message(text: str) -> UserReading:
                 elif payload.kind == "request":
                     topic = payload.name
     return UserReading(tuple(mentions), tuple(others), tuple(shown), topic, text, " ".join(own))
-
-
-def _is_known(text: str) -> bool:
-    """Whether a claim holds a phrase of the lexicon, which is counted as what it is."""
-    return bool(reply_scanner().scan(tokenize(text)))
-
-
-@lru_cache(maxsize=16384)
-def read_reply(text: str) -> ReplyReading:
-    """Everything that a reply says."""
-    tokens = tokenize(text)
-    values: list[tuple[Payload, ...]] = []
-    fits: dict[tuple[str, str], None] = {}
-    advised: set[str] = set()
-    asked: dict[str, None] = {}
-    for span in reply_scanner().scan(tokens):
-        held = tuple(p for p in span.payloads if p.kind == "value")
-        if held:
-            values.append(held)
-        for payload in span.payloads:
-            if payload.kind == "fits":
-                fits[(payload.name, payload.value)] = None
-            elif payload.kind == "advice":
-                advised.add(payload.name)
-            elif payload.kind == "question":
-                asked[payload.name] = None
-    said = _CLAIM.findall(text)
-    claims = tuple(fallback.stems(c) for c in said if not _is_known(c))
-    question = text.rsplit("?", 1)[0] if "?" in text else ""
-    about_user = bool(asked) or "about you" in question.lower()
-    return ReplyReading(tuple(values), tuple(fits), frozenset(advised), tuple(asked), about_user, claims, text)

@@ -16,8 +16,9 @@ from aloe.types import Message, Status
 from aloe.world import fallback
 from aloe.world.latent import Item, Latent, read_persona, read_sentence
 from aloe.world.lexicon.options import narrow
-from aloe.world.lexicon.scan import split_sentences
-from aloe.world.reading import ReplyReading, UserReading, read_message, read_reply
+from aloe.world.lexicon.scan import Payload, split_sentences
+from aloe.world.reading import UserReading, read_message
+from aloe.world.reply import ReplyReading, read_reply
 
 MAX_EXPECTED = 3  # facts and style markers that a reply can be expected to hold
 
@@ -110,6 +111,8 @@ class Known:
     traits: dict[str, str]  # trait shown -> the persona's pole
     topic: str | None
     slots: tuple[str, ...] | None  # those that matter to the topic; None: all
+    said: tuple[str, ...] = ()  # the user's messages
+    replies: tuple[str, ...] = ()  # those before
 
     def matters(self, item: Item) -> bool:
         """Whether a fact has to do with what the user asks. Clauses may always."""
@@ -129,19 +132,52 @@ def read_known(latent: Latent, conversation: Sequence[Message]) -> Known:
                 traits[shown.item.name] = shown.item.value
     topic = read_message(said[-1]).topic if said else None
     slots = narrow().by_topic[topic].slots if topic else None
-    return Known(latent, len(said), facts, traits, topic, slots)
+    replies = tuple(m.content for m in conversation if m.role == "assistant")
+    return Known(latent, len(said), facts, traits, topic, slots, tuple(said), replies)
+
+
+def count_failed(known: Known) -> int:
+    """How many of the replies before said nothing, offended, or told the user of itself what is not true only."""
+    n_failed = 0
+    for reply in known.replies:
+        reading = read_reply(reply)
+        if reading.values and not reading.offences:
+            mine, _, n_false = _own_facts(known.latent, reading)
+            n_failed += n_false > 0 and not mine
+        else:
+            n_failed += bool(reading.offences) or not reading.n_tokens
+    return n_failed
 
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """What a reply makes of what is known. Each item counts once."""
+    """What a reply makes of what is known. Each item counts once.
 
-    used: tuple[Item, ...]  # revealed and relevant
-    forced: tuple[Item, ...]  # revealed, but beside the topic
-    premature: tuple[Item, ...]  # true, but not revealed yet
+    Attributes:
+        used: revealed, relevant, and tied to the advice. recited: revealed and relevant, but only said.
+        forced: revealed, but beside the topic. premature: true, but not revealed yet; tied: those of them that are
+            tied to the advice.
+        n_false: facts that are not the user's, claims and inventions among them. n_invented: inventions.
+        fits: trait, whether it suits, whether the trait was shown.
+        n_loose: facts and style markers that nothing holds. n_both: traits met in both their manners.
+        strange: share of the words that neither the lexicon, nor plain English, nor the user accounts for.
+        offences: insults and dangers.
+    """
+
+    used: tuple[Item, ...]
+    recited: tuple[Item, ...]
+    forced: tuple[Item, ...]
+    premature: tuple[Item, ...]
+    tied: tuple[Item, ...]
     n_false: int
-    fits: tuple[tuple[str, bool, bool], ...]  # trait, whether it suits, whether the trait was shown
+    n_invented: int
+    fits: tuple[tuple[str, bool, bool], ...]
     on_topic: bool
+    n_loose: int
+    n_both: int
+    strange: float
+    offences: tuple[Payload, ...]
+    reading: ReplyReading
 
 
 @lru_cache(maxsize=256)
@@ -162,29 +198,89 @@ def weigh(known: Known, reply: str) -> Weighed:
     """Hold a reply against the persona and what was revealed of it so far."""
     reading = read_reply(reply)
     latent = known.latent
-    mine: dict[Item, None] = {}
-    n_false = 0
-    own_words = _own_words(latent) if latent.clauses or reading.claims else frozenset()
-    words = fallback.stems(reply) if latent.clauses else frozenset()
-    for payloads in reading.values:
-        item = next((i for p in payloads if (i := latent.by_value.get((p.name, p.value)))), None)
-        if item is not None:
-            mine[item] = None
-        elif not (latent.clauses and fallback.stems(payloads[0].value) <= own_words):
-            n_false += 1
-    for item, content in latent.clauses:
-        if content and fallback.share(content, words) >= fallback.USED:
-            mine[item] = None
-    n_claims = sum(len(c) >= 2 and fallback.share(c, own_words) < 0.3 for c in reading.claims)
-    used = tuple(i for i in mine if i in known.facts and known.matters(i))
-    forced = tuple(i for i in mine if i in known.facts and not known.matters(i))
-    premature = tuple(i for i in mine if i not in known.facts)
+    mine, tied, n_false = _own_facts(latent, reading)
+    n_claims = sum(len(c) >= 2 and _is_news(c, latent) for c in reading.claims)
+    n_invented = sum(
+        _is_news(content, latent)
+        and not _was_said(content, known)
+        and not (claim >= 0 and _is_news(reading.claims[claim], latent))  # a part of it, then
+        for content, claim in reading.inventions
+    )
+    revealed = [item for item in mine if item in known.facts]
+    premature = tuple(item for item in mine if item not in known.facts)
     fits = tuple(
         (trait, latent.poles[trait].value == pole, trait in known.traits)
         for trait, pole in reading.fits
         if trait in latent.poles
     )
-    return Weighed(used, forced, premature, n_false + n_claims, fits, _is_on_topic(known.topic, reading))
+    return Weighed(
+        used=tuple(i for i in revealed if known.matters(i) and i in tied),
+        recited=tuple(i for i in revealed if known.matters(i) and i not in tied),
+        forced=tuple(i for i in revealed if not known.matters(i)),
+        premature=premature,
+        tied=tuple(i for i in premature if i in tied),
+        n_false=n_false + n_claims + n_invented,
+        n_invented=n_invented,
+        fits=fits,
+        on_topic=_is_on_topic(known.topic, reading),
+        n_loose=reading.n_loose + (0 if latent.clauses else len(reading.loose)),  # a clause's words may be anybody's
+        n_both=_count_both(latent, reading),
+        strange=_share_strange(known, reading),
+        offences=tuple(o for o in reading.offences if not fallback.stems(o.name) <= _own_words(latent)),
+        reading=reading,
+    )
+
+
+def _own_facts(latent: Latent, reading: ReplyReading) -> tuple[dict[Item, None], set[Item], int]:
+    """The persona's facts that a reply mentions, those of them that it ties to advice, and how many are not its own."""
+    mine: dict[Item, None] = {}
+    tied: set[Item] = set()
+    n_false = 0
+    for payloads in reading.values:
+        item = next((i for p in payloads if (i := latent.by_value.get((p.name, p.value)))), None)
+        if item is None:
+            n_false += not _is_own(latent, payloads)
+            continue
+        mine[item] = None
+        if payloads in reading.used:
+            tied.add(item)
+    words = fallback.stems(reading.sound) if latent.clauses else frozenset()
+    for item, content in latent.clauses:
+        if content and fallback.share(content, words) >= fallback.USED:
+            mine[item] = None
+            tied.add(item)
+    return mine, tied, n_false
+
+
+def _is_own(latent: Latent, payloads: tuple[Payload, ...]) -> bool:
+    """Whether a value stands in a persona's own words that are not in the world's language."""
+    return bool(latent.clauses) and fallback.stems(payloads[0].value) <= _own_words(latent)
+
+
+def _count_both(latent: Latent, reading: ReplyReading) -> int:
+    """Traits that a reply meets in both their manners, those aside that the persona's own text tells in both."""
+    met = [trait for trait, _ in reading.fits]
+    told = [item.name for item in latent.traits]
+    return sum(met.count(trait) > 1 >= told.count(trait) for trait in dict.fromkeys(met))
+
+
+def _is_news(claim: frozenset[str], latent: Latent) -> bool:
+    """Whether a claim about the user has next to nothing to do with the persona."""
+    return fallback.share(claim, _own_words(latent)) < 0.3
+
+
+def _was_said(claim: frozenset[str], known: Known) -> bool:
+    """Whether the user's own messages hold a claim's words."""
+    return any(fallback.share(claim, fallback.stems(text)) >= 0.5 for text in known.said)
+
+
+def _share_strange(known: Known, reading: ReplyReading) -> float:
+    """The share of a reply's words that nobody accounts for."""
+    strange = [word for word in reading.strange if not fallback.stems(word) <= _own_words(known.latent)]
+    if strange:
+        said = frozenset().union(*(fallback.stems(text) for text in known.said))
+        strange = [word for word in strange if not fallback.stems(word) <= said]
+    return len(strange) / reading.n_tokens if strange else 0.0
 
 
 @lru_cache(maxsize=16384)
@@ -238,7 +334,7 @@ def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) ->
         n_used=min(MAX_EXPECTED, len(seen.used)),
         n_false=seen.n_false,
         n_premature=len(seen.premature),
-        n_mentions=len(seen.used) + len(seen.forced) + len(seen.premature) + seen.n_false,
+        n_mentions=len(seen.used) + len(seen.recited) + len(seen.forced) + len(seen.premature) + seen.n_false,
         n_style_expected=min(MAX_EXPECTED, len(known.traits)),
         n_style_match=sum(shown),
         n_style_mismatch=len(shown) - sum(shown),

@@ -1,0 +1,261 @@
+"""How a reply is put together: its clauses and sentences, what stands in them, what hangs loose.
+
+A keyword says nothing by itself. A style marker counts where a sentence begins with it or a clause consists of it;
+a fact is *used* where a phrase ties it to advice ("with your ferret by your side"), not where it stands in a row or is
+only said back ("You keep a ferret."). Nothing here knows a persona.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from aloe.world.lexicon.index import VALUE_MARK, reply_scanner, skeleton
+from aloe.world.lexicon.plain import plain_words, verbs, words_that
+from aloe.world.lexicon.scan import Payload, Span, Tokens, tokenize
+from aloe.world.lexicon.slots import SLOTS
+from aloe.world.lexicon.topics import TOPICS
+from aloe.world.lexicon.traits import TRAITS
+
+_TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_STOP = re.compile(r"[.!?…]+(?=[\s\"'”’)]|$)|\n")
+_LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
+_PAUSE = re.compile(r"[,;:()\[\]{}<>—–\"|/]")
+_PLACES = {trait.name: trait.place for trait in TRAITS}
+
+
+@lru_cache(maxsize=1024)
+def _read_gap(gap: str) -> tuple[int, bool]:
+    """What stands between two words: 0 nothing that divides, 1 the end of a clause, 2 of a sentence; if it asks."""
+    stop = _STOP.search(gap)
+    return (2 if stop else 1 if _PAUSE.search(gap) else 0), bool(stop) and "?" in gap
+
+
+class Form:
+    """A text cut into tokens, clauses and sentences, with the lexicon's phrases in it.
+
+    Attributes:
+        tokens, starts: normalised tokens and where they begin in the text.
+        spans: the lexicon's phrases.
+        clause, sentence: for each token the number of its clause and sentence.
+        asking: for each sentence whether it ends in a question mark. is_list: whether it has lines of a list.
+        covered: for each token whether a phrase of the lexicon holds it, the words that tie a fact in included.
+    """
+
+    def __init__(self, text: str) -> None:
+        text = text.lower().replace("’", "'")
+        tokens: list[str] = []
+        self.starts: list[int] = []
+        self.clause: list[int] = []
+        self.sentence: list[int] = []
+        self.asking: list[bool] = []
+        clause = sentence = end = 0
+        for found in _TOKEN.finditer(text):
+            start = found.start()
+            if start - end != 1 or text[end] != " ":  # more between two words than a space
+                stops, asks = _read_gap(text[end:start])
+                if tokens and stops:
+                    clause += 1
+                    if stops == 2:
+                        sentence += 1
+                        self.asking.append(asks)
+            end = found.end()
+            token = found.group()
+            tokens.append("a" if token == "an" else token[:-2] if token[-2:] == "'s" and len(token) > 2 else token)
+            self.starts.append(start)
+            self.clause.append(clause)
+            self.sentence.append(sentence)
+        if tokens:
+            self.asking.append(_read_gap(text[end:])[1])
+        self.is_list = bool(_LIST.search(text))
+        self.tokens = tuple(tokens)
+        self.spans = reply_scanner().scan(self.tokens)
+        self.covered = [False] * len(tokens)
+        for span in self.spans:
+            self.covered[span.start : span.end] = [True] * (span.end - span.start)
+
+    def begins(self, at: int) -> bool:
+        """Whether a clause begins with this token."""
+        return at == 0 or self.clause[at - 1] != self.clause[at]
+
+    def ends(self, at: int) -> bool:
+        """Whether a clause ends before this place."""
+        return at == len(self.tokens) or self.clause[at - 1] != self.clause[at]
+
+    def stands(self, span: Span, trait: str) -> bool:
+        """Whether a style marker stands where a sentence puts it: at the beginning of a clause, a lead with something
+        behind it, others by themselves or right before advice."""
+        if not self.begins(span.start):
+            return False
+        alone = self.ends(span.end)
+        if _PLACES[trait] == "lead":
+            return not alone
+        return alone or any(other.start == span.end and _of_kind(other, "advice") for other in self.spans)
+
+    def clause_of(self, at: int) -> tuple[int, int]:
+        """Where the clause of a token begins and ends."""
+        first, last = at, at + 1
+        while not self.begins(first):
+            first -= 1
+        while not self.ends(last):
+            last += 1
+        return first, last
+
+
+def _of_kind(span: Span, kind: str) -> bool:
+    return any(p.kind == kind for p in span.payloads)
+
+
+@lru_cache(maxsize=1)
+def _frames() -> Mapping[str, tuple[tuple[Tokens, Tokens], ...]]:
+    """Slot -> the words before and behind the value in each phrase that uses it."""
+    found = {}
+    for slot in SLOTS:
+        pairs = []
+        for template in slot.uses:
+            tokens = skeleton(template)
+            at = tokens.index(VALUE_MARK)
+            pairs.append((tokens[:at], tokens[at + 1 :]))
+        found[slot.name] = tuple(pairs)
+    return found
+
+
+@lru_cache(maxsize=1)
+def known_words() -> frozenset[str]:
+    """Words that make sense in a reply: plain ones, and those of the lexicon's phrases for replies."""
+    phrases = [use for slot in SLOTS for use in (*slot.uses, *slot.questions)]
+    phrases += [text for topic in TOPICS for text in (*topic.requests, *topic.advice)]
+    phrases += [text for trait in TRAITS for pole in trait.poles for text in pole.fits]
+    words = tokenize(" ".join(phrases).replace("{a} ", " ").replace("{v}", " "))
+    return plain_words() | frozenset(words)
+
+
+class Structure:
+    """What the phrases of a form do in it.
+
+    Attributes:
+        used: values that a phrase ties to advice. markers: style markers in their places.
+        loose: values, n_loose: style markers that nothing holds. n_fragments: sentences without a predicate.
+        whole: for each sentence whether it has a predicate.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self.markers: dict[tuple[str, str], None] = {}
+        self.used: list[tuple[Payload, ...]] = []
+        self.loose: list[tuple[Payload, ...]] = []
+        self.n_loose = 0
+        loose = self._place_markers()
+        self._find_predicates(loose)
+        self._tie_values()
+        found = [form.sentence[span.start] for span in form.spans]
+        self.n_fragments = sum(
+            not whole and (number in found or (form.sentence.count(number) > 2 and not form.is_list))
+            for number, whole in enumerate(self.whole)
+        )
+
+    def _place_markers(self) -> set[int]:
+        """Fill ``markers``; the tokens of those that hang loose."""
+        loose: set[int] = set()
+        for span in self._form.spans:
+            placed = False
+            markers = [p for p in span.payloads if p.kind == "fits"]
+            for payload in markers:
+                if self._form.stands(span, payload.name):
+                    self.markers[payload.name, payload.value] = None
+                    placed = True
+            if markers and not placed:
+                self.n_loose += 1
+                loose.update(range(span.start, span.end))
+        return loose
+
+    def _find_predicates(self, loose: set[int]) -> None:
+        """Which sentences have a verb, or say a whole phrase of manner; which advise; which clauses have a verb."""
+        form, known = self._form, verbs()
+        self.whole = [False] * len(form.asking)
+        self._advises = [False] * len(form.asking)
+        self._verbs = set()  # clauses
+        for at, token in enumerate(form.tokens):
+            if token in known and at not in loose:
+                self.whole[form.sentence[at]] = True
+                self._verbs.add(form.clause[at])
+                self._advises[form.sentence[at]] |= token in words_that("propose") and not form.covered[at]
+        for span in form.spans:
+            number = form.sentence[span.start]
+            if span.start not in loose and (_of_kind(span, "fits") or _of_kind(span, "question")):
+                self.whole[number] = True
+                self._verbs.add(form.clause[span.start])
+            leads = any(p.kind == "fits" and _PLACES[p.name] == "lead" for p in span.payloads)
+            self._advises[number] |= _of_kind(span, "advice") or (leads and span.start not in loose)
+
+    def _tie_values(self) -> None:
+        form = self._form
+        seen: set[Tokens] = set()
+        tied_in: set[int] = set()  # clauses with a value that is tied without a phrase of the lexicon
+        for span in form.spans:
+            values = tuple(p for p in span.payloads if p.kind == "value")
+            if not values:
+                continue
+            advises = self._advises[form.sentence[span.start]]
+            frame = self._frame_of(span, values)
+            if frame is not None:
+                form.covered[frame[0] : frame[1]] = [True] * (frame[1] - frame[0])
+                whole = form.begins(frame[0]) or form.covered[frame[0] - 1]
+                if whole and form.ends(frame[1]):
+                    if advises:
+                        self.used.append(values)
+                    continue
+            if self._is_tied(span, seen, tied_in):
+                if advises and self.whole[form.sentence[span.start]]:
+                    self.used.append(values)
+            elif form.clause[span.start] not in self._verbs:
+                self.loose.append(values)
+
+    def _frame_of(self, span: Span, values: Sequence[Payload]) -> tuple[int, int] | None:
+        """Where the phrase that uses a value begins and ends, if one stands around it."""
+        tokens = self._form.tokens
+        for payload in values:
+            for before, behind in _frames()[payload.name]:
+                end = span.end + len(behind)
+                if tokens[span.end : end] != behind:
+                    continue
+                for start in (span.start, span.start - 1):  # with an article, or without
+                    first = start - len(before)
+                    if first >= 0 and tokens[first:start] == before and tokens[start : span.start] in ((), ("a",)):
+                        return first, end
+        return None
+
+    def _is_tied(self, span: Span, seen: set[Tokens], tied_in: set[int]) -> bool:
+        """Whether free words tie a value to what is said: not a row, not said back, not against it, not a stencil."""
+        form = self._form
+        first, last = form.clause_of(span.start)
+        at = span.start - 1
+        while at >= first and form.tokens[at] in ("a", "the"):
+            at -= 1
+        joined = at >= first and form.tokens[at] == "and" and form.clause[span.start] in tied_in
+        if at < first or not (form.tokens[at] in words_that("tie") or joined):
+            return False
+        rest = [form.tokens[i] for i in range(first, last) if not span.start <= i < span.end]
+        if any(
+            token in words_that("deny") and not form.covered[i]
+            for i, token in enumerate(form.tokens[first:last], first)
+        ):
+            return False
+        if form.tokens[first] in words_that("retell") and not self._leads_on(first, last):
+            return False
+        stencil = tuple(rest)
+        if stencil in seen or (form.clause[span.start] in tied_in and not joined):
+            return False
+        seen.add(stencil)
+        tied_in.add(form.clause[span.start])
+        return True
+
+    def _leads_on(self, first: int, last: int) -> bool:
+        """Whether a clause about the user holds the advice itself, or the sentence draws a conclusion from it."""
+        form = self._form
+        advises = any(_of_kind(s, "advice") and first <= s.start < last for s in form.spans)
+        proposes = any(
+            form.tokens[i] in words_that("propose") and not form.covered[i] for i in range(first, min(last, first + 3))
+        )
+        return advises or proposes or (last < len(form.tokens) and form.tokens[last] in words_that("conclude"))

@@ -1,0 +1,52 @@
+"""Plain English for the reading of replies: words that say nothing of anybody, verbs, and what nobody should say."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+from aloe.world.lexicon.scan import Payload, Scanner, tokenize
+
+
+@lru_cache(maxsize=4)
+def _paragraphs(name: str) -> dict[str, str]:
+    """The kinds of a data file with their text, comments left out."""
+    found: dict[str, list[str]] = {}
+    kind = ""
+    for line in (files("aloe.world.lexicon") / name).read_text("utf-8").splitlines():
+        if line.startswith("["):
+            kind = line.strip("[] ")
+        elif line.strip() and not line.startswith("#"):
+            found.setdefault(kind, []).append(line)
+    return {kind: "\n".join(lines) for kind, lines in found.items()}
+
+
+@lru_cache(maxsize=16)
+def words_that(kind: str) -> frozenset[str]:
+    """The words of one kind: those that tie, propose, deny, retell, conclude, state, or leave open."""
+    return frozenset(_paragraphs("plain.txt")[kind].split())
+
+
+@lru_cache(maxsize=1)
+def verbs() -> frozenset[str]:
+    """Finite verbs and imperatives, as tokens, with the regular forms of each."""
+    listed = tokenize(_paragraphs("plain.txt")["verbs"])
+    return frozenset(listed) | {f"{verb}{ending}" for verb in listed for ending in ("s", "es", "d", "ed")}
+
+
+@lru_cache(maxsize=1)
+def plain_words() -> frozenset[str]:
+    """Words that say nothing of anybody, verbs among them, as tokens, with their regular plurals."""
+    listed = tokenize(_paragraphs("plain.txt")["words"])
+    return frozenset(listed) | {f"{word}{ending}" for word in listed for ending in ("s", "es")} | verbs()
+
+
+@lru_cache(maxsize=1)
+def offence_scanner() -> Scanner:
+    """Finds insults and dangers: payloads of kind ``insult`` or ``danger``."""
+    phrases = {}
+    for kind, text in _paragraphs("offences.txt").items():
+        for phrase in text.replace("\n", "|").split("|"):
+            if tokens := tokenize(phrase):
+                phrases[tokens] = (Payload(kind, phrase.strip(), ""),)
+    return Scanner(phrases)
