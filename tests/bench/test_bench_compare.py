@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from aloe.bench.compare import compare, compare_pair, find_models, format_comparison, read_scored
+from aloe.bench.compare import compare, compare_pair, find_models, format_comparison, read_scored, side_by_side
+from aloe.bench.metrics import measure
 from aloe.errors import DataError
+from aloe.stats import Clusters
 from aloe.store.records import write_jsonl
 from aloe.types import BenchScore
 
@@ -53,6 +55,58 @@ def test_a_turn_unscored_in_one_model_counts_in_neither(tmp_path):
     found = compare_pair(read_scored(short), read_scored(whole))
     assert found.avg.value == found.ir.value == 0.0
     assert found.n_personas == 3
+
+
+def test_the_table_of_models_holds_the_same_replies_for_all(tmp_path):
+    """One that has no scores where it would be bad must not lead the table; the pairs have always been fair."""
+    same = {f"x{i}": [3.0 + i / 10, 3.0 + i / 10] for i in range(11)} | {"hard": [1.0, 1.0]}
+    whole = store(tmp_path / "whole", same)
+    short = store(tmp_path / "short", {**same, "hard": [None, None], "x0": [3.0, None]})
+    alone = measure(read_scored(short).scores, Clusters.independent(12)).figures.avg
+    assert alone > measure(read_scored(whole).scores, Clusters.independent(12)).figures.avg + 0.15
+    found = compare([whole, short])
+    assert found.models[0][1].figures == found.models[1][1].figures
+    assert any("left out of all: figures are over 21 of 24 replies" in note for note in found.notes)
+
+
+def test_a_model_with_hardly_any_scores_does_not_take_them_from_the_others(tmp_path):
+    same = {f"x{i}": [3.0, 4.0] for i in range(12)}
+    whole = store(tmp_path / "whole", same)
+    other = store(tmp_path / "other", same)
+    broken = store(tmp_path / "broken", {name: [1.0 if name == "x0" else None, None] for name in same})
+    found = side_by_side([read_scored(f) for f in (whole, other, broken)])
+    assert found.measured["whole"].points[1].n_scored == 12
+    assert found.notes == ()
+
+
+def test_samples_are_compared_conversation_by_conversation(tmp_path):
+    """The second conversation of a persona is unscored in one model: its first one is compared with the first one."""
+
+    def stored(name, second):
+        rows = [
+            BenchScore(tree_id=f"{i}-{sample}", persona_id=f"x{i}", profile_id=f"x{i}", personality_id="t", turn=1,
+                       sample=sample, score=score, outcome="unparsed" if score is None else "scored")
+            for i in range(4)
+            for sample, score in enumerate((3.0, second))
+        ]  # fmt: skip
+        write_jsonl(tmp_path / name / "scores.jsonl", rows)
+        return read_scored(tmp_path / name)
+
+    assert compare_pair(stored("a", None), stored("b", 1.0)).avg.value == 0.0
+
+
+def test_guarded_ir_is_the_rise_over_the_generic_control(tmp_path):
+    generic = store(tmp_path / "generic", {f"x{i}": [2.0, 2.0, 2.0] for i in range(4)})
+    riser = store(tmp_path / "riser", {f"x{i}": [2.0, 2.5 + i / 10, 3.0] for i in range(4)})
+    saboteur = store(tmp_path / "saboteur", {f"x{i}": [1.0, 1.0, 2.9] for i in range(4)})
+    found = compare([generic, riser, saboteur])
+    assert found.guarded["riser"].value == pytest.approx((2 * 0.65 + 3 * 1) / 8)
+    assert found.guarded["generic"].value == 0.0
+    assert found.guarded["saboteur"].value < 0 < found.guarded["riser"].low
+    measured = dict(found.models)
+    assert measured["saboteur"].figures.ir > measured["riser"].figures.ir
+    assert "guarded IR" in format_comparison(found)
+    assert compare([riser, saboteur]).guarded == {"riser": None, "saboteur": None}
 
 
 def test_turns_that_a_log_never_had_are_not_unscored(tmp_path):

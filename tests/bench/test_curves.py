@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aloe.__main__ import main
 from aloe.bench.metrics_file import format_metrics, metrics_table, read_curve
 from aloe.errors import DataError
 
@@ -180,3 +181,20 @@ def test_json_and_column_give_back_what_was_written(tmp_path_factory, values):
     (folder / "v.json").write_text(json.dumps(values))
     (folder / "v.csv").write_text("\n".join(map(repr, values)))
     assert read_curve(folder / "v.json") == read_curve(folder / "v.csv") == {"v": values}
+
+
+def test_guarded_ir_of_named_curves(tmp_path, capsys):
+    curves = {"generic": [2.0, 2.0, 2.0, 2.0], "even": [2.0, 2.5, 3.0], "saboteur": [1.0, 1.0, 3.0, 3.5]}
+    (tmp_path / "c.json").write_text(json.dumps(curves))
+    rows = {row["name"]: row for row in metrics_table(read_curve(tmp_path / "c.json"))}
+    assert [rows[n]["guarded_ir"] for n in ("generic", "even")] == pytest.approx([0.0, 0.5])
+    assert rows["saboteur"]["ir"] > rows["even"]["ir"] > rows["saboteur"]["guarded_ir"]
+    assert main(["metrics", str(tmp_path / "c.json")]) == 0
+    head = capsys.readouterr().out.splitlines()[0]
+    assert head.split() == ["curve", "turns", "AVG", "late", "AL(1)", "AL(K)", "guarded", "IR", "IR", "N-IR", "N-R2"]
+    del curves["generic"]
+    (tmp_path / "c.json").write_text(json.dumps(curves))
+    assert main(["metrics", str(tmp_path / "c.json")]) == 0
+    assert "guarded" not in capsys.readouterr().out
+    assert main(["metrics", str(tmp_path / "c.json"), "--floor", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["guarded_ir"] == pytest.approx(0.5)

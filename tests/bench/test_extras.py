@@ -7,6 +7,8 @@ import pytest
 from aloe.bench.compare import read_scored
 from aloe.bench.gain import identify
 from aloe.errors import DataError
+from aloe.models.registry import register_scheme
+from aloe.protocols import Completion
 from aloe.store.records import read_jsonl
 from aloe.types import BenchmarkResult, BenchScore, Message
 
@@ -71,6 +73,43 @@ def test_identification_by_turn(full):
     assert oracle["judge"][-1] > 0.9
     assert abs(generic["judge"][-1] - 0.5) < 0.25
     assert results["world:swapped"].identification["replies"][-1] < 0.5
+
+
+def test_shares_have_intervals_that_hold_them(full):
+    results, _ = full
+    for result in results.values():
+        assert set(result.identification_ci) == set(result.identification)
+        for reader, (low, high) in result.identification_ci.items():
+            assert 0 <= low <= result.identification[reader][-1] <= high <= 1
+            assert low < high
+        assert {"recall", "on_topic", "user_repeats"} <= set(result.truth_ci)
+        for name, (low, high) in result.truth_ci.items():
+            assert 0 <= low <= result.truth[name] <= high <= 1
+            assert low < high
+    oracle = results["world:oracle"]
+    assert oracle.truth["user_repeats"] == 0.0
+    assert oracle.truth_ci["user_repeats"][1] > 0.1  # eighteen personas: what none of them did is not impossible
+
+
+def test_who_has_left_is_not_identified_any_more(personas, bench, tmp_path):
+    register_scheme("quitter", lambda config: Quitter(config.uri))
+    (result,) = bench(personas, ["quitter:x"], tmp_path).values()
+    assert result.n_empty == 2 * len(personas)
+    assert result.identification["conversation"][1] > 0.7
+    assert result.identification["conversation"][3] == 0.5
+
+
+class Quitter:
+    """Answers twice and never again."""
+
+    def __init__(self, name):
+        self.name, self.revision = name, "1"
+
+    async def complete(self, request):
+        return Completion("" if len(request.messages) > 4 else "Tell me more.")
+
+    async def aclose(self):
+        return None
 
 
 def test_plain_results_stay_what_they_were(personas, bench, tmp_path):

@@ -23,8 +23,24 @@ from aloe.bench.check import KINDS, Answers, fitness, format_fitness, known_item
 from aloe.bench.scales import SCALES
 from aloe.cli.calibrate import format_calibration
 from aloe.errors import DataError
+from aloe.models.registry import register_scheme
+from aloe.protocols import Completion
+from aloe.seeding import derive_rng
 from aloe.stats import cohen_kappa, spearman
 from aloe.store.records import write_jsonl
+
+
+class Scripted:
+    """A model that answers by a function of the request."""
+
+    def __init__(self, name, answer):
+        self.name, self.revision, self.answer = name, "1", answer
+
+    async def complete(self, request):
+        return Completion(self.answer(request))
+
+    async def aclose(self):
+        return None
 
 
 def check(capsys, *arguments):
@@ -246,6 +262,39 @@ def test_corrected_means_cover_what_people_would_have_said():
     assert 0.9 <= hits / n_runs <= 0.995
 
 
+@pytest.mark.parametrize("kind", ["people spread wider", "hardly ever wrong"])
+def test_corrected_means_cover_where_judges_are_of_another_kind(kind):
+    """Errors added as if independent covered 0.89 and 0.66: what is wrong with a judge is often rare and unseen."""
+    hits, n_runs, n = 0, 300, 80
+    for run in range(n_runs):
+        rng = derive_rng(6, kind, run)
+        if kind == "people spread wider":
+            human = rng.normal(3, 0.9, n)
+            judge, truth = 3 + 0.4 * (human - 3) + rng.normal(0, 0.2, n), 3.0
+        else:
+            judge = rng.normal(4, 0.2, n)
+            human, truth = judge - (rng.random(n) < 0.1), 3.9
+        rows = [Rated(str(i), "m", f"p{i}", (f"a{i}", f"b{i}"), float(judge[i])) for i in range(n)]
+        people = {str(i): float(human[i]) for i in rng.permutation(n)[: 40 if kind == "people spread wider" else 10]}
+        found = corrected_mean("m", rows, people).corrected
+        hits += found.low <= truth <= found.high
+    assert hits / n_runs >= 0.93
+
+
+def test_empty_replies_are_in_the_corrected_mean_and_on_no_sheet(personas, bench, tmp_path):
+    register_scheme("mute", lambda config: Scripted(config.uri, lambda r: "" if len(r.messages) > 4 else "Tell me."))
+    bench(personas, ["mute:x"], tmp_path / "bench")
+    (tmp_path / "config.toml").write_text("")
+    rated = read_rated(tmp_path)
+    assert sum(r.is_empty for r in rated) == len(rated) / 2
+    assert write_sheet(tmp_path, tmp_path / "s.csv", 100, 0, personas) == len(rated) / 2
+    judged = {r.item: r.score for r in rated if not r.is_empty}
+    people = {item: score + 1.0 for item, score in judged.items()}
+    found = corrected_mean("x", rated, people)
+    assert found.judge == pytest.approx(np.mean([r.score for r in rated]))
+    assert found.corrected.value == pytest.approx(found.judge + 0.5)  # half of the replies are a point better
+
+
 def test_blind_choices(run, tmp_path, capsys):
     rng = random.Random(2)
     rows = []
@@ -263,6 +312,9 @@ def test_blind_choices(run, tmp_path, capsys):
     assert (found.n_items, found.n_decided) == (32, 31)
     assert found.agreement.value == pytest.approx(30 / 31)
     assert found.win_rates["x"][0] + found.win_rates["y"][0] == pytest.approx(1)
+    for name, (people, judge) in found.win_intervals.items():
+        assert (people.value, judge.value) == found.win_rates[name]
+        assert 0 < people.low < people.value < people.high < 1
     write_jsonl(run / "studio/ratings.jsonl", rows)
     assert main(["judge", "calibrate", str(run), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n_items"] == 32

@@ -79,6 +79,24 @@ def test_a_shorter_conversation_has_no_unscored_turns(tmp_path):
     assert result.n_failed == 0
 
 
+@pytest.mark.parametrize("empty", ["", "  \n", "\u200b", None])
+def test_an_empty_reply_of_a_log_scores_the_lowest(tmp_path, empty):
+    silence = [{"role": "user", "content": "Well?"}, {"role": "assistant", "content": empty}]
+    result = rescore(write(tmp_path / "log.jsonl", [{"messages": [*HELLO, *silence, *HELLO]}]), tmp_path / "out")
+    assert (result.n_empty, result.n_failed) == (1, 0)
+    assert [(p.n_scored, p.n_unscored) for p in result.points] == [(1, 0)] * 3
+    rows = list(read_jsonl(tmp_path / "out/scores.jsonl", BenchScore))
+    assert [r.outcome for r in rows] == ["scored", "empty", "scored"]
+    assert (rows[1].score, rows[1].generation) == (1.0, None)
+    assert rows[0].score > 1.0
+
+
+def test_a_call_of_a_tool_is_not_an_empty_reply():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    raw = [{"role": "user", "content": "Hi."}, call, {"role": "tool", "content": "42"}, *HELLO]
+    assert [m.content for m in tidy(raw, "here")][1:] == [HELLO[1]["content"]]
+
+
 def test_messages_are_put_in_order():
     raw = [
         {"role": "assistant", "content": "Welcome!"},

@@ -7,28 +7,33 @@ any table of results why replies are unscored.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from aloe.bench.metrics import (
+    RULES,
     Measurement,
     PairedDifference,
     average_samples,
     measure,
     paired_difference,
+    result_figures,
 )
 from aloe.bench.metrics_file import align, format_value
-from aloe.bench.scales import EMPTY_REPLY
+from aloe.bench.scales import EMPTY_REPLY, SCALES
 from aloe.errors import DataError, EndpointError
 from aloe.stats import Clusters, Estimate, Floats
 from aloe.store.records import read_jsonl, read_rows
 from aloe.store.rundir import read_result
-from aloe.types import BenchmarkResult, BenchScore
+from aloe.types import AlignmentPoint, BenchmarkResult, BenchScore
 
+CONTROL = "generic"  # the model that answers everybody alike: what it scores is the floor of guarded IR
+_MOST_MISSING = 0.5  # share of unscored replies from which a model no longer decides what the others are compared on
 _LENGTH = 200  # characters of an error or an answer that are shown
 
 
@@ -59,12 +64,26 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Models for one table: what each of them scored where all of them have a score.
+
+    ``guarded``: guarded IR of each model over ``CONTROL``, None where that was not benchmarked with it.
+    """
+
+    models: tuple[Scored, ...]
+    measured: dict[str, Measurement]
+    guarded: dict[str, Estimate | None]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Models by falling AVG, every pair of them, and what to keep in mind."""
 
     models: tuple[tuple[str, Measurement], ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
+    guarded: dict[str, Estimate | None] = field(default_factory=dict)
 
 
 def find_models(paths: Sequence[str | Path]) -> list[Path]:
@@ -133,22 +152,80 @@ def _clusters(model: Scored, persona_ids: Sequence[str]) -> Clusters:
 def compare_pair(first: Scored, second: Scored) -> PairedDifference:
     """First minus second on shared personas and the turns that both have.
 
-    A turn of a persona that is unscored in one of the two is left out of both: where a model's conversations end
+    A turn of a conversation that is unscored in one of the two is left out of both: where a model's conversations end
     early with the personas that it serves badly, its later turns would else look better than the other's.
     """
     known = set(second.persona_ids)
     shared = [p for p in first.persona_ids if p in known]
     if not shared:
-        return PairedDifference(0, None, None, None)
+        return PairedDifference(0)
     n_turns = min(first.scores.shape[2], second.scores.shape[2])
-
-    def table(model: Scored) -> Floats:
-        row = {p: i for i, p in enumerate(model.persona_ids)}
-        return average_samples(model.scores[[row[p] for p in shared], :, :n_turns])
-
-    a, b = table(first), table(second)
+    a, b = (_rows(model, shared)[:, :, :n_turns] for model in (first, second))
+    if a.shape != b.shape:  # another number of conversations: the personas' means are compared
+        a, b = average_samples(a), average_samples(b)
     both = np.isfinite(a) & np.isfinite(b)
-    return paired_difference(np.where(both, a, np.nan), np.where(both, b, np.nan), _clusters(first, shared))
+    a, b = (average_samples(np.where(both, table, np.nan)) for table in (a, b))
+    return paired_difference(a, b, _clusters(first, shared))
+
+
+def _rows(model: Scored, persona_ids: Sequence[str]) -> Floats:
+    row = {p: i for i, p in enumerate(model.persona_ids)}
+    return model.scores[[row[p] for p in persona_ids]]
+
+
+def side_by_side(models: Sequence[Scored]) -> SideBySide:
+    """What each model scored on the replies for which all of them have a score, as in ``compare_pair``.
+
+    Only models of the same personas, turns and numbers of conversations bear on each other. One of which half of the
+    replies are unscored is measured on what it has and the others has, but does not take replies from the others.
+    """
+    notes, kept = [], list(models)
+    groups: dict[object, list[int]] = {}
+    for place, model in enumerate(models):
+        groups.setdefault((frozenset(model.persona_ids), model.scores.shape), []).append(place)
+    for members in groups.values():
+        ids = models[members[0]].persona_ids
+        tables = {place: _rows(models[place], ids) for place in members}
+        whole = [np.isfinite(t) for t in tables.values() if np.isnan(t).mean() < _MOST_MISSING]
+        shared = np.logical_and.reduce(whole) if whole else np.ones(tables[members[0]].shape, dtype=bool)
+        if len(members) < 2 or shared.all():
+            continue
+        for place in members:
+            scores = np.where(shared, tables[place], np.nan)
+            kept[place] = replace(models[place], persona_ids=ids, scores=scores)
+        if len(whole) > 1 and not all(np.array_equal(known, shared) for known in whole):
+            said = f"figures are over {int(shared.sum())} of {shared.size} replies"
+            notes.append(f"what is unscored for one model is left out of all: {said}")
+    measured = {m.name: measure(m.scores, _clusters(m, m.persona_ids)) for m in kept}
+    control = next((m for m in kept if m.name == CONTROL), None)
+    guarded = {m.name: None if control is None else compare_pair(m, control).guarded for m in kept}
+    return SideBySide(tuple(kept), measured, guarded, tuple(notes))
+
+
+def tabled(
+    found: Sequence[tuple[Path, BenchmarkResult]],
+) -> tuple[list[BenchmarkResult], dict[str, Estimate | None], list[str]]:
+    """Results (each with its folder) as one table shows them, guarded IR by model, and lines to print below.
+
+    Figures of scores are those of ``side_by_side`` where that or newer rules make a difference; what can't be read
+    again keeps the result's own.
+    """
+    scored: dict[str, Scored] = {}
+    for folder, result in found:
+        with contextlib.suppress(DataError):
+            scored[result.model] = read_scored(folder, result.model)
+    beside = side_by_side(list(scored.values()))
+    results = []
+    for _, result in found:
+        before, after = scored.get(result.model), next((m for m in beside.models if m.name == result.model), None)
+        if before is not None and (result.rules < RULES or after is not before):
+            figures = result_figures(beside.measured[result.model])
+            kept = {"rules": result.rules, "points": result.points} | (
+                {} if after is not before else {"n_ir_ci": result.n_ir_ci, "n_r2_ci": result.n_r2_ci}
+            )
+            result = result.model_copy(update=figures | kept)
+        results.append(result)
+    return results, beside.guarded, [*result_notes(found), *beside.notes]
 
 
 def compare(paths: Sequence[str | Path]) -> Comparison:
@@ -161,7 +238,8 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
     if len(folders) < 2:
         raise DataError(f"only one benchmarked model found ({folders[0]})", "give at least two")
     models = [read_scored(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
-    measured = {m.name: measure(m.scores, _clusters(m, m.persona_ids)) for m in models}
+    found = side_by_side(models)
+    measured = found.measured
 
     def height(model: Scored) -> float:
         avg = measured[model.name].figures.avg
@@ -169,7 +247,8 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
 
     ranked = sorted(models, key=lambda m: (-height(m), m.name))
     pairs = [Difference(a.name, b.name, compare_pair(a, b)) for a, b in itertools.combinations(ranked, 2)]
-    return Comparison(tuple((m.name, measured[m.name]) for m in ranked), tuple(pairs), _notes(models, pairs))
+    ordered = tuple((m.name, measured[m.name]) for m in ranked)
+    return Comparison(ordered, tuple(pairs), (*_notes(models, pairs), *found.notes), found.guarded)
 
 
 def unlike(results: Sequence[BenchmarkResult]) -> list[str]:
@@ -210,18 +289,21 @@ def _estimate(estimate: Estimate | None, digits: int) -> list[str]:
 
 def format_comparison(comparison: Comparison) -> str:
     """Two tables: the models, and the differences with a star where the interval excludes 0."""
-    cells = [["model", "AL(1)", "AL(K)", "AVG", "95%", "IR", "95%", "N-IR", "N-R2"]]
+    cells = [["model", "AVG", "95%", "late", "95%", "AL(1)", "AL(K)", "guarded IR", "95%", "IR", "95%", "N-IR", "N-R2"]]
     for name, m in comparison.models:
         f = m.figures
         ends = [format_value(f.al_1, 2), format_value(f.al_k, 2)]
         normal = [format_value(f.n_ir, 3), format_value(f.n_r2, 3)]
-        cells.append([name, *ends, *_estimate(m.avg, 3), *_estimate(m.ir, 4), *normal])
-    pairs = [["difference", "personas", "AVG", "95%", "", "IR", "95%", ""]]
+        rates = [*_estimate(comparison.guarded.get(name), 3), *_estimate(m.ir, 3)]
+        cells.append([name, *_estimate(m.avg, 3), *_estimate(m.late, 3), *ends, *rates, *normal])
+    titles = [part for name in ("AVG", "late", "guarded IR", "IR") for part in (name, "95%", "")]
+    pairs = [["difference", "personas", *titles]]
     for pair in comparison.differences:
         d = pair.difference
-        star = ["*" if e is not None and e.excludes_zero else "" for e in (d.avg, d.ir)]
-        avg, ir = [*_estimate(d.avg, 3), star[0]], [*_estimate(d.ir, 4), star[1]]
-        pairs.append([f"{pair.first} - {pair.second}", str(d.n_personas), *avg, *ir])
+        row = [f"{pair.first} - {pair.second}", str(d.n_personas)]
+        for estimate in (d.avg, d.late, d.guarded, d.ir):
+            row += [*_estimate(estimate, 3), "*" if estimate is not None and estimate.excludes_zero else ""]
+        pairs.append(row)
     text = f"{align(cells)}\n\n{align(pairs)}\n* the 95% interval of the paired difference excludes 0"
     if len(comparison.differences) > 1:
         n = len(comparison.differences)
@@ -246,10 +328,42 @@ def result_notes(results: Sequence[tuple[Path, BenchmarkResult]]) -> list[str]:
             else:
                 what = f"{result.n_failed} of {result.n_personas * result.n_samples} conversations ended early"
             notes.append(f"{result.model}: {what}{why}")
+        notes += _missing_notes(result)
         answer = _first_unread(folder / "scores.jsonl") if any(p.n_unscored for p in result.points) else None
         if answer is not None:
             notes.append(f"{result.model}: some of the judge's answers cannot be read, the first: {answer!r}")
+    older = [result.model for _, result in results if result.rules < RULES]
+    if older:
+        notes.append(f"measured when empty replies were left unscored (--from bench measures anew): {', '.join(older)}")
     return notes
+
+
+def _missing_notes(result: BenchmarkResult) -> list[str]:
+    """What is missing of one model's scores, and what that can have done to its figures."""
+    notes, lowest = [], SCALES[result.scale].low
+    n_scored, n_unscored = sum(p.n_scored for p in result.points), sum(p.n_unscored for p in result.points)
+    if result.n_empty:
+        said = f"{result.n_empty} of {n_scored + n_unscored} replies are empty"
+        notes.append(f"{result.model}: {said} and score {lowest:g}, the lowest")
+    if n_unscored and result.avg is not None:
+        worst = float(np.mean([_at_worst(p, lowest) for p in result.points]))
+        notes.append(
+            f"{result.model}: {n_unscored} of {n_scored + n_unscored} replies unscored; were they as bad as can be, "
+            f"AVG would be {worst:.2f} instead of {result.avg:.2f}"
+        )
+    thin = [str(p.k) for p in result.points if p.n_scored and not p.in_figures]
+    if thin:
+        notes.append(f"{result.model}: too few conversations were scored at turn {', '.join(thin)}: in no figure")
+    if result.rules < RULES:
+        notes.append(
+            f"{result.model}: measured by older rules (an empty reply was left unscored); --from bench redoes it"
+        )
+    return notes
+
+
+def _at_worst(point: AlignmentPoint, lowest: float) -> float:
+    n = point.n_scored + point.n_unscored
+    return lowest if point.al is None or not n else (point.al * point.n_scored + lowest * point.n_unscored) / n
 
 
 def refuse_nothing(results: Sequence[tuple[Path, BenchmarkResult]]) -> None:

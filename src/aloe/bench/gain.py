@@ -25,7 +25,7 @@ from aloe.bench.ground_truth import has_ground_truth
 from aloe.bench.metrics import average_samples, averaged_curve, measure, paired_difference
 from aloe.bench.scales import PARTS
 from aloe.config import BenchConfig
-from aloe.stats import Clusters, Estimate, Floats
+from aloe.stats import Clusters, Estimate, Floats, share_interval
 from aloe.types import Judgement, Message, Persona, ScopeFigures
 from aloe.world.truth import read_message, read_persona, read_reply
 
@@ -100,18 +100,30 @@ def extra_figures(
         talks: in order of persona and sample, as many of each as ``scores`` has.
         scores: (n_personas, n_samples, n_turns), NaN = unscored.
     """
-    found: dict[str, Any] = {"identification": {}}
+    found: dict[str, Any] = {}
     n_turns = scores.shape[2]
+    readers: dict[str, Floats] = {}
     if options.gain or options.full:
         found |= _gain(scores, _other_scores(talks, SWAPPED, scores.shape), clusters)
-        by_judge = _judge_auc(talks, n_turns)
-        if any(value is not None for value in by_judge):
-            found["identification"]["judge"] = by_judge
+        readers["judge"] = _judge_auc(talks, n_turns)
     if options.full:
         other = "revealed" if options.scope == "persona" else "persona"
         found["other_scope"] = _other_scope(scores, _other_scores(talks, other, scores.shape), clusters, other)
-    found["identification"] |= identify(talks, personas, n_turns)
+    readers |= _reader_auc(talks, personas, n_turns)
+    by_turn = {name: _by_turn(table) for name, table in readers.items()}
+    found["identification"] = {name: auc for name, auc in by_turn.items() if name != "judge" or set(auc) != {None}}
+    ends = {
+        name: share_interval(average_samples(readers[name].reshape(scores.shape))[:, -1], clusters)
+        for name in found["identification"]
+    }
+    found["identification_ci"] = {name: (e.low, e.high) for name, e in ends.items() if e is not None}
     return found
+
+
+def _by_turn(table: Floats) -> tuple[float | None, ...]:
+    """Means over conversations by turn, of a table (n_conversations, n_turns); None where there is none."""
+    known = np.isfinite(table)
+    return tuple(float(column[k].mean()) if k.any() else None for column, k in zip(table.T, known.T, strict=True))
 
 
 def _other_scores(talks: Sequence[JudgedConversation], name: str, shape: tuple[int, ...]) -> Floats:
@@ -161,14 +173,14 @@ def _other_scope(scores: Floats, others: Floats, clusters: Clusters, scope: str)
     )
 
 
-def _judge_auc(talks: Sequence[JudgedConversation], n_turns: int) -> tuple[float | None, ...]:
-    wins: list[list[float]] = [[] for _ in range(n_turns)]
-    for talk in talks:
+def _judge_auc(talks: Sequence[JudgedConversation], n_turns: int) -> Floats:
+    wins = np.full((len(talks), n_turns), np.nan)
+    for row, talk in zip(wins, talks, strict=True):
         for turn, (score, others) in enumerate(zip(talk.scores, talk.others, strict=False)):
             swapped = others.get(SWAPPED)
             if score is not None and swapped is not None:
-                wins[turn].append(0.5 if score == swapped else float(score > swapped))
-    return tuple(float(np.mean(w)) if w else None for w in wins)
+                row[turn] = 0.5 if score == swapped else float(score > swapped)
+    return wins
 
 
 class _Crowd:
@@ -204,22 +216,29 @@ def identify(
     talks: Sequence[JudgedConversation], personas: Sequence[Persona], n_turns: int
 ) -> dict[str, tuple[float | None, ...]]:
     """AUC by turn of ``replies`` and ``conversation``; empty where nobody else is there or nothing can be read."""
+    return {name: _by_turn(table) for name, table in _reader_auc(talks, personas, n_turns).items()}
+
+
+def _reader_auc(talks: Sequence[JudgedConversation], personas: Sequence[Persona], n_turns: int) -> dict[str, Floats]:
+    """AUC of each conversation and turn by reader, NaN where there is no such turn; chance where the model had left."""
     readable = [has_ground_truth(read_persona(p.profile, p.personality)) for p in personas]
     if len(personas) < 2 or not all(readable):
         return {}
     crowd = _Crowd(personas)
     place = {persona.persona_id: column for column, persona in enumerate(personas)}
-    wins: dict[str, list[list[float]]] = {name: [[] for _ in range(n_turns)] for name in ("replies", "conversation")}
-    for talk in talks:
+    wins = {name: np.full((len(talks), n_turns), np.nan) for name in ("replies", "conversation")}
+    for i, talk in enumerate(talks):
         column, messages = place[talk.persona.persona_id], talk.messages
         by_replies, by_all = np.zeros(crowd.n), np.zeros(crowd.n)
+        for table in wins.values():
+            table[i, len(messages) // 2 : len(talk.scores)] = 0.5
         for turn in range(len(messages) // 2):
             _read_user(crowd, by_all, messages[2 * turn].content)
             for votes in (by_replies, by_all):
                 _read_reply(crowd, votes, messages[2 * turn + 1].content)
-            wins["replies"][turn].append(_auc(by_replies, column))
-            wins["conversation"][turn].append(_auc(by_all, column))
-    return {name: tuple(float(np.mean(w)) if w else None for w in turns) for name, turns in wins.items()}
+            wins["replies"][i, turn] = _auc(by_replies, column)
+            wins["conversation"][i, turn] = _auc(by_all, column)
+    return wins
 
 
 def _read_user(crowd: _Crowd, votes: Floats, text: str) -> None:

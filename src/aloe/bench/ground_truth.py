@@ -19,15 +19,17 @@ over replies (sum of counts over sum of counts), None where nothing could be cou
 - ``user_role_flips`` (messages in which nobody speaks as a user) and ``user_repeats`` (messages sent before in the
   same conversation): shares of user messages, for any persona.
 - ``reply_words`` (mean) and ``length_score_r`` (correlation of words and score): for any persona.
+
+The shares have intervals over personas that share groups, inside [0, 1] and never a point (``ratio_interval``).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aloe.dialogue.user import is_repeated, speaks_as_user
-from aloe.stats import pearson
+from aloe.stats import Clusters, pearson, ratio_interval
 from aloe.types import Message, Persona
 from aloe.world.truth import Item, Latent, assess_reply, disclosed, read_known, read_message, read_persona, weigh
 
@@ -38,12 +40,29 @@ def has_ground_truth(latent: Latent) -> bool:
     return bool(latent.facts) and all(item.is_world for item in items)
 
 
+#: The figures that are shares: counts of what was so, of what could have been.
+SHARES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "recall": ("used", ("relevant",)),
+    "implied_fact_recall": ("implied_used", ("implied",)),
+    "false_memory_rate": ("false", ("mentions",)),
+    "premature_rate": ("premature", ("mentions",)),
+    "over_personalisation": ("forced", ("mentions",)),
+    "repetition": ("repeated", ("mentions",)),
+    "style_accuracy": ("match", ("match", "mismatch")),
+    "style_recall": ("style_used", ("style_expected",)),
+    "on_topic": ("on_topic", ("assessed",)),
+    "user_contradictions": ("untrue", ("claims",)),
+    "user_role_flips": ("flips", ("said",)),
+    "user_repeats": ("again", ("said",)),
+}
+
+
 class TruthFigures:
     """Adds up conversation by conversation; sums only, so the order does not matter."""
 
     def __init__(self, n_turns: int) -> None:
         self.n_turns = n_turns
-        self.counts: Counter[str] = Counter()
+        self.by_persona: dict[str, Counter[str]] = {}
         self._lags: dict[int, list[int]] = defaultdict(lambda: [0, 0])  # lag -> used, expected
         self._given = [[0, 0] for _ in range(n_turns)]  # facts given away, conversations that reached the turn
         self._leaks: list[float] = []
@@ -56,24 +75,25 @@ class TruthFigures:
             messages: user first, alternating; may end with either.
             scores: of the replies, by turn.
         """
+        counts = self.by_persona.setdefault(persona.persona_id, Counter())
         for reply, score in zip(messages[1::2], scores, strict=False):
             words = len(reply.content.split())
-            self.counts["words"] += words
-            self.counts["replies"] += 1
+            counts["words"] += words
+            counts["replies"] += 1
             self._lengths.append((float(words), float("nan") if score is None else score))
         said = [m.content for m in messages[::2]]
-        self.counts["said"] += len(said)
-        self.counts["flips"] += sum(not speaks_as_user(text) for text in said)
-        self.counts["again"] += sum(is_repeated(text, said[:turn]) for turn, text in enumerate(said))
+        counts["said"] += len(said)
+        counts["flips"] += sum(not speaks_as_user(text) for text in said)
+        counts["again"] += sum(is_repeated(text, said[:turn]) for turn, text in enumerate(said))
         latent = read_persona(persona.profile, persona.personality)
         if not has_ground_truth(latent):
             return
-        self._add_user(latent, said)
+        self._add_user(counts, latent, said)
         mentioned: Counter[Item] = Counter()
         for turn in range(len(messages) // 2):
-            self._add_reply(latent, messages[: 2 * turn + 1], messages[2 * turn + 1].content, mentioned)
+            self._add_reply(counts, latent, messages[: 2 * turn + 1], messages[2 * turn + 1].content, mentioned)
 
-    def _add_user(self, latent: Latent, said: Sequence[str]) -> None:
+    def _add_user(self, counts: Counter[str], latent: Latent, said: Sequence[str]) -> None:
         new = [sum(s.item.kind == "fact" for s in turn) for turn in disclosed(latent, said)]
         for turn, n in enumerate(new[: self.n_turns]):
             self._given[turn][0] += n
@@ -81,16 +101,17 @@ class TruthFigures:
         for text in said:
             for mention in read_message(text).mentions:
                 if mention.payloads[0].kind == "value":
-                    self.counts["claims"] += 1
-                    self.counts["untrue"] += not any((p.name, p.value) in latent.by_value for p in mention.payloads)
+                    counts["claims"] += 1
+                    counts["untrue"] += not any((p.name, p.value) in latent.by_value for p in mention.payloads)
         if new:
             self._leaks.append(new[0] / len(latent.facts))
-            self.counts["conversations"] += 1
-            self.counts["revealed"] += sum(new)
+            counts["conversations"] += 1
+            counts["revealed"] += sum(new)
 
-    def _add_reply(self, latent: Latent, conversation: Sequence[Message], reply: str, mentioned: Counter[Item]) -> None:
+    def _add_reply(
+        self, c: Counter[str], latent: Latent, conversation: Sequence[Message], reply: str, mentioned: Counter[Item]
+    ) -> None:
         truth = assess_reply(latent, conversation, reply)
-        c = self.counts
         c["assessed"] += 1
         c["relevant"] += truth.n_relevant
         c["used"] += truth.n_used
@@ -115,29 +136,36 @@ class TruthFigures:
 
     def figures(self) -> dict[str, float | None]:
         """The figures named in the module's docstring."""
-        c = self.counts
-
-        def share(part: str, whole: float) -> float | None:
-            return c[part] / whole if whole else None
-
-        return {
-            "recall": share("used", c["relevant"]),
-            "implied_fact_recall": share("implied_used", c["implied"]),
-            "false_memory_rate": share("false", c["mentions"]),
-            "premature_rate": share("premature", c["mentions"]),
-            "over_personalisation": share("forced", c["mentions"]),
-            "repetition": share("repeated", c["mentions"]),
-            "style_accuracy": share("match", c["match"] + c["mismatch"]),
-            "style_recall": share("style_used", c["style_expected"]),
-            "on_topic": share("on_topic", c["assessed"]),
+        c: Counter[str] = Counter()
+        for counts in self.by_persona.values():
+            c.update(counts)
+        found: dict[str, float | None] = {}
+        for name, (part, wholes) in SHARES.items():
+            whole = sum(c[key] for key in wholes)
+            found[name] = c[part] / whole if whole else None
+        return found | {
             "leak_turn_1": sum(self._leaks) / len(self._leaks) if self._leaks else None,
-            "facts_revealed": share("revealed", c["conversations"]),
-            "user_contradictions": share("untrue", c["claims"]),
-            "user_role_flips": share("flips", c["said"]),
-            "user_repeats": share("again", c["said"]),
-            "reply_words": share("words", c["replies"]),
+            "facts_revealed": c["revealed"] / c["conversations"] if c["conversations"] else None,
+            "reply_words": c["words"] / c["replies"] if c["replies"] else None,
             "length_score_r": pearson(*zip(*self._lengths, strict=True)) if self._lengths else None,
         }
+
+    def intervals(self, groups: Mapping[str, tuple[str, str]]) -> dict[str, tuple[float, float]]:
+        """95% intervals of those figures that are shares; without those where nothing could be counted.
+
+        Args:
+            groups: profile and personality of each persona that was added, by its id.
+        """
+        labels = [groups[persona_id] for persona_id in self.by_persona]
+        clusters = Clusters([a for a, _ in labels], [b for _, b in labels]) if labels else None
+        found = {}
+        for name, (part, wholes) in SHARES.items():
+            whole = [sum(counts[key] for key in wholes) for counts in self.by_persona.values()]
+            parts = [min(counts[part], n) for counts, n in zip(self.by_persona.values(), whole, strict=True)]
+            estimate = ratio_interval(parts, whole, clusters)
+            if estimate is not None:
+                found[name] = (estimate.low, estimate.high)
+        return found
 
     def recall_by_lag(self) -> tuple[float | None, ...]:
         """Recall of facts that were revealed 0, 1, ..., n_turns - 1 turns ago."""

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from aloe.bench.metrics import averaged_curve, curve_figures
+from aloe.bench.metrics import averaged_curve, curve_figures, guarded_ir
 from aloe.errors import DataError
 
 Curve = list[float]  # NaN = unscored
@@ -307,8 +307,17 @@ def _average(rows: Sequence[Sequence[float]]) -> Curve:
 # ------------------------------------------------------------------ figures
 
 
-def metrics_table(curves: Mapping[str, Sequence[float]]) -> list[dict[str, str | float | int | None]]:
-    """One row per curve: ``name, n_turns, avg, ir, n_ir, n_r2, al_1, al_k``; None where undefined, never NaN."""
+def metrics_table(
+    curves: Mapping[str, Sequence[float]], floor: float | None = None
+) -> list[dict[str, str | float | int | None]]:
+    """One row per curve, ``None`` where undefined, never NaN.
+
+    Keys: ``name, n_turns, avg, late, al_1, al_k, guarded_ir, ir, n_ir, n_r2``.
+
+    Args:
+        floor: of guarded IR; default the curve called ``generic``, without which that is undefined.
+    """
+    start = curves.get("generic") if floor is None else floor
     rows: list[dict[str, str | float | int | None]] = []
     for name, curve in curves.items():
         f = curve_figures(curve)
@@ -317,21 +326,33 @@ def metrics_table(curves: Mapping[str, Sequence[float]]) -> list[dict[str, str |
                 "name": name,
                 "n_turns": len(curve),
                 "avg": f.avg,
+                "late": f.late,
+                "al_1": f.al_1,
+                "al_k": f.al_k,
+                "guarded_ir": None if start is None else _guarded(curve, start),
                 "ir": f.ir,
                 "n_ir": f.n_ir,
                 "n_r2": f.n_r2,
-                "al_1": f.al_1,
-                "al_k": f.al_k,
             }
         )
     return rows
 
 
+def _guarded(curve: Sequence[float], floor: float | Sequence[float]) -> float | None:
+    """Guarded IR over the turns that curve and floor both have."""
+    if isinstance(floor, int | float):
+        return guarded_ir(curve, floor)
+    n = min(len(curve), len(floor))
+    return guarded_ir(curve[:n], floor[:n])
+
+
 def format_metrics(rows: Sequence[Mapping[str, str | float | int | None]]) -> str:
-    """Rows as aligned text; ``none`` for what is undefined."""
-    titles = {"name": "curve", "n_turns": "turns", "al_1": "AL(1)", "al_k": "AL(K)", "avg": "AVG", "ir": "IR"}
-    titles |= {"n_ir": "N-IR", "n_r2": "N-R2"}
-    digits = {"al_1": 2, "al_k": 2, "avg": 2, "ir": 3, "n_ir": 3, "n_r2": 3}
+    """Rows as aligned text; ``none`` for what is undefined; guarded IR only where any curve has it."""
+    titles = {"name": "curve", "n_turns": "turns", "avg": "AVG", "late": "late", "al_1": "AL(1)", "al_k": "AL(K)"}
+    if any(row["guarded_ir"] is not None for row in rows):
+        titles["guarded_ir"] = "guarded IR"
+    titles |= {"ir": "IR", "n_ir": "N-IR", "n_r2": "N-R2"}
+    digits = {"al_1": 2, "al_k": 2, "avg": 2, "late": 2, "guarded_ir": 3, "ir": 3, "n_ir": 3, "n_r2": 3}
     cells = [list(titles.values())]
     for row in rows:
         cells.append([format_value(row[key], digits.get(key, 0)) for key in titles])

@@ -289,6 +289,7 @@ async def run_benchmark(
         parts=part_curves([talk.judgements for talk in talks], config.bench.n_turns),
         **extra_figures(talks, scores, clusters, config.bench, personas),
         truth=truth.figures(),
+        truth_ci=truth.intervals({p.persona_id: (p.profile_id, p.personality_id) for p in personas}),
         recall_by_lag=truth.recall_by_lag(),
         facts_by_turn=truth.facts_by_turn(),
         usage={role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},

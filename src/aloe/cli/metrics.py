@@ -1,4 +1,4 @@
-"""``aloe metrics FILE``: AVG, IR, N-IR and N-R2 of anybody's per-turn values."""
+"""``aloe metrics FILE``: AVG, late mean, IR and their companions of anybody's per-turn values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from aloe.cli.parser import Overrides, Parser
 
 NAME = "metrics"
 GROUP = "measure"
-HELP = "compute AVG, IR, N-IR and N-R2 from per-turn values in a JSON or CSV file"
+HELP = "compute AVG, late mean, IR, N-IR and N-R2 from per-turn values in a JSON or CSV file"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "file", type=existing_path, help="JSON or CSV: a list of values, one row per persona, or named curves"
+    )
+    parser.add_argument(
+        "--floor", type=float, help="level that guarded IR starts from (default: the curve named generic)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -23,6 +26,6 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Namespace, overrides: Overrides) -> int:
     from aloe.bench.metrics_file import format_metrics, metrics_table, read_curve
 
-    rows = metrics_table(read_curve(options.file))
+    rows = metrics_table(read_curve(options.file), options.floor)
     print(json.dumps(rows, indent=2) if options.json else format_metrics(rows))
     return 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.table import Table
 from aloe.stages.pipeline import Outcome
 from aloe.store.rundir import RunDir, read_result
 from aloe.types import BenchmarkResult
+
+if TYPE_CHECKING:
+    from aloe.stats import Estimate
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -23,43 +26,57 @@ def interval(value: tuple[float, float] | None, digits: int = 3) -> str:
     return "none" if value is None else f"[{number(value[0], digits)}, {number(value[1], digits)}]"
 
 
-def results_table(results: list[BenchmarkResult]) -> Table:
-    """The headline table."""
+def results_table(results: list[BenchmarkResult], guarded: Mapping[str, Estimate | None] | None = None) -> Table:
+    """The headline table; columns that no model has anything in are left out.
+
+    Args:
+        guarded: guarded IR by model.
+    """
     table = Table(title="ALOE benchmark", title_justify="left", box=None, pad_edge=False)
     table.add_column("model")
-    columns = ("AL(1)", "AL(K)", "AVG", "IR", "95%", "N-IR", "N-R2", "recall", "false", "style", "markers", "unscored")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for r in results:
-        unscored = sum(p.n_unscored for p in r.points)
-        table.add_row(
-            r.model,
-            number(r.points[0].al) if r.points else "none",
-            number(r.points[-1].al) if r.points else "none",
-            number(r.avg),
-            number(r.ir, 3),
-            interval(r.ir_ci),
-            number(r.n_ir, 3),
-            number(r.n_r2, 3),
-            number(r.truth.get("recall")),
-            number(r.truth.get("false_memory_rate")),
-            number(r.truth.get("style_accuracy")),
-            number(r.truth.get("style_recall")),
-            str(unscored),
-        )
+    rates = {name: None if e is None else e.value for name, e in (guarded or {}).items()}
+    columns: dict[str, list[str]] = {
+        "AVG": [number(r.avg) for r in results],
+        "95%": [interval(r.avg_ci, 2) for r in results],
+        "late": [number(r.late_mean) for r in results],
+        "gain": [number(r.gain) for r in results] if any(r.gain is not None for r in results) else [],
+        "AL(1)": [number(r.points[0].al if r.points else None) for r in results],
+        "AL(K)": [number(r.points[-1].al if r.points else None) for r in results],
+        "guarded": [number(rates.get(r.model), 3) for r in results]
+        if any(v is not None for v in rates.values())
+        else [],
+        "IR": [number(r.ir, 3) for r in results],
+        "N-IR": [number(r.n_ir, 3) for r in results],
+        "recall": [number(r.truth.get("recall")) for r in results],
+        "false": [number(r.truth.get("false_memory_rate")) for r in results],
+        "style": [number(r.truth.get("style_accuracy")) for r in results],
+        "markers": [number(r.truth.get("style_recall")) for r in results],
+        "unscored": _counts([sum(p.n_unscored for p in r.points) for r in results]),
+        "empty": _counts([r.n_empty for r in results]),
+    }
+    shown = {name: cells for name, cells in columns.items() if cells}
+    for name in shown:
+        table.add_column(name, justify="right")
+    for r, *cells in zip(results, *shown.values(), strict=True):
+        table.add_row(r.model, *cells)
     return table
 
 
+def _counts(values: Sequence[int]) -> list[str]:
+    return [str(n) for n in values] if any(values) else []
+
+
 def extras_table(results: list[BenchmarkResult]) -> Table | None:
-    """Personal gain, the other scope and identification at the last turn; None where none was asked for."""
+    """Personal gain with its interval, the other scope, identification at the last turn; None if none was asked for."""
     if all(r.gain is None and r.other_scope is None for r in results):
         return None
     table = Table(box=None, pad_edge=False)
     table.add_column("model")
-    for column in ("gain", "95%", "other scope", "AVG", "IR", "mind-reading", "95%", "identified"):
+    for column in ("gain", "95%", "other scope", "AVG", "IR", "mind-reading", "95%", "identified", "95%"):
         table.add_column(column, justify="right")
     for r in results:
-        other, seen = r.other_scope, r.identification.get("replies") or r.identification.get("judge")
+        reader = next((name for name in ("replies", "judge") if r.identification.get(name)), "")
+        other, seen = r.other_scope, r.identification.get(reader)
         table.add_row(
             r.model,
             number(r.gain),
@@ -70,6 +87,7 @@ def extras_table(results: list[BenchmarkResult]) -> Table | None:
             number(other.mind_reading if other else None),
             interval(other.mind_reading_ci if other else None),
             number(seen[-1] if seen else None),
+            interval(r.identification_ci.get(reader), 2),
         )
     return table
 
@@ -102,15 +120,15 @@ def load_results(run: RunDir) -> list[BenchmarkResult]:
 
 def print_results(console: Console, results: list[tuple[Path, BenchmarkResult]]) -> None:
     """The headline table of results, each with its folder; what else was asked for; and what to keep in mind."""
-    from aloe.bench.compare import result_notes
+    from aloe.bench.compare import tabled
 
-    plain = [r for _, r in results]
-    console.print(results_table(plain))
+    plain, guarded, notes = tabled(results)
+    console.print(results_table(plain, guarded))
     extras = extras_table(plain)
     if extras is not None:
         console.print()
         console.print(extras)
-    for note in result_notes(results):
+    for note in notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
 
 
