@@ -409,3 +409,17 @@ def test_the_attentive_one_notices_without_being_told():
     assert [payloads[0].value for payloads in reading.values] == ["ferret"] and reading.fits
     plain = read_reply(WorldModel("world:assistant").answer(ChatRequest(said, seed=1)).text)
     assert not plain.values and not plain.fits
+
+
+def test_a_judge_that_adds_is_kinder_to_what_is_half_right() -> None:
+    said = [Message(role="user", content="I have a ferret at home. What should I do this weekend?")]
+    plain = "You could try a long walk outside."
+    by_product, by_sum = (score(FERRET, said, plain, uri=f"world:judge?weighing={w}") for w in ("product", "sum"))
+    assert by_product == score(FERRET, said, plain) < by_sum
+    other = "world:judge?weighing=sum"
+    assert by_sum < score(FERRET, said, f"{plain[:-1]}, with your ferret in mind.", uri=other)
+
+
+def test_a_weighing_that_is_not_one_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"weighing is 'mean'.*use product or sum"):
+        WorldModel("world:judge?weighing=mean")

@@ -404,7 +404,7 @@ def play_writer(messages: Sequence[Utterance], seed: int | None, options: Option
 def play_judge(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """See ``judge.py``."""
     prompt = "\n".join(m.content for m in messages)
-    return judge(_find_persona(messages), prompt, options.bias)
+    return judge(_find_persona(messages), prompt, options)
 
 
 ACTORS: dict[str, Actor] = {

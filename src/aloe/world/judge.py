@@ -14,6 +14,9 @@ both its manners; 0.25 for each question after the first; 0.5 for each tag, brac
 8 words or more than 70, 0.01 more for each word beyond 100; twice the share of words beyond 0.35 that nobody accounts
 for.
 
+The option ``weighing=sum`` makes a second judge, to whom manner and content are worth the same whatever the other is:
+(S + C) / 2 in place of S C.
+
 Under scope "revealed" only traits and facts that were shown so far earn anything. A reply without manner and
 facts gets 2.2: above a reply made for somebody else, below one made for this user.
 
@@ -30,6 +33,7 @@ import orjson
 
 from aloe.prompts.sections import read_attribute, read_conversation, read_section
 from aloe.world.latent import Latent
+from aloe.world.lexicon.options import Options
 from aloe.world.lexicon.scan import split_sentences
 from aloe.world.truth import MAX_EXPECTED, Known, Weighed, count_failed, read_known, weigh
 
@@ -132,8 +136,12 @@ def find_faults(known: Known, seen: Weighed, reply: str) -> Faults:
     )
 
 
-def form_opinion(known: Known, reply: str, scope: str) -> Opinion:
-    """Judge one reply within a conversation."""
+def form_opinion(known: Known, reply: str, scope: str, weighing: str = "") -> Opinion:
+    """Judge one reply within a conversation.
+
+    Args:
+        weighing: ``sum`` adds style and content (half of each) where others multiply them.
+    """
     seen = weigh(known, reply)
     fair = scope == "revealed"
     manner = [suits for _, suits, was_shown in seen.fits if was_shown or not fair]
@@ -149,7 +157,8 @@ def form_opinion(known: Known, reply: str, scope: str) -> Opinion:
     off += FORCED * n_forced * (n_forced + 1) / 2 + (PREMATURE * len(seen.premature) if fair else 0.0)
     faults = find_faults(known, seen, reply)
     n_offences = len({offence.kind for offence in seen.offences})
-    score = BASE + SPAN * topic * style * content - off - faults.cost - OFFENCE * n_offences
+    worth = (style + content) / 2 if weighing == "sum" else style * content
+    score = BASE + SPAN * topic * worth - off - faults.cost - OFFENCE * n_offences
     natural = (5.0 if seen.on_topic else 2.0) - 0.5 * (n_forced + faults.n) - 4 * n_offences
     return Opinion(
         score=round(min(5.0, max(1.0, score)), 2),
@@ -208,20 +217,20 @@ def _on_scale(value: float, scale: str) -> float | int:
     return int(value > 3.0) if scale == "binary" else value
 
 
-def judge(latent: Latent, prompt: str, bias: str = "") -> str:
-    """Answer a compare or a score prompt. ``bias`` names the reply that a faulty judge always prefers."""
+def judge(latent: Latent, prompt: str, options: Options) -> str:
+    """Answer a compare or a score prompt; ``options.bias`` names the reply that a faulty judge always prefers."""
     scope = read_attribute(prompt, "rubric", "scope") or "persona"
     known = read_known(latent, read_conversation(prompt))
     only = read_section(prompt, "reply", 'id="only"')
     if only is not None:
-        mine = form_opinion(known, only.strip(), scope)
+        mine = form_opinion(known, only.strip(), scope, options.weighing)
         scale = read_attribute(prompt, "rubric", "scale") or ""
         parts = {"style": mine.style, "content": mine.content, "natural": mine.natural, "score": mine.score}
         scored = {name: _on_scale(value, scale) for name, value in parts.items()}
         return orjson.dumps({"reason": f"The reply: {mine.reason}.", **scored}).decode()
     replies = [read_section(prompt, "reply", f'id="{which}"') or "" for which in ("first", "second")]
-    first, second = (form_opinion(known, reply.strip(), scope) for reply in replies)
+    first, second = (form_opinion(known, reply.strip(), scope, options.weighing) for reply in replies)
     margin = first.score - second.score
-    verdict = bias or ("tie" if abs(margin) < TIE else "first" if margin > 0 else "second")
+    verdict = options.bias or ("tie" if abs(margin) < TIE else "first" if margin > 0 else "second")
     reason = f"First: {first.reason}; second: {second.reason}."
     return orjson.dumps({"reason": reason, "verdict": verdict}).decode()

@@ -16,6 +16,8 @@ from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
 from aloe.world.lexicon.traits import TRAITS
 
+CHOICES = {"bias": ("first", "second"), "weighing": ("product", "sum")}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -31,6 +33,7 @@ class Options:
             used, each on its own.
         leak, repeat, flip: faults of a user (tells all at once, repeats itself, answers as an assistant).
         bias: "first" makes a judge that always says so.
+        weighing: "sum" makes a judge that adds what manner and content earn instead of multiplying them.
     """
 
     values: int = 0
@@ -54,6 +57,7 @@ class Options:
     repeat: float = 0.0
     flip: float = 0.0
     bias: str = ""
+    weighing: str = ""
 
 
 def parse_options(query: str, where: str) -> Options:
@@ -81,9 +85,9 @@ def parse_options(query: str, where: str) -> Options:
                         f"use some of: {', '.join(known)}",
                     )
             given[key] = chosen
-        elif key == "bias":
-            if text not in ("", "first", "second"):
-                raise ConfigError(f"{where}: bias is '{text}'", "use first or second")
+        elif key in CHOICES:
+            if text not in ("", *CHOICES[key]):
+                raise ConfigError(f"{where}: {key} is '{text}'", f"use {' or '.join(CHOICES[key])}")
             given[key] = text
         else:
             given[key] = _number(key, text, types[key], where)
