@@ -255,7 +255,8 @@ def sft_conversations(
         if fitted is not None:
             key, is_loose = _key(row, number)
             by_tree.setdefault(key, TokenRows(key, is_loose=is_loose)).add(fitted)
-            said.setdefault(key, []).append([(m["role"], m["content"]) for m in row["messages"]])
+            if history == "preferred":
+                said.setdefault(key, []).append([(m["role"], m["content"]) for m in row["messages"]])
     if history == "preferred":
         return [c if c.is_loose else _trunk(c, said[key], lengths) for key, c in by_tree.items()]
     return list(by_tree.values())
