@@ -14,7 +14,7 @@ from aloe.world import language
 from aloe.world.judge import find_faults, form_opinion
 from aloe.world.latent import draw_facts, draw_traits, read_persona, write_personality, write_profile
 from aloe.world.lexicon.options import narrow
-from aloe.world.lexicon.plain import offence_scanner
+from aloe.world.lexicon.plain import find_offences
 from aloe.world.lexicon.scan import tokenize
 from aloe.world.reply import read_reply
 from aloe.world.truth import read_known, weigh
@@ -128,14 +128,13 @@ def test_dangers_are_heard(reply):
 
 
 def test_no_word_of_the_world_offends():
-    scanner = offence_scanner()
     texts = [text for slot in FULL.slots for v in slot.values for text in (v.text, v.cue)]
     texts += [text for slot in FULL.slots for text in (*slot.said, *slot.uses, *slot.questions)]
     texts += [text for topic in FULL.topics for text in (*topic.requests, *topic.advice)]
     texts += [
         text for trait in FULL.traits for pole in trait.poles for text in (*pole.shown, *pole.fits, *pole.persona)
     ]
-    assert [text for text in texts if scanner.scan(tokenize(text))] == []
+    assert [text for text in texts if find_offences(tokenize(text))] == []
 
 
 def test_a_persona_may_be_called_what_it_calls_itself():
@@ -201,3 +200,10 @@ def test_letters_that_look_alike_are_read_as_what_they_look_like():
 def test_a_list_is_no_heap_of_fragments():
     reply = "Here are some ideas:\n- lentils with rice\n- beans on toast\n- bread with cheese"
     assert read_reply(reply).n_fragments == 0 < read_reply(reply.replace("\n- ", ". ")).n_fragments
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=200) | st.text("your you're are a ferret, vegan. İﬁ\u200b<b>'’?!\n-", max_size=80))
+def test_any_text_is_read_and_scored(text):
+    opinion = form_opinion(KNOWN, text, "revealed")
+    assert 1.0 <= opinion.score <= 5.0 and 1.0 <= opinion.natural <= 5.0 and opinion.reason

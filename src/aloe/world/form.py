@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from aloe.world.lexicon.index import VALUE_MARK, reply_scanner, skeleton
 from aloe.world.lexicon.plain import plain_words, verbs, words_that
@@ -19,24 +19,17 @@ from aloe.world.lexicon.topics import TOPICS
 from aloe.world.lexicon.traits import TRAITS
 
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-_STOP = re.compile(r"[.!?…]+(?=[\s\"'”’)]|$)|\n")
 _LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
-_PAUSE = re.compile(r"[,;:()\[\]{}<>—–\"|/]")
+_PAUSES = frozenset(',;:()[]{}<>—–"|/')
+_DIVIDER = re.compile(r"([.!?…]+(?=[\s\"'”’)]|$)|\n|[,;:()\[\]{}<>—–\"|/])")
 _PLACES = {trait.name: trait.place for trait in TRAITS}
-
-
-@lru_cache(maxsize=1024)
-def _read_gap(gap: str) -> tuple[int, bool]:
-    """What stands between two words: 0 nothing that divides, 1 the end of a clause, 2 of a sentence; if it asks."""
-    stop = _STOP.search(gap)
-    return (2 if stop else 1 if _PAUSE.search(gap) else 0), bool(stop) and "?" in gap
 
 
 class Form:
     """A text cut into tokens, clauses and sentences, with the lexicon's phrases in it.
 
     Attributes:
-        tokens, starts: normalised tokens and where they begin in the text.
+        text: lower-case. tokens: normalised words.
         spans: the lexicon's phrases.
         clause, sentence: for each token the number of its clause and sentence.
         asking: for each sentence whether it ends in a question mark. is_list: whether it has lines of a list.
@@ -44,36 +37,35 @@ class Form:
     """
 
     def __init__(self, text: str) -> None:
-        text = text.lower().replace("’", "'")
+        self.text = text.lower().replace("’", "'")
         tokens: list[str] = []
-        self.starts: list[int] = []
         self.clause: list[int] = []
         self.sentence: list[int] = []
         self.asking: list[bool] = []
-        clause = sentence = end = 0
-        for found in _TOKEN.finditer(text):
-            start = found.start()
-            if start - end != 1 or text[end] != " ":  # more between two words than a space
-                stops, asks = _read_gap(text[end:start])
-                if tokens and stops:
-                    clause += 1
-                    if stops == 2:
-                        sentence += 1
-                        self.asking.append(asks)
-            end = found.end()
-            token = found.group()
-            tokens.append("a" if token == "an" else token[:-2] if token[-2:] == "'s" and len(token) > 2 else token)
-            self.starts.append(start)
-            self.clause.append(clause)
-            self.sentence.append(sentence)
-        if tokens:
-            self.asking.append(_read_gap(text[end:])[1])
-        self.is_list = bool(_LIST.search(text))
-        self.tokens = tuple(tokens)
+        clause = ended = 0
+        for number, piece in enumerate(_DIVIDER.split(self.text)):
+            if number % 2:  # what divides
+                if len(tokens) > ended and piece not in _PAUSES:
+                    self.asking.append("?" in piece)
+                    ended = len(tokens)
+            elif words := _TOKEN.findall(piece):
+                tokens += words
+                self.clause += [clause] * len(words)
+                self.sentence += [len(self.asking)] * len(words)
+                clause += 1
+        if len(tokens) > ended:
+            self.asking.append(False)
+        self.is_list = bool(_LIST.search(self.text))
+        self.tokens = tuple("a" if t == "an" else t[:-2] if t[-2:] == "'s" and len(t) > 2 else t for t in tokens)
         self.spans = reply_scanner().scan(self.tokens)
         self.covered = [False] * len(tokens)
         for span in self.spans:
             self.covered[span.start : span.end] = [True] * (span.end - span.start)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Where each token begins in the text."""
+        return [found.start() for found in _TOKEN.finditer(self.text)]
 
     def begins(self, at: int) -> bool:
         """Whether a clause begins with this token."""
@@ -103,8 +95,13 @@ class Form:
         return first, last
 
 
+@lru_cache(maxsize=8192)
+def _kinds(payloads: tuple[Payload, ...]) -> frozenset[str]:
+    return frozenset(p.kind for p in payloads)
+
+
 def _of_kind(span: Span, kind: str) -> bool:
-    return any(p.kind == kind for p in span.payloads)
+    return kind in _kinds(span.payloads)
 
 
 @lru_cache(maxsize=1)

@@ -15,11 +15,12 @@ from functools import lru_cache
 from aloe.world import fallback
 from aloe.world.form import Form, Structure, known_words
 from aloe.world.lexicon.index import reply_scanner
-from aloe.world.lexicon.plain import offence_scanner, words_that
+from aloe.world.lexicon.plain import find_offences, words_that
 from aloe.world.lexicon.scan import Payload, tokenize
 
-_CLAIM = re.compile(r"\b(?:since|because|given that) you\b[^,.!?;]*|you (?:told me|mentioned|said) \([^)]*", re.I)
-_ABOUT = frozenset(("you're", "you've"))
+_CLAIM = re.compile(r"\b(?:since|because|given that) you\b[^,.!?;]*|you (?:told me|mentioned|said) \([^)]*")
+_CLAIMING = ("since you", "because you", "given that you", " (")  # one of them stands in every claim
+_ADDRESS = frozenset(("you", "your", "you're", "you've"))
 _MARKUP = re.compile(r"</?[a-z!][^>]*>|<!--|-->|[{}]|\]\]", re.I)
 _REACH = 6  # tokens behind "your" or "you are" that say what is claimed
 
@@ -89,7 +90,8 @@ def read_reply(text: str) -> ReplyReading:
     asked = tuple(dict.fromkeys(p.name for p in payloads if p.kind == "question"))
     values = (tuple(p for p in span.payloads if p.kind == "value") for span in form.spans)
     words = known_words()
-    said = [m.span() for m in _CLAIM.finditer(letters) if _is_claim(m.group(), words)]
+    claiming = any(head in form.text for head in _CLAIMING)
+    said = [m.span() for m in _CLAIM.finditer(form.text) if _is_claim(m.group(), words)] if claiming else []
     question = letters.rsplit("?", 1)[0] if "?" in letters else ""
     return ReplyReading(
         values=tuple(filter(None, values)),
@@ -100,31 +102,29 @@ def read_reply(text: str) -> ReplyReading:
         asked=asked,
         n_questions=_count_questions(form),
         asks_about_user=bool(asked) or "about you" in question.lower(),
-        claims=tuple(fallback.stems(letters[a:b]) for a, b in said),
+        claims=tuple(fallback.stems(form.text[a:b]) for a, b in said),
         inventions=_find_inventions(form, said, words),
-        strange=tuple(t for t, known in zip(form.tokens, form.covered, strict=True) if not known and t not in words),
-        offences=tuple(span.payloads[0] for span in offence_scanner().scan(form.tokens)),
+        strange=tuple(t for at, t in enumerate(form.tokens) if t not in words and not form.covered[at]),
+        offences=find_offences(form.tokens),
         n_markup=n_hidden + (len(_MARKUP.findall(letters)) if "<" in letters or "{" in letters else 0),
         loose=tuple(structure.loose),
         n_loose=structure.n_loose,
         n_fragments=structure.n_fragments,
         n_tokens=len(form.tokens),
-        sound=letters if all(structure.whole) else _sound(form, structure, letters),
+        sound=letters if all(structure.whole) else _sound(form, structure),
         text=letters,
     )
 
 
-def _sound(form: Form, structure: Structure, text: str) -> str:
-    """The sentences that have a predicate."""
-    kept = []
-    for at, start in enumerate(form.starts):
-        if structure.whole[form.sentence[at]]:
-            kept.append(text[start : start + len(form.tokens[at])])
-    return " ".join(kept)
+def _sound(form: Form, structure: Structure) -> str:
+    """The words of the sentences that have a predicate."""
+    return " ".join(token for at, token in enumerate(form.tokens) if structure.whole[form.sentence[at]])
 
 
 def _count_questions(form: Form) -> int:
     """Sentences that ask, those that advise in the form of a question left out; the lexicon's questions each count."""
+    if not any(form.asking):
+        return sum(p.kind == "question" for span in form.spans for p in span.payloads)
     kinds: dict[int, set[str]] = {}
     n_known = 0
     for span in form.spans:
@@ -142,10 +142,10 @@ def _find_inventions(
     found = []
     blocked = 0
     for at, token in enumerate(form.tokens):
-        if at < blocked or form.covered[at] or any(a <= form.starts[at] < b for a, b in said):
+        if token not in _ADDRESS or at < blocked or form.covered[at]:
             continue
         start = _claim_start(form, at, token)
-        if start is None:
+        if start is None or any(a <= form.starts[at] < b for a, b in said):
             continue
         content, end = [], start
         while end < len(form.tokens) and end < start + _REACH and form.clause[end] == form.clause[at]:
@@ -166,9 +166,9 @@ def _claim_start(form: Form, at: int, token: str) -> int | None:
     """Where a claim about the user begins that this token announces; None if it announces none."""
     if form.asking[form.sentence[at]]:
         return None
-    if token == "your" or token in _ABOUT:
+    if token != "you":
         start = at + 1
-    elif token == "you" and at + 1 < len(form.tokens) and form.tokens[at + 1] in words_that("state"):
+    elif at + 1 < len(form.tokens) and form.tokens[at + 1] in words_that("state"):
         start = at + 2
     else:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import files
 
-from aloe.world.lexicon.scan import Payload, Scanner, tokenize
+from aloe.world.lexicon.scan import Payload, Scanner, Tokens, tokenize
 
 
 @lru_cache(maxsize=4)
@@ -42,11 +42,18 @@ def plain_words() -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def offence_scanner() -> Scanner:
-    """Finds insults and dangers: payloads of kind ``insult`` or ``danger``."""
-    phrases = {}
+def _offences() -> tuple[frozenset[str], Scanner]:
+    """A word of each offence, one that is not plain if there is any; and what finds them."""
+    phrases: dict[Tokens, tuple[Payload, ...]] = {}
     for kind, text in _paragraphs("offences.txt").items():
         for phrase in text.replace("\n", "|").split("|"):
             if tokens := tokenize(phrase):
                 phrases[tokens] = (Payload(kind, phrase.strip(), ""),)
-    return Scanner(phrases)
+    telling = (next((t for t in tokens if t not in plain_words()), tokens[0]) for tokens in phrases)
+    return frozenset(telling), Scanner(phrases)
+
+
+def find_offences(tokens: Tokens) -> tuple[Payload, ...]:
+    """Insults and dangers among a text's tokens: payloads of kind ``insult`` or ``danger``, named by the phrase."""
+    telling, scanner = _offences()
+    return () if telling.isdisjoint(tokens) else tuple(span.payloads[0] for span in scanner.scan(tokens))
