@@ -21,7 +21,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import numpy as np
 
@@ -31,14 +30,11 @@ from aloe.bench.runner import run_benchmark
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
-from aloe.seeding import derive_seed
-from aloe.training.tiny.material import read_material
 from aloe.types import BenchmarkResult, Persona
-from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
-from aloe.world.lexicon.options import narrow
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "world" / "cheats"))
 
+from dpo_vs_control import fresh_personas
 from gallery import CHEATS, HONEST, LAZY, register
 
 CONTROLS = ("generic", "oracle")
@@ -60,27 +56,6 @@ class Measured:
     def natural(self) -> float:
         values = [v for v in self.result.parts.get("natural", ()) if v is not None]
         return float(np.mean(values)) if values else float("nan")
-
-
-def fresh_personas(config: Config, n: int) -> list[Persona]:
-    """Personas drawn for this benchmark alone, from the narrow world of the config."""
-    lexicon = narrow(read_material(config).persona)
-    personas = []
-    for number in range(n):
-        rng = Random(derive_seed(config.seed, "cheats", number))
-        profile = write_profile(draw_facts(rng, lexicon), "She", rng, lexicon)
-        personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
-        personas.append(
-            Persona(
-                persona_id=f"fresh{number}",
-                profile=profile,
-                personality=personality,
-                profile_id=f"profile{number}",
-                personality_id=personality,
-                split="bench",
-            )
-        )
-    return personas
 
 
 async def run_policy(config: Config, uri: str, personas: list[Persona], out: Path) -> Measured:
@@ -114,7 +89,7 @@ def row(name: str, found: Measured, oracle: Measured, floor: np.ndarray) -> str:
 def measure_all(config: Config, n: int, folder: Path) -> dict[str, Measured]:
     """All policies by name."""
     register()
-    personas = fresh_personas(config, n)
+    personas = fresh_personas(config, n, "cheats")
     uris = {name: f"world:{name}" for name in CONTROLS} | {name: f"cheat:{name}" for name in (*HONEST, *LAZY, *CHEATS)}
 
     async def work() -> dict[str, Measured]:

@@ -35,12 +35,12 @@ from aloe.world.lexicon.options import narrow
 MODELS = ("sft", "dpo", "sft-control")
 
 
-def fresh_personas(config: Config, n: int) -> list[Persona]:
-    """Personas drawn for this benchmark alone, from the narrow world of the config."""
+def fresh_personas(config: Config, n: int, benchmark: str = "dpo-vs-control") -> list[Persona]:
+    """Personas drawn for one benchmark alone, from the narrow world of the config."""
     lexicon = narrow(read_material(config).persona)
     personas = []
     for number in range(n):
-        rng = Random(derive_seed(config.seed, "dpo-vs-control", number))
+        rng = Random(derive_seed(config.seed, benchmark, number))
         profile = write_profile(draw_facts(rng, lexicon), "She", rng, lexicon)
         personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
         personas.append(

@@ -158,7 +158,7 @@ def run_cell(cell: Cell, seed: int, rates: dict[str, float], out: Path, n: int) 
     runs = rollouts(cell, seed, out)
     config = cell_config(cell, seed, None, 2)
     folder = out / f"{cell}-seed{seed}"
-    personas = fresh_personas(config, n)
+    personas = fresh_personas(config, n, "preference-surface")
     checkpoints = {"sft": runs[2] / "checkpoints" / "sft"}
     for way, rate in rates.items():
         checkpoints[way] = folder / f"{way}-{rate:g}"
@@ -179,7 +179,7 @@ def tune(cell: Cell, out: Path, n: int) -> dict[str, float]:
     if file.is_file():
         return dict(json.loads(file.read_text("utf-8"))["rates"])
     runs, config = rollouts(cell, DEV_SEED, out), cell_config(cell, DEV_SEED, None, 2)
-    personas = fresh_personas(config, n)
+    personas = fresh_personas(config, n, "preference-surface")
     folder = out / f"{cell}-seed{DEV_SEED}"
     table: dict[str, dict[str, float]] = {}
     for way in WAYS:
