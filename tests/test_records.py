@@ -47,7 +47,7 @@ def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: not valid JSON"):
         list(read_rows(path))
     path.write_text('{"role":"user","content":"a"}\n{"role":"king","content":"b"}\n')
-    with pytest.raises(DataError, match="line 2: no Message: role"):
+    with pytest.raises(DataError, match="line 2: not a valid Message: role"):
         list(read_jsonl(path, Message))
     with pytest.raises(DataError, match="does not exist"):
         list(read_rows(tmp_path / "none.jsonl"))

@@ -34,7 +34,7 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         stage = f" in stage {error.__notes__[0]}" if getattr(error, "__notes__", None) else ""
         print(
-            f"\naloe: interrupted{stage}; nothing paid for is lost: the same command continues from here",
+            f"\naloe: interrupted{stage}; completed calls are kept, and the same command continues from here",
             file=sys.stderr,
         )
         return 130
@@ -44,7 +44,7 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:  # a place that can't be read or written; anything else is a fault and shows itself
         if not is_place_error(error) or os.environ.get("ALOE_TRACEBACK"):
             raise
-        print(f"aloe: error: {error.filename}: {error.strerror}; give a place that can be used", file=sys.stderr)
+        print(f"aloe: error: {error.filename}: {error.strerror}; choose another path", file=sys.stderr)
         return 3
 
 

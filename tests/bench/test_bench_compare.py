@@ -173,7 +173,7 @@ def test_other_scales_are_noted(bench, personas, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no scores"),
+        ("", "contains no scores"),
         ('{"tree_id": 1}\n', "line 1"),
         ("not json\n", "line 1: not valid JSON"),
     ],

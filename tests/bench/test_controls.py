@@ -75,5 +75,5 @@ def test_only_the_worlds_policies_are_controls(uri, control):
     "uri", ["world:oracle+inducer", "world:knows-all?phrasings=2+reminder", "world:swapped+persona"]
 )
 def test_a_wrapper_around_a_control_means_nothing(uri, personas, bench, tmp_path):
-    with pytest.raises(ConfigError, match="means nothing around it"):
+    with pytest.raises(ConfigError, match="cannot be wrapped"):
         bench(personas, [uri], tmp_path)

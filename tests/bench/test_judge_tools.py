@@ -191,9 +191,9 @@ def test_several_people_and_unrated_rows(run, personas, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("a,b\n1,2\n", "needs 'item'"), ("item,score\nx,\n", "no rating"), ("item,score\nx,good\n", "not a number"),
-     ("item,score\nx,nan\n", "not a number"), ("", "needs 'item'"), ("item,score\nx,40\n", "row 2: score 40 is not on"),
-     ("item,score\nx,3\nx,4\n", "row 3: item x was rated before"), ('item,score\n"x' + "y" * 200_000, "no CSV")],
+    [("a,b\n1,2\n", "'item' and"), ("item,score\nx,\n", "no ratings"), ("item,score\nx,good\n", "not a number"),
+     ("item,score\nx,nan\n", "not a number"), ("", "'item' and"), ("item,score\nx,40\n", "row 2: score 40 is not on"),
+     ("item,score\nx,3\nx,4\n", "row 3: item x was rated before"), ('item,score\n"x' + "y" * 200_000, "not valid CSV")],
 )  # fmt: skip
 def test_what_is_no_filled_in_sheet(text, reason, tmp_path):
     (tmp_path / "s.csv").write_text(text)
@@ -215,7 +215,7 @@ def test_what_is_not_text_is_no_sheet(tmp_path):
 
 
 def test_ratings_of_another_run(run, capsys):
-    with pytest.raises(DataError, match="no rated item"):
+    with pytest.raises(DataError, match="none of the rated items"):
         calibrate_scores(read_rated(run), {"": {"x": 3.0}})
     found = calibrate_scores(read_rated(run), {"": {"x": 3.0, "y": 3.0, read_rated(run)[0].item: 4.0}})
     assert (found.n_items, found.n_unknown) == (1, 2)
@@ -236,7 +236,7 @@ def test_a_filled_in_sheet_is_not_overwritten(run, personas, tmp_path):
     write_sheet(run, sheet, 4, 1, personas)
     write_sheet(run, sheet, 6, 1, personas)  # nobody wrote into it yet
     rate(sheet, sheet, lambda item: "3")
-    with pytest.raises(DataError, match="holds ratings already"):
+    with pytest.raises(DataError, match="already contains ratings"):
         write_sheet(run, sheet, 4, 1, personas)
     assert len(read_ratings(sheet)[""]) == 6
 

@@ -135,7 +135,7 @@ def test_what_is_no_conversation(text, reason, tmp_path):
 
 def test_one_id_is_one_persona(tmp_path):
     rows = [{"messages": HELLO, "persona_id": "a", "profile": text} for text in ("A baker.", "A nurse.")]
-    with pytest.raises(DataError, match="line 2: persona_id 'a' was another persona"):
+    with pytest.raises(DataError, match="line 2: persona_id 'a' is used for two"):
         read_conversations(write(tmp_path / "log.jsonl", rows))
 
 
@@ -279,7 +279,7 @@ def test_a_log_does_not_take_the_place_of_a_benchmark(tmp_path, capsys):
     before = (tmp_path / "run/bench/generic/result.json").read_bytes()
     log = write(tmp_path / "log.jsonl", [{"messages": HELLO}])
     assert main(["bench", run, "--conversations", str(log), "--name", "generic"]) == 2
-    assert "is a benchmark's result" in capsys.readouterr().err
+    assert "is the result of a benchmark" in capsys.readouterr().err
     assert (tmp_path / "run/bench/generic/result.json").read_bytes() == before
     assert main(["bench", run, "--conversations", str(log)]) == 0
     assert main(["bench", run, "--model", "world:generic"]) == 0

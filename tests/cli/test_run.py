@@ -130,7 +130,7 @@ def test_another_dtype_asks_for_its_stage_again() -> None:
 def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     done = aloe("run", "demo", "--out", tmp_path, *SMALL)
-    assert done.returncode == 2 and "holds other files" in done.stderr
+    assert done.returncode == 2 and "contains other files" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
 
 

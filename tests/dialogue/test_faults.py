@@ -42,7 +42,7 @@ def test_an_honest_world_raises_no_warning_and_prints_its_truth(honest) -> None:
 @pytest.mark.parametrize(
     ("roles", "statistic", "says"),
     [
-        ({"user": "world:user?leak=1"}, "facts_told_at_turn_1", "told in the first message"),
+        ({"user": "world:user?leak=1"}, "facts_told_at_turn_1", "revealed in the first message"),
         ({"user": "world:user?repeat=0.6"}, "repeated_messages", "repeats itself"),
         ({"user": "world:user?flip=0.6"}, "unlike_a_user", "read like an assistant's"),
         ({"inducer": "world:inducer?invent=1"}, "unevidenced_claims", "have no evidence"),
@@ -59,7 +59,7 @@ def test_each_fault_moves_its_statistic_and_is_warned_of(tmp_path: Path, honest,
 def test_a_judge_of_position_has_no_consistency_in_both_orders(tmp_path: Path) -> None:
     summary = grow_into(tmp_path, TreePlan(n_turns=4, orders=2), with_roles(judge="world:judge?bias=first"))
     assert summary.statistics["judge_consistency"] == 0.0 and summary.n_preferred == 0
-    assert any("survive the other order" in w for w in summary.warnings)
+    assert any("are the same in both orders" in w for w in summary.warnings)
 
 
 def test_a_leaking_user_shows_in_the_truth_too_and_the_budget_steers_it(tmp_path: Path, honest) -> None:

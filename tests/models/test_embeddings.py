@@ -122,7 +122,7 @@ def test_what_will_not_change_is_not_tried_again() -> None:
         max_concurrency=1,
     )
     assert isinstance(error, EndpointError) and n == 2
-    assert "embeddings of 8 numbers, before of 6: another model" in error.message
+    assert "embeddings of 8 numbers instead of 6: the endpoint now serves another model" in error.message
 
 
 def test_batches_come_back_in_the_order_of_the_texts() -> None:
@@ -256,7 +256,7 @@ def test_a_changed_model_is_not_mixed_with_what_is_kept(tmp_path: Path) -> None:
     async def work() -> None:
         async with serving(lambda b, n: body_of(b["input"], [[1.0, 2.0]] * len(b["input"]))) as server:
             caller = caller_at(tmp_path / "journal.sqlite")
-            with pytest.raises(EndpointError, match="of 2 numbers, before of 6"):
+            with pytest.raises(EndpointError, match="of 2 numbers instead of 6"):
                 await asyncio.to_thread(embedder_of(server, caller).embed, [*TEXTS, "new"])
             await caller.aclose()
 

@@ -138,10 +138,10 @@ def test_revision_is_a_digest_of_the_weights(checkpoint: Path, tmp_path: Path) -
 def test_faults_are_named(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a local model"):
         create_local_model(ModelConfig(uri="world:user"))
-    with pytest.raises(DataError, match="holds no weights"):
+    with pytest.raises(DataError, match="contains no weights"):
         create_local_model(ModelConfig(uri=f"hf:{tmp_path}"))
     long = ChatRequest((PromptMessage("user", (" ".join(WORDS * 40),)),))
-    with pytest.raises(EndpointError, match="context holds 2048"):
+    with pytest.raises(EndpointError, match="context length is 2048"):
         answer(checkpoint, [long])
 
 

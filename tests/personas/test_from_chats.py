@@ -154,7 +154,7 @@ def test_salt_is_the_owners_and_changes_every_hash(tmp_path: Path) -> None:
     assert open_salt(tmp_path) == salt and open_salt(tmp_path / "other") != salt
     assert hash_user("u", salt) != hash_user("u", open_salt(tmp_path / "other")) and hash_user("u", salt) != "u"
     (tmp_path / SALT_NAME).write_text("nonsense")
-    with pytest.raises(DataError, match="holds no salt"):
+    with pytest.raises(DataError, match="does not contain a salt"):
         read_salt(tmp_path / SALT_NAME)
 
 

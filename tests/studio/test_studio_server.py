@@ -126,7 +126,7 @@ def test_every_answer_has_the_policy(address: str) -> None:
         ("api/talks", [1, 2], "0 models chosen"),
         ("api/talks/xyz/say", {"text": "hi"}, "has ended"),
         ("api/search?source=../../etc", None, "no conversations called"),
-        ("api/conversation?source=trees&id=../../etc/passwd", None, "not there"),
+        ("api/conversation?source=trees&id=../../etc/passwd", None, "does not exist"),
         ("../../etc/passwd", None, "Not Found"),
     ],
     ids=str,
@@ -142,9 +142,9 @@ def test_a_talk_is_refused_what_it_cannot_take(address: str) -> None:
     assert "write 1 to 20,000" in ask(base + "say", {"text": "x" * 1_000_000})[1]["error"]
     assert "write 1 to 20,000" in ask(base + "say", {"text": "  "})[1]["error"]
     assert ask(base + "say", {"text": "x" * 9_000_000})[0] == 413
-    assert "nothing was said" in ask(base + "rate", {"choice": "A"})[1]["error"]
-    assert "no choice" in ask(base + "rate", {"choice": "C"})[1]["error"]
-    assert "nobody to simulate" in ask(base + "propose", {})[1]["error"]
+    assert "the conversation is empty" in ask(base + "rate", {"choice": "A"})[1]["error"]
+    assert "invalid choice" in ask(base + "rate", {"choice": "C"})[1]["error"]
+    assert "no user to simulate" in ask(base + "propose", {})[1]["error"]
     status, talk = ask(base + "say", {"text": "hello"})
     assert status == 200 and talk["turns"][0]["replies"][0]["text"]
     assert "not two replies" in ask(base + "rate", {"choice": "A"})[1]["error"]

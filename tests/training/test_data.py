@@ -138,7 +138,7 @@ def test_what_cannot_be_trained_on_is_said_in_one_line(tokenizer: Any) -> None:
     with pytest.raises(DataError, match="2,000,001 characters"):
         sft_conversations([{"messages": chat("one" + "x" * 1_999_998, "good")}], tokenizer, free())
     same = {"pair_id": "p7", "prompt": chat("one"), "chosen": chat("", "good")[1:], "rejected": chat("", "good")[1:]}
-    with pytest.raises(DataError, match="p7: the chosen reply is the rejected one"):
+    with pytest.raises(DataError, match="p7: chosen and rejected reply are the same"):
         dpo_conversations([same], tokenizer, free())
     import copy
 

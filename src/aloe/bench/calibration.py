@@ -122,9 +122,9 @@ def write_sheet(run: Path, out: Path, n: int, seed: int, personas: Sequence[Pers
         DataError: no benchmark, personas that the run does not hold, or ``out`` holds people's ratings already.
     """
     if n < 1:
-        raise DataError(f"a sheet of {n} replies has nothing to rate", "give --n 1 or more")
+        raise DataError(f"a sheet of {n} replies would be empty", "use --n 1 or more")
     if out.is_file() and _is_rated(out):
-        raise DataError(f"{out} holds ratings already", "give another --out, or move it away")
+        raise DataError(f"{out} already contains ratings", "choose another --out, or move the file")
     people = {p.persona_id: p for p in personas}
     rng = derive_rng(seed, "judge", "sheet")
     by_model: dict[str, list[Rated]] = defaultdict(list)
@@ -143,7 +143,9 @@ def write_sheet(run: Path, out: Path, n: int, seed: int, personas: Sequence[Pers
     for rated in drawn:
         persona = people.get(rated.persona_id)
         if persona is None:
-            raise DataError(f"persona {rated.persona_id} is not among the run's", "give the file with --personas")
+            raise DataError(
+                f"persona {rated.persona_id} is not a persona of the run", "give its persona file with --personas"
+            )
         conversation, reply = texts[rated.item]
         row = (rated.item, persona.profile, persona.personality, conversation, reply, "", "")
         writer.writerow([_harmless(cell) for cell in row])
@@ -187,7 +189,9 @@ def scale_of(run: Path) -> Scale | None:
     results = [result for folder in find_models([run]) if (result := read_result(folder / "result.json")) is not None]
     names = sorted({result.scale for result in results})
     if len(names) > 1:
-        raise DataError(f"{run} was scored on several scales: {', '.join(names)}", "give one bench/MODEL of it")
+        raise DataError(
+            f"{run} was scored on several scales: {', '.join(names)}", "give one of its bench/MODEL directories"
+        )
     return SCALES[names[0]] if names else None
 
 
@@ -210,7 +214,7 @@ def _sheet_rows(path: Path) -> tuple[dict[str, str], list[dict[str, str | None]]
     try:
         return {(name or "").strip().lower(): name for name in reader.fieldnames or ()}, list(reader)
     except csv.Error as error:
-        raise DataError(f"{path}, row {reader.line_num}: no CSV ({error})", "save the sheet as CSV") from None
+        raise DataError(f"{path}, row {reader.line_num}: not valid CSV ({error})", "save the sheet as CSV") from None
 
 
 def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, float]]:
@@ -228,7 +232,7 @@ def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, 
     names, rows = _sheet_rows(path)
     if not {"item", "score"} <= set(names):
         shown = ", ".join(names)[:200] or "none"
-        raise DataError(f"{path} has the columns {shown}", "it needs 'item' and 'score'")
+        raise DataError(f"{path} has the columns {shown}", "the columns 'item' and 'score' are required")
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for number, row in enumerate(rows, 2):
         written = (row[names["score"]] or "").strip().replace(",", ".")
@@ -252,7 +256,7 @@ def read_ratings(path: Path, scale: Scale | None = None) -> dict[str, dict[str, 
                             "keep one of the rows, or tell people apart in a column 'rater'")  # fmt: skip
         found[rater][item] = score
     if not found:
-        raise DataError(f"{path} holds no rating yet", "fill in the column 'score'")
+        raise DataError(f"{path} contains no ratings yet", "fill in the column 'score'")
     return dict(found)
 
 
@@ -272,7 +276,7 @@ def calibrate_scores(
         people[item] = float(np.mean([rows[item] for rows in ratings.values() if item in rows]))
     both = [rated for rated in judged if rated.item in people]
     if not both:
-        raise DataError("no rated item is a reply of this run", "give the run that the sheet was made from")
+        raise DataError("none of the rated items is a reply of this run", "give the run that the sheet was made from")
     human = np.array([people[r.item] for r in both])
     judge = np.array([r.score for r in both])
     whole_h, whole_j = [round(h) for h in human.tolist()], [round(j) for j in judge.tolist()]
@@ -361,7 +365,7 @@ def read_choices(path: Path) -> list[dict[str, Any]]:
     rows = _json_lines(path)
     kept = [{**row, "choice": choice} for row in rows if (choice := _choice(row.get("choice"))) is not None]
     if not kept:
-        raise DataError(f"{path} holds no blind choice", "compare two models in the studio first")
+        raise DataError(f"{path} contains no blind choices", "compare two models in the studio first")
     return kept
 
 
@@ -411,7 +415,7 @@ def calibrate_choices(rows: Sequence[Mapping[str, Any]]) -> ChoiceCalibration:
     if not pairs:
         raise DataError(
             f"the judge judged none of the {len(rows)} blind choices",
-            "a row needs its 'scores' (two numbers), or 'messages' and two 'replies' that can be judged now",
+            "a row needs 'scores' (two numbers), or 'messages' and two 'replies' to be judged now",
         )
     human, judged = [h for _, h, _ in pairs], [j for _, _, j in pairs]
     decided = [h == j for h, j in zip(human, judged, strict=True) if "tie" not in (h, j)]

@@ -99,7 +99,7 @@ def find_models(paths: Sequence[str | Path]) -> list[Path]:
         inside = here or sorted(f.parent for f in (folder / "bench").glob("*/scores.jsonl"))
         inside = inside or sorted(f.parent for f in folder.glob("*/scores.jsonl"))
         if not inside:
-            raise DataError(f"{path} holds no benchmark scores", "run 'aloe bench' on it first, or give bench/MODEL")
+            raise DataError(f"{path} contains no benchmark scores", "run 'aloe bench' on it first, or give bench/MODEL")
         found += inside
     return list(dict.fromkeys(found))
 
@@ -113,7 +113,7 @@ def read_scored(folder: Path, name: str | None = None) -> Scored:
     path = folder / "scores.jsonl"
     rows = list(read_jsonl(path, BenchScore))
     if not rows:
-        raise DataError(f"{path} holds no scores", "redo the bench stage with --from bench")
+        raise DataError(f"{path} contains no scores", "redo the bench stage with --from bench")
     ids = tuple(dict.fromkeys(row.persona_id for row in rows))
     place = {persona_id: i for i, persona_id in enumerate(ids)}
     shape = (len(ids), 1 + max(row.sample for row in rows), max(row.turn for row in rows))
@@ -374,7 +374,7 @@ def refuse_nothing(results: Sequence[tuple[Path, BenchmarkResult]]) -> None:
     """
     if results and all(result.n_failed and result.avg is None for _, result in results):
         why = _first_error(results[0][0] / "conversations.jsonl")
-        raise EndpointError(f"no reply could be scored{why}", "mend that and run the same command again")
+        raise EndpointError(f"no reply could be scored{why}", "fix this and run the same command again")
 
 
 def _first_error(path: Path) -> str:

@@ -91,7 +91,7 @@ def make_responder(caller: Caller, model: ModelConfig, personas: Sequence[Person
     inner, wrapper = unwrap(model)
     if wrapper is not None and control_of(inner) is not None:
         raise ConfigError(
-            f"'{model.uri}': a control is told what it knows, so +{wrapper} means nothing around it",
+            f"'{model.uri}': a control policy cannot be wrapped in +{wrapper}",
             f"use {inner.uri} alone, or world:assistant+{wrapper}",
         )
     if wrapper is not None:

@@ -56,7 +56,7 @@ def read_curve(path: str | Path) -> dict[str, Curve]:
         curves = _read_csv(text, path)
     for name, curve in curves.items():
         if not any(math.isfinite(v) for v in curve):
-            raise DataError(f"{path}: curve '{name}' holds no values", "give at least one number")
+            raise DataError(f"{path}: curve '{name}' has no values", "give at least one number")
     return curves
 
 
@@ -74,7 +74,7 @@ def _read_json(text: str, path: Path) -> dict[str, Curve]:
     if isinstance(data, dict) and not _is_curve_object(data):
         named = {name: value for name, value in data.items() if isinstance(value, list | dict)}
         if not named:
-            raise DataError(f"{path} holds no curve", f"give {_SHAPES}")
+            raise DataError(f"{path} contains no curve", f"give {_SHAPES}")
         return {name: _json_curve(value, f"{path}: '{name}'") for name, value in named.items()}
     model = data.get("model") if isinstance(data, dict) else None
     return {model if isinstance(model, str) and model else path.stem: _json_curve(data, str(path))}
@@ -176,7 +176,7 @@ def _cells(text: str, path: Path) -> list[Row]:
     """Every line that is neither empty nor a comment. A decimal comma is read where it can't be a delimiter."""
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and line.lstrip()[0] != "#"]
     if not lines:
-        raise DataError(f"{path} holds only comments", f"give {_SHAPES}, or CSV")
+        raise DataError(f"{path} contains only comments", f"give {_SHAPES}, or CSV")
     delimiter = next((d for d in ";\t," if any(d in line for _, line in lines)), None)
     rows = []
     for number, line in lines:
@@ -245,7 +245,7 @@ def _columns_by_turn(header: Sequence[str], rows: Sequence[Row], turn: int, path
     columns = [i for i, name in enumerate(header) if i != turn and name.strip().lower() not in _NAME_NAMES]
     columns = [i for i in columns if header[i].strip().lower() == "al"] or columns
     if not columns:
-        raise DataError(f"{path}: no column of values beside the turns", "add one, for example 'al'")
+        raise DataError(f"{path}: no column of values next to the turns", "add one, for example 'al'")
     curves: dict[str, dict[int, float]] = {}
     for line, row in rows:
         for i in columns:

@@ -91,13 +91,14 @@ def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> li
         persona, is_known = _persona_of(row, by_id, number, where)
         if named.setdefault(persona.persona_id, persona) != persona:
             raise DataError(
-                f"{where}: persona_id '{persona.persona_id}' was another persona before", "give each persona its own id"
+                f"{where}: persona_id '{persona.persona_id}' is used for two different personas",
+                "give each persona its own id",
             )
         model = str(row.get("model") or "")
         found.append(Logged(persona, is_known, messages, samples[model, persona.persona_id], model))
         samples[model, persona.persona_id] += 1
     if not found:
-        raise DataError(f"{path} holds no reply to a user's message", 'a line looks like {"messages": [...]}')
+        raise DataError(f"{path} contains no reply to a user message", 'a line looks like {"messages": [...]}')
     return found
 
 
@@ -172,7 +173,9 @@ def _persona_of(row: Mapping[str, Any], by_id: Mapping[str, Persona], number: in
         return _persona(f"line-{number}", UNKNOWN, UNKNOWN), False
     asked = str(row["persona_id"])
     if asked not in by_id:
-        raise DataError(f"{where}: persona_id '{asked}' is not known", "give the file that holds it with --personas")
+        raise DataError(
+            f"{where}: persona_id '{asked}' is unknown", "give the persona file that contains it with --personas"
+        )
     return by_id[asked], True
 
 

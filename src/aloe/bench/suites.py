@@ -101,7 +101,7 @@ def suite_by_name(name: str, options: Mapping[str, Any]) -> Suite[Any]:
     names = suite_names()
     raise ConfigError(
         f"no benchmark suite '{name}'{nearest(name, names)}",
-        f"installed: {', '.join(names) or 'none'}; a package brings one by an entry point of {ENTRY_POINTS}",
+        f"installed: {', '.join(names) or 'none'}; a package provides one with an entry point of {ENTRY_POINTS}",
     )
 
 

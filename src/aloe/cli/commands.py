@@ -69,7 +69,7 @@ TOOLS = (
     ),
     Row("journal", "look", "journal", "inspect the journal of all model calls"),
     Row("compare", "measure", "compare", "paired differences between the models of one or more runs"),
-    Row("metrics", "measure", "metrics", "compute AVG, late mean, IR, N-IR and N-R2 from per-turn values in a JSON or CSV file"),
+    Row("metrics", "measure", "metrics", "compute AVG, late mean, IR, N-IR, N-R2 from per-turn values in JSON or CSV"),
     Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, compare the judge with human ratings"),
     Row("import", "data", "import_", "import conversations in the published format as trees"),
     Row("relabel", "data", "relabel", "label a run's trees again, by another judge or by look-ahead"),

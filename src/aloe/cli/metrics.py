@@ -10,7 +10,7 @@ from aloe.cli.parser import Overrides, Parser
 
 NAME = "metrics"
 GROUP = "measure"
-HELP = "compute AVG, late mean, IR, N-IR and N-R2 from per-turn values in a JSON or CSV file"
+HELP = "compute AVG, late mean, IR, N-IR, N-R2 from per-turn values in JSON or CSV"
 
 
 def add_arguments(parser: Parser) -> None:

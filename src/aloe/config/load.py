@@ -68,7 +68,7 @@ def _extended(table: dict[str, Any], where: str, folder: Path | None, seen: tupl
     if folder is not None and below.endswith(".toml"):
         below = str(folder / below)
     if below in seen:
-        raise ConfigError(f"{where}: extends '{below}', which extends it", "take one of the two lines out")
+        raise ConfigError(f"{where}: extends '{below}', which extends it", "remove one of the two lines")
     return merge(read_recipe(below, (*seen, below))[0], table)
 
 

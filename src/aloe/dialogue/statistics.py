@@ -103,7 +103,7 @@ class TreeStatistics:
         if c["several_turns"]:
             check(
                 "facts_told_at_turn_1", c["facts"], 0.6,
-                "{:.0%} of all facts are told in the first message (trees.release steers)",
+                "{:.0%} of all facts are revealed in the first message (trees.release limits this)",
             )  # fmt: skip
         check(
             "unevidenced_claims", c["unevidenced"] + c["disclosed"], 0.1,
@@ -111,10 +111,12 @@ class TreeStatistics:
         )  # fmt: skip
         first = f["judge_says_first"]
         if first is not None and c["verdicts"] >= MIN_COUNT and abs(first - 0.5) > 0.2:
-            found.append(f"the judge says 'first' in {first:.0%} of its verdicts (trees.orders = 2 drops what flips)")
+            found.append(
+                f"the judge says 'first' in {first:.0%} of its verdicts (trees.orders = 2 drops what depends on it)"
+            )
         consistency = f["judge_consistency"]
         if consistency is not None and c["both_orders"] >= MIN_COUNT and consistency < 0.7:
-            found.append(f"only {consistency:.0%} of the judge's verdicts survive the other order")
+            found.append(f"only {consistency:.0%} of the judge's verdicts are the same in both orders")
         check("judge_unparsed", c["labels"], 0.05, "{:.0%} of the judge's answers can't be read")
         return found
 

@@ -212,7 +212,7 @@ def import_file(path: Path, run: Path) -> Imported:
     found = import_rows(rows)
     if not found.trees:
         first = f" ({found.problems[0]})" if found.problems else ""
-        raise DataError(f"{path} holds no conversation{first}", "see docs/trees.md for the format")
+        raise DataError(f"{path} contains no conversations{first}", "see docs/trees.md for the format")
     write_jsonl(run / "personas" / "personas.jsonl", [found.personas[i] for i in sorted(found.personas)])
     trees = sorted(found.trees, key=lambda t: t.tree_id)
     labels = sorted(found.labels, key=lambda x: x.tree_id)

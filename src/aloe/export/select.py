@@ -66,7 +66,7 @@ def choose_labeler(labels: Iterable[Label], wanted: str | None) -> str:
     """
     names = list(dict.fromkeys(label.labeler for label in labels))
     if not names:
-        raise DataError("there are no labels", "run stage trees, or 'aloe relabel'")
+        raise DataError("the run has no labels", "run stage trees, or 'aloe relabel'")
     if wanted is None:
         return names[0]
     if wanted not in names:

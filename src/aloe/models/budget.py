@@ -75,7 +75,7 @@ class Budget:
             self._waiting.append(future)
             await future
         if self._stopped is not None:
-            raise BudgetExceeded(self._stopped, "raise the budget and run again: what was answered is kept")
+            raise BudgetExceeded(self._stopped, "raise the budget and run again: completed calls are kept")
         self._hold(worst)
 
     def try_reserve(self, worst: Reservation) -> bool:
@@ -89,7 +89,7 @@ class Budget:
                 return False
             self._stop(worst)
         if self._stopped is not None:
-            raise BudgetExceeded(self._stopped, "raise the budget and run again: what was answered is kept")
+            raise BudgetExceeded(self._stopped, "raise the budget and run again: completed calls are kept")
         self._hold(worst)
         return True
 

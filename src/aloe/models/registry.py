@@ -48,8 +48,8 @@ def create_model(
     scheme, rest = split_uri(config.uri)
     if (wrapper := split_wrapper(config.uri)[1]) is not None:
         raise ConfigError(
-            f"'{config.uri}': +{wrapper} is not a model but a way to ask one",
-            "use it among the models of a benchmark (bench.models, aloe bench --model), one wrapper a model",
+            f"'{config.uri}': +{wrapper} is a wrapper that only the benchmark accepts",
+            "use it in bench.models or aloe bench --model, at most one wrapper per model",
         )
     if scheme == "openai" or config.base_url is not None:
         from aloe.models.http.chat import OpenAIChatModel

@@ -92,7 +92,7 @@ def read_source(spec: str | Path) -> Source:
         )
         if not paths:
             raise DataError(
-                f"{path} holds no profile*, personality* or persona* file", f"types: {', '.join(_SUFFIXES)}"
+                f"{path} contains no profile*, personality* or persona* file", f"types: {', '.join(_SUFFIXES)}"
             )
     else:
         paths = [path] if path.exists() else [Path(part.strip()) for part in str(spec).split(",")]
@@ -100,11 +100,15 @@ def read_source(spec: str | Path) -> Source:
     seen: dict[str, str] = {}
     for one in paths:
         if not one.is_file():
-            raise DataError(f"persona file {one} does not exist", "give a file, a directory, or two files with a comma")
+            raise DataError(
+                f"persona file {one} does not exist", "give a file, a directory, or two files separated by a comma"
+            )
         _read_file(one, source, seen)
     if not source.texts and not source.pairs:
         first = f": {source.problems[0]}" if source.problems else ""
-        raise DataError(f"{spec} holds no usable description{first}", "'aloe pool validate FILE' lists what is wrong")
+        raise DataError(
+            f"{spec} contains no usable description{first}", "'aloe pool validate FILE' lists what is wrong"
+        )
     return source
 
 

@@ -133,8 +133,8 @@ def _split(members: Sequence[PoolEntry], n_bench: int, seed: int, embedder: Embe
     n_bench = min(n_bench, max(1, len(members) // 2))
     if len(members) < 2:
         raise DataError(
-            f"the pool holds {len(members)} {kind} entry, at least 2 are needed (training and benchmark share none)",
-            "raise the pool's target or its threshold",
+            f"the pool holds {len(members)} {kind} entry, at least 2 are needed, one each for training and benchmark",
+            "raise the pool's target size or threshold",
         )
     vectors = embedder.embed([m.text for m in members])
     chosen = set(choose_spread(vectors, n_bench, derive_rng(seed, "personas", "split", kind)))
@@ -179,7 +179,7 @@ def make_personas(
     by_kind = {kind: [m for m in members if m.kind == kind] for kind in ("profile", "personality")}
     for kind, entries in by_kind.items():
         if not entries:
-            raise DataError(f"there is no {kind} in the pool", "check the writer's answers in personas/rejected.jsonl")
+            raise DataError(f"the pool contains no {kind}", "check the writer's answers in personas/rejected.jsonl")
     if not bench:
         return pair_up(by_kind["profile"], by_kind["personality"], wanted.n_personas, "train", seed)
     maker = embedder or LexicalEmbedder()

@@ -93,7 +93,7 @@ def check_counts(options: PersonasConfig) -> None:
         total, bench = getattr(options, f"n_{plural}"), getattr(options, f"n_bench_{plural}")
         if own_bench and bench >= total:
             raise ConfigError(
-                f"personas.n_bench_{plural} = {bench} leaves none of {total} for training",
+                f"personas.n_bench_{plural} = {bench} leaves none of the {total} for training",
                 f"raise personas.n_{plural}",
             )
     left = (options.n_profiles - own_bench * options.n_bench_profiles) * (
@@ -191,7 +191,7 @@ def read_bench_file(name: str, n: int, seed: int) -> list[Persona]:
             seed,
         )
     if not personas:
-        raise DataError(f"the persona file {name} holds no whole persona", "it needs profiles and personalities")
+        raise DataError(f"the persona file {name} contains no complete persona", "it needs profiles and personalities")
     return personas[:n]
 
 
@@ -257,7 +257,7 @@ def import_personas(
     members = [to_entry(t.text, t.kind, name) for t in source.texts if t.split != "bench"]
     for kind in _KINDS:
         if not any(m.kind == kind for m in members):
-            logger.warning("%s holds no %s: the packaged seeds are used for it", name, kind)
+            logger.warning("%s contains no %s: the packaged seeds are used instead", name, kind)
             members.extend(to_entry(text, kind, "packaged") for text in read_packaged_seeds(kind))
     if not bench and any(t.split == "bench" for t in source.texts):
         sides = {

@@ -119,7 +119,7 @@ def calibrate(texts: Sequence[str], embedder: Embedder, keep: float = 0.9, n_clo
     """
     texts = list(dict.fromkeys(texts))
     if len(texts) < 10:
-        raise DataError(f"{len(texts)} different texts are too few to calibrate on", "give at least ten of one kind")
+        raise DataError(f"{len(texts)} different texts are too few to calibrate with", "give at least ten of one kind")
     vectors = embedder.embed(texts)
     similarities, neighbours = nearest_others(vectors)
     grid = on_grid(vectors)

@@ -56,7 +56,9 @@ def read_salt(path: Path) -> bytes | None:
     except (ValueError, UnicodeDecodeError):
         salt = b""
     if len(salt) != _SALT_BYTES:
-        raise DataError(f"{path} holds no salt of {_SALT_BYTES} bytes in hexadecimal", "restore it from a backup")
+        raise DataError(
+            f"{path} does not contain a salt of {_SALT_BYTES} bytes in hexadecimal", "restore it from a backup"
+        )
     return salt
 
 

@@ -75,7 +75,7 @@ def forget_user(run: RunDir, user: str | None, user_hash: str | None = None) -> 
         ConfigError: neither or both given, or another process works in the run.
     """
     if (user is None) == (user_hash is None):
-        raise ConfigError("aloe pool forget needs a user or --hash, and not both", "aloe pool forget USER --run RUN")
+        raise ConfigError("aloe pool forget needs either a user or --hash", "aloe pool forget USER --run RUN")
     config = run.load_config()
     run.open(config, "")
     try:

@@ -70,7 +70,7 @@ async def personas_from_chats(
     users, problems = read_chats(path, open_salt(salt_folder), user_field)
     if not users:
         raise DataError(
-            f"{path} holds no conversation" + (f" ({problems[0]})" if problems else ""),
+            f"{path} contains no conversation" + (f" ({problems[0]})" if problems else ""),
             'a line looks like {"messages": [{"role": "user", "content": "..."}], "user": "id"}',
         )
     result = ChatsResult(n_users=len(users), problems=problems)

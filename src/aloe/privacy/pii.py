@@ -101,7 +101,7 @@ def open_scrubber(nlp: Any = None) -> Scrubber:
     if missing:
         raise ConfigError(
             f"removing personal data needs {', '.join(missing)}",
-            "pip install 'aloe-align[pii]'; chats are not read without",
+            "pip install 'aloe-align[pii]'; without it chats are not read",
         )
     import spacy
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry

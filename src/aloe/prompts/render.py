@@ -106,7 +106,7 @@ class PromptSet:
             if tag not in rendered:
                 raise ConfigError(
                     f"{where} lacks the section {tag}, which the role needs",
-                    "add it; 'aloe prompts' shows the packaged one",
+                    "add it; 'aloe prompts show NAME' prints the packaged one",
                 )
         for variable in row.variables:
             if f"[{variable}]" not in rendered:
@@ -125,9 +125,11 @@ class PromptSet:
             return self._templates[name].render(values)
         except jinja2.UndefinedError as error:
             given = ", ".join(CATALOG[name].given) or "only the history"
-            raise ConfigError(f"{where}: {error.message}", f"the role is given: {given}") from error
+            raise ConfigError(f"{where}: {error.message}", f"available variables: {given}") from error
         except SecurityError as error:
-            raise ConfigError(f"{where}: {error.message}", "a template prints and tests its variables") from error
+            raise ConfigError(
+                f"{where}: {error.message}", "a template may only print and test its variables"
+            ) from error
         except Exception as error:
             raise ConfigError(f"{where}: {type(error).__name__}: {error}", "correct the template") from error
 

@@ -65,7 +65,7 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
     figures = bench_figures(run, {})
     figures += [f for _, group in extra_groups(run.bench, charts.style_map(m.name for m in run.bench)) for f in group]
     if not figures:
-        raise DataError(f"{run_dir} holds no benchmark results", "run 'aloe bench' on it first")
+        raise DataError(f"{run_dir} contains no benchmark results", "run 'aloe bench' on it first")
     paths = []
     for figure in figures:
         path = folder / f"{figure.figure_id}.svg"

@@ -70,5 +70,7 @@ def read_personas(run: RunDir, split: str) -> list[Persona]:
     """
     found = [p for p in read_jsonl(run.stage_dir("personas") / "personas.jsonl", Persona) if p.split == split]
     if not found:
-        raise DataError(f"{run.path}/personas/personas.jsonl has no {split} personas", "redo it: --from personas")
+        raise DataError(
+            f"{run.path}/personas/personas.jsonl has no {split} personas", "run the stage again: --from personas"
+        )
     return found

@@ -24,8 +24,8 @@ def run_export(context: Context) -> dict[str, Any]:
     pairs, examples = data.all_pairs, data.all_examples
     if not pairs:
         raise DataError(
-            f"{source} holds no preference by {data.labeler} (left out: {dict(data.dropped)})",
-            "look at labels.jsonl; check the judge and the filters of [export]",
+            f"{source} contains no preferences by {data.labeler} (left out: {dict(data.dropped)})",
+            "check labels.jsonl, the judge and the filters of [export]",
         )
     write_parquet(out / "dpo.parquet", [as_row(p) for p in pairs], dpo_schema())
     write_parquet(out / "sft.parquet", [as_row(e) for e in examples], sft_schema())

@@ -238,7 +238,7 @@ def _refuse_other_config(run: RunDir, config: Config, digests: dict[str, str], r
     what = ", ".join(changed[:3]) or "the prompts"
     raise ConfigError(
         f"{run.path} was made with another config ({what}{' and more' if len(changed) > 3 else ''})",
-        f"give another --out, or redo the stages that this changes with --from {stale[0]}",
+        f"give another --out, or run the affected stages again with --from {stale[0]}",
     )
 
 

@@ -65,6 +65,8 @@ def run_rollout(context: Context) -> dict[str, Any]:
         for p in tree_to_pairs(tree, labels.get(tree.tree_id, []), options.min_margin)
     ]
     if not pairs:
-        raise DataError(f"{out}: no reply was {options.min_margin} better than another", "lower rollout.min_margin")
+        raise DataError(
+            f"{out}: no reply scored at least {options.min_margin} more than another", "lower rollout.min_margin"
+        )
     write_parquet(run.stage_dir("datasets") / "rollout.parquet", pairs, dpo_schema())
     return {**summary, "n_pairs": len(pairs)}

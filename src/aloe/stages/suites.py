@@ -68,5 +68,5 @@ def read_suite_result(path: Path) -> SuiteResult | None:
         return SuiteResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise DataError(
-            f"{path} is not a suite's result: {error.errors()[0]['msg']}", "redo it (--from suites)"
+            f"{path} is not a suite's result: {error.errors()[0]['msg']}", "run the stage again: --from suites"
         ) from None

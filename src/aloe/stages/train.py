@@ -25,7 +25,7 @@ def need_training(stage: str) -> None:
     if missing:
         raise ConfigError(
             f"stage {stage} needs {', '.join(missing)}",
-            "pip install 'aloe-align[train]', or leave out the training: --skip base,sft,rollout,dpo",
+            "pip install 'aloe-align[train]', or skip training: --skip base,sft,rollout,dpo",
         )
 
 

@@ -40,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):  # where the place itself is the trouble there is nothing to remove
             temporary.unlink(missing_ok=True)
         raise DataError(
-            f"{path} cannot be written: {error.strerror or error}", "free space or choose another place"
+            f"{path} cannot be written: {error.strerror or error}", "free some space or choose another path"
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def read_jsonl(path: Path, model: type[M]) -> Iterator[M]:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             raise DataError(
-                f"{path}, line {number}: no {model.__name__}: {field}: {first['msg'].lower()}",
+                f"{path}, line {number}: not a valid {model.__name__}: {field}: {first['msg'].lower()}",
                 "restore the line, or redo the stage with --from",
             ) from None
 

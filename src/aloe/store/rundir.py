@@ -89,7 +89,7 @@ class RunDir:
             raise ConfigError(f"--out {self.path} is a file", "give a directory")
         if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
             raise ConfigError(
-                f"--out {self.path} holds other files and is not an aloe run", "give a new or empty directory"
+                f"--out {self.path} contains other files and is not an aloe run", "give a new or empty directory"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -193,5 +193,5 @@ def read_result(path: Path) -> BenchmarkResult | None:
         return BenchmarkResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise DataError(
-            f"{path} is not a benchmark result: {error.errors()[0]['msg']}", "redo it: --from bench"
+            f"{path} is not a benchmark result: {error.errors()[0]['msg']}", "run the stage again: --from bench"
         ) from None

@@ -147,7 +147,7 @@ class Studio:
         source = await self._source(request.query.get("source", ""))
         found = await asyncio.to_thread(source.conversation, request.query.get("id", ""))
         if found is None:
-            raise DataError("this conversation is not there (any more)", "search again")
+            raise DataError("this conversation does not exist (any more)", "search again")
         return _json(found)
 
     async def personas(self, request: web.Request) -> web.Response:
@@ -183,7 +183,9 @@ class Studio:
             try:
                 return _json({"text": await talk.propose()})
             except TimeoutError:
-                raise DataError("the user simulator did not answer in time", "try again, or type yourself") from None
+                raise DataError(
+                    "the user simulator did not answer in time", "try again, or type the message yourself"
+                ) from None
 
     async def say(self, request: web.Request) -> web.Response:
         talk, asked = self._talk(request), await _body(request)
@@ -213,7 +215,7 @@ class Studio:
         talk, asked = self._talk(request), await _body(request)
         choice = CHOICES.get(str(asked.get("choice")))
         if choice is None:
-            raise ConfigError(f"no choice {str(asked.get('choice'))[:40]!r}", f"use one of: {', '.join(CHOICES)}")
+            raise ConfigError(f"invalid choice {str(asked.get('choice'))[:40]!r}", f"use one of: {', '.join(CHOICES)}")
         stars = asked.get("stars")
         given = [s if isinstance(s, int) and 1 <= s <= 5 else None for s in stars] if isinstance(stars, list) else []
         async with talk.lock:
@@ -247,7 +249,9 @@ class Studio:
     def _talk(self, request: web.Request) -> Talk:
         found = self._talks.get(request.match_info["talk"])
         if found is None:
-            raise DataError("this talk has ended (the studio was restarted, or it is long ago)", "begin a new one")
+            raise DataError(
+                "this conversation has ended (the studio was restarted, or it timed out)", "start a new one"
+            )
         return found
 
 

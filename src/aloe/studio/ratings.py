@@ -35,5 +35,5 @@ def append_rating(path: Path, rating: Rating) -> None:
             os.close(handle)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error.strerror or error}", "free space or allow writing"
+            f"{path} cannot be written: {error.strerror or error}", "free some space or change the permissions"
         ) from error

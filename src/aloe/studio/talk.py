@@ -128,14 +128,17 @@ class Talk:
             ConfigError: no persona is played. AloeError: the call failed.
         """
         if self.persona is None:
-            raise ConfigError("nobody to simulate", "choose a persona, or type the message yourself")
+            raise ConfigError(
+                "no persona is chosen, so there is no user to simulate",
+                "choose a persona, or type the message yourself",
+            )
         state = self._goes_on()
         self.proposed += 1
         path = f"studio/{state.node_id}/user/{self.proposed}"
         desk, release = self.desk, self.desk.config.trees.release
         text, _ = await self._in_time(next_user_message(desk.caller, self.persona, state, path, release))
         if text is None:
-            raise DataError("the user simulator gave no usable message, also when asked again", "ask once more")
+            raise DataError("the user simulator gave no usable message in two attempts", "try again")
         return text
 
     async def say(self, text: str, *, simulated: bool = False) -> Turn:
@@ -180,7 +183,9 @@ class Talk:
         """
         turn = self._last()
         if turn.choice is not None:
-            raise ConfigError("this message was rated and stays", "go on from it, or begin a new talk")
+            raise ConfigError(
+                "this message was rated and can't be taken back", "continue from it, or start a new conversation"
+            )
         self.turns.pop()
         ids = set(turn.state.node_ids[:-1])
         self.beliefs = tuple(d for d in self.beliefs if set(d.evidence_node_ids) <= ids)
@@ -199,7 +204,7 @@ class Talk:
         if len(texts) != 2 or texts[0] is None or texts[1] is None:
             raise ConfigError("there are not two replies to choose from", "compare two models, and let both answer")
         if turn.choice is not None:
-            raise ConfigError("these replies were rated already", "say something more")
+            raise ConfigError("these replies were rated already", "write the next message")
         turn.choice = choice
         persona = self.persona or NOBODY
         scores = [s.judgement.score if s.judgement is not None else None for s in turn.spoken]
@@ -228,7 +233,7 @@ class Talk:
 
     def _last(self) -> Turn:
         if self.last is None:
-            raise ConfigError("nothing was said yet", "write a message")
+            raise ConfigError("the conversation is empty", "write a message")
         return self.last
 
     def _kept(self, turn: Turn) -> int:

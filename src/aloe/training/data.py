@@ -141,7 +141,7 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _checked(rows: list[dict[str, Any]], columns: Sequence[str], name: str) -> list[dict[str, Any]]:
     if not rows:
-        raise DataError(f"dataset {name} is empty", "grow more trees, or lower the smallest margin")
+        raise DataError(f"dataset {name} is empty", "grow more trees, or lower the minimum margin")
     missing = [column for column in columns if column not in rows[0]]
     if missing:
         raise DataError(f"dataset {name} has no column '{missing[0]}'", f"it has: {', '.join(rows[0])}")
@@ -224,7 +224,7 @@ def _check_chat(messages: Sequence[dict[str, str]]) -> None:
         raise DataError("a reply of the dataset is empty", "filter it out, or export the run again")
     longest = max(len(m["content"]) for m in messages)
     if longest > LONGEST_TEXT:
-        raise DataError(f"a message of the dataset has {longest:,} characters", f"at most {LONGEST_TEXT:,} are read")
+        raise DataError(f"a message of the dataset has {longest:,} characters", f"at most {LONGEST_TEXT:,} are allowed")
 
 
 def _render(tokenizer: Any, messages: Sequence[dict[str, str]], **options: Any) -> str:
@@ -303,7 +303,7 @@ def dpo_conversations(rows: Sequence[dict[str, Any]], tokenizer: Any, lengths: L
     names = [str(row.get("pair_id") or f"row {number + 1}") for number, row in enumerate(rows)]
     for name, row in zip(names, rows, strict=True):
         if row["chosen"] == row["rejected"]:
-            raise DataError(f"{name}: the chosen reply is the rejected one", "filter such pairs out of the dataset")
+            raise DataError(f"{name}: chosen and rejected reply are the same", "filter such pairs out of the dataset")
     chats = [[[*row["prompt"], *row["chosen"]], [*row["prompt"], *row["rejected"]]] for row in rows]
     for number, (row, fitted) in enumerate(zip(rows, _fitted(chats, tokenizer, lengths), strict=True)):
         if fitted is None:

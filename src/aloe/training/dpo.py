@@ -102,7 +102,7 @@ def check_losses(config: DPOConfig) -> None:
         if name not in LOSSES:
             raise ConfigError(f"dpo.loss: '{name}' is not a known loss", f"one of {known}")
     if config.label_smoothing and not SMOOTHED & set(config.loss):
-        raise ConfigError("dpo.label_smoothing belongs to the losses robust and exo_pair", "set dpo.loss = robust")
+        raise ConfigError("dpo.label_smoothing applies only to the losses robust and exo_pair", "set dpo.loss = robust")
     if "exo_pair" in config.loss and not config.label_smoothing:
         raise ConfigError("dpo.loss: exo_pair needs dpo.label_smoothing above 0", "for example 1e-3")
 

@@ -135,7 +135,9 @@ def fit(
         _say(f"{stage}: {split.say()}")
     train = tokenize(split.train, tokenizer, lengths)
     if not train:
-        raise DataError(f"no row fits into {lengths.limit} tokens", "raise max_length or take a longer context")
+        raise DataError(
+            f"no row fits into {lengths.limit} tokens", "raise max_length or use a model with a longer context"
+        )
     n_rows = sum(len(c.pairs) or len(c.rows) for c in train)
     if extra is not None:
         train = train + extra(train, tokenizer, lengths)

@@ -136,12 +136,12 @@ def plug_ins() -> dict[str, Method]:
         method = point.load()
         if not isinstance(method, Method):
             raise ConfigError(
-                f"plug-in {point.value} ({ENTRY_POINTS}) gives a {type(method).__name__}, expected a Method",
+                f"plug-in {point.value} ({ENTRY_POINTS}) provides a {type(method).__name__}, expected a Method",
                 "correct or remove the plug-in",
             )
         if method.name in {m.name for m in METHODS} | set(found):
             raise ConfigError(
-                f"plug-in {point.value}: there is a method '{method.name}' already", "rename or remove the plug-in"
+                f"plug-in {point.value}: a method '{method.name}' already exists", "rename or remove the plug-in"
             )
         found[method.name] = method
     return found

@@ -117,7 +117,7 @@ def split_rows(
     if len(groups) < 2:
         raise DataError(
             f"eval_share: all {len(rows)} rows belong together (by {coarsest})",
-            "bring a test split, a tree_id or a persona_id column, or set eval_share = 0",
+            "provide a test split, a tree_id or a persona_id column, or set eval_share = 0",
         )
     n = min(len(groups) - 1, max(1, round(share * len(groups))))
     held = {groups[i] for i in derive_rng(seed, "eval-split").permutation(len(groups))[:n]}

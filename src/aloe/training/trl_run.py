@@ -95,7 +95,7 @@ def check_section(section: TrainingSection) -> None:
 def check_adapter(section: TrainingSection, model: Any) -> None:
     """Raises ConfigError for dropout of adapters where there are none."""
     if section.lora_dropout and not section.lora_rank and not hasattr(model, "peft_config"):
-        raise ConfigError("lora_dropout belongs to adapters, and all weights are trained", "set lora_rank = 16")
+        raise ConfigError("lora_dropout needs an adapter, but all weights are trained", "set lora_rank = 16")
 
 
 def freeze_embeddings(model: Any) -> None:
@@ -156,7 +156,7 @@ def need_space(out_dir: Path, model: Any, section: TrainingSection) -> None:
     if free < need:
         raise DataError(
             f"{out_dir} has {free / 1e9:.2f} GB free, training writes up to {need / 1e9:.2f} GB",
-            "make room, choose another --out, or train adapters: lora_rank 16",
+            "free some space, choose another --out, or train an adapter: lora_rank 16",
         )
 
 
@@ -168,7 +168,7 @@ def last_complete_state(folder: Path) -> Path | None:
             json.loads((state / "trainer_state.json").read_text("utf-8"))
             found.append((int(state.name.rpartition("-")[2]), state))
         except (OSError, ValueError):
-            log.warning("%s is incomplete and is passed over", state)
+            log.warning("%s is incomplete and is ignored", state)
     return max(found)[1] if found else None
 
 
@@ -261,7 +261,9 @@ def train(trainer: Any, out_dir: Path) -> Any:
     except OSError as error:
         if error.errno != 28:
             raise
-        raise DataError(f"no space left for a checkpoint in {out_dir}", "make room, then run again") from error
+        raise DataError(
+            f"no space left for a checkpoint in {out_dir}", "free some space, then run the command again"
+        ) from error
     if not torch.isfinite(torch.tensor(result.training_loss)):
         raise DataError(f"the loss of {out_dir.name} is {result.training_loss}", "lower the learning rate")
     return result

@@ -166,9 +166,9 @@ class OpenAIEmbedder:
             raise self._odd(f"holds {bad} of {n} embeddings that are not finite or all zero")
         if self.dim is not None and vectors.shape[1] != self.dim:
             raise EndpointError(
-                f"{self.name} at {self._endpoint.host} gave embeddings of {vectors.shape[1]} numbers, before of "
-                f"{self.dim}: another model answers under that name",
-                "serve the former model again, or begin a new run directory",
+                f"{self.name} at {self._endpoint.host} gave embeddings of {vectors.shape[1]} numbers instead of "
+                f"{self.dim}: the endpoint now serves another model under that name",
+                "serve the earlier model again, or start a new run directory",
                 status=200, possibly_billed=True,
             )  # fmt: skip
         self.dim = vectors.shape[1]

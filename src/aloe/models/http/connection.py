@@ -45,7 +45,7 @@ class Endpoint:
             raise ConfigError(f"base_url '{base}' of {config.uri} is not a valid address", "write http://HOST:PORT/v1")
         if "@" in urlsplit(base).netloc:
             raise ConfigError(
-                f"base_url of {config.uri} holds a user name or password, which would be stored with the run",
+                f"base_url of {config.uri} contains a user name or password, which would be stored with the run",
                 "name an environment variable in api_key_env or headers_env",
             )
         self.url = URL(f"{base}/{path}")
@@ -68,7 +68,7 @@ class Endpoint:
                 f"{uri} needs the environment variable {variable}, which is not set", f"export {variable}=..."
             )
         if not value.isprintable():
-            raise ConfigError(f"the value of {variable} holds a line break or control character", "set it again")
+            raise ConfigError(f"the value of {variable} contains a line break or control character", "set it again")
         self._secrets[value] = f"[{variable}]"
         return value
 

@@ -257,7 +257,7 @@ class Limiter:
         return EndpointError(
             f"{self.where} is down: {self._n_refused} connections failed in a row over "
             f"{now - (self._broken_since or now):.0f} s, the last: {self._last_error}",
-            "start it (or correct base_url) and run again: what was answered is kept",
+            "start it (or correct base_url) and run again: completed calls are kept",
         )
 
 

@@ -51,7 +51,7 @@ def forget_calls(path: Path, ids: Collection[str], passages: Collection[str]) ->
             database.close()
     except sqlite3.DatabaseError as error:
         raise DataError(
-            f"{path} can't be rewritten: {error}", "check disk space and rights, then run it again"
+            f"{path} can't be rewritten: {error}", "check disk space and permissions, then run the command again"
         ) from error
     finally:
         lock.release()

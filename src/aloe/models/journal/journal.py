@@ -102,13 +102,15 @@ class Journal:
         try:
             wal = wal_is_safe(path.parent)
             if not wal:
-                log.warning("%s is on a network file system: journal without write-ahead log, slower", path)
+                log.warning(
+                    "%s is on a network file system: the journal works without a write-ahead log, which is slower", path
+                )
             database = connect(str(path))
             prepare(database, str(path), wal=wal)
             return cls(database, lock, str(path))
         except sqlite3.DatabaseError as error:
             lock.release()
-            raise DataError(f"{path} can't be used as a journal: {error}", "move it away") from error
+            raise DataError(f"{path} can't be used as a journal: {error}", "move the file elsewhere") from error
         except AloeError:
             lock.release()
             raise
@@ -207,7 +209,9 @@ class Journal:
             self.flush()
         except sqlite3.Error as error:
             self._tick = None
-            failure = DataError(f"the journal {self.where} can't be written: {error}", "check disk space and rights")
+            failure = DataError(
+                f"the journal {self.where} can't be written: {error}", "check disk space and permissions"
+            )
             tick.set_exception(failure)
             tick.exception()  # an attempt alone has nobody who waits for it
             log.error("%s", failure)

@@ -67,9 +67,11 @@ def check_schema(database: sqlite3.Connection, where: str) -> int:
     owner = int(database.execute("PRAGMA application_id").fetchone()[0])
     tables = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
     if tables and owner != _APPLICATION_ID:
-        raise DataError(f"{where} is not a journal of aloe", "move it away or give another path")
+        raise DataError(f"{where} is not a journal of aloe", "move the file elsewhere or give another path")
     if tables and version < SCHEMA:  # a later schema will migrate here what earlier ones wrote
-        raise DataError(f"{where} has journal schema {version}, which is unknown", "move it away")
+        raise DataError(f"{where} has journal schema {version}, which is unknown", "move the file elsewhere")
     if version > SCHEMA:
-        raise DataError(f"{where} has journal schema {version}, this aloe reads up to {SCHEMA}", "update aloe")
+        raise DataError(
+            f"{where} has journal schema {version}, this version of aloe reads schemas up to {SCHEMA}", "update aloe"
+        )
     return version

@@ -125,7 +125,7 @@ class Lane:
                 self._decoder = self._open()
             except (RuntimeError, MemoryError) as error:  # too little memory, or the process that loads has died
                 raise DataError(
-                    f"{self._name} could not be loaded: {error}", "use fewer replicas or a shorter dtype"
+                    f"{self._name} could not be loaded: {error}", "use fewer replicas or a smaller dtype"
                 ) from error
         return self._decoder
 
@@ -187,7 +187,7 @@ class Lane:
         else:
             self._most_samples = len(batch) // 2
             had, now = f"{len(batch)} samples of one prompt", self._most_samples
-        log.warning("%s: out of memory with %s; goes on with %d", self._name, had, now)
+        log.warning("%s: out of memory with %s; continuing with %d", self._name, had, now)
 
     async def _gather(self) -> None:
         """Wait while requests keep coming in and the batch is not full, at most some 20 ms."""

@@ -36,12 +36,12 @@ def weight_digest(path: str | Path) -> str:
     """Short digest over the weight, tokenizer and config files of a checkpoint directory.
 
     Raises:
-        DataError: the directory holds no weights.
+        DataError: the directory contains no weights.
     """
     folder = Path(path)
     files = sorted({file for pattern in _DIGESTED for file in folder.glob(pattern)})
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
-        raise DataError(f"{folder} holds no weights", "train it first, or give a directory with *.safetensors")
+        raise DataError(f"{folder} contains no weights", "train it first, or give a directory with *.safetensors")
     digest = hashlib.blake2b(digest_size=8)
     for file in files:
         digest.update(file.name.encode() + b"\0")
@@ -65,7 +65,7 @@ def create_local_model(config: ModelConfig, replicas: int = 1) -> LocalModel:
     if scheme != "hf" or not path:
         raise ConfigError(f"'{config.uri}' is not a local model", "write hf:PATH or hf:MODEL_ID")
     if replicas < 1:
-        raise ConfigError(f"replicas is {replicas}", "at least one process has to decode")
+        raise ConfigError(f"replicas is {replicas}", "use at least 1")
     return LocalModel(config, path, replicas)
 
 
@@ -106,7 +106,7 @@ class LocalModel:
         ids = codec.encode([{"role": m.role, "content": m.content} for m in request.messages])
         if len(ids) >= codec.max_positions:
             raise EndpointError(
-                f"{self.name}: a prompt of {len(ids)} tokens, the context holds {codec.max_positions}",
+                f"{self.name}: a prompt has {len(ids)} tokens, but the context length is {codec.max_positions}",
                 "use fewer turns or a model with a longer context",
             )
         row = await lane.decode(_row(request, ids, codec.max_positions))

@@ -50,7 +50,7 @@ def _options(model: ModelConfig, role: str) -> Options:
     if not model.uri.startswith(WORLD):
         raise ConfigError(
             f"roles.{role} is '{model.uri}', but the tiny base model only knows the words of the simulated world",
-            "set sft.model to a model of your own, which leaves the base stage out",
+            "set sft.model to a model of your own, then stage base is skipped",
         )
     return parse_options(model.uri.partition("?")[2], f"roles.{role}")
 
