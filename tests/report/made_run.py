@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from aloe.bench.metrics import measure
+from aloe.bench.metrics import measure, result_figures
 from aloe.config import Config, dump_toml
 from aloe.stats import Clusters
 from aloe.store.records import write_json, write_jsonl
@@ -250,13 +250,7 @@ def write_bench(run: Path, name: str, personas: list[Persona], rng: np.random.Ge
         user_model="world:user",
         config_digest="0",
         n_personas=len(personas),
-        points=found.points,
-        avg=found.figures.avg,
-        avg_ci=(found.avg.low, found.avg.high) if found.avg else None,
-        ir=found.figures.ir,
-        ir_ci=(found.ir.low, found.ir.high) if found.ir else None,
-        n_ir=found.figures.n_ir,
-        n_r2=found.figures.n_r2,
+        **result_figures(found),  # type: ignore[arg-type]
         truth={
             "recall": 0.62,
             "implied_fact_recall": 0.41,

@@ -206,7 +206,7 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "no manifest": (drop("manifest.json", "config.toml", "log.jsonl"), ("lists no finished stage",)),
     "no labels": (drop("trees/labels.jsonl", "trees/disclosures.jsonl"), ("Preference trees",)),
     "no scores": (drop("bench/dpo/scores.jsonl", "bench/sft/result.json"), ("dpo",)),
-    "one model": (keep_one_model, ("dpo scores", "Improvement rate")),
+    "one model": (keep_one_model, ("dpo averages", "Improvement rate")),
     "torn": (tear, ("dpo",)),
     "damaged": (damage, ("manifest.json is not valid JSON", "config.toml is not valid TOML", "not a JSON object")),
     "still growing": (still_growing, ("Preference trees",)),

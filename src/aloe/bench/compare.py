@@ -191,8 +191,9 @@ def side_by_side(models: Sequence[Scored]) -> SideBySide:
         if len(members) < 2 or shared.all():
             continue
         for place in members:
-            scores = np.where(shared, tables[place], np.nan)
-            kept[place] = replace(models[place], persona_ids=ids, scores=scores)
+            if not shared[np.isfinite(tables[place])].all():
+                scores = np.where(shared, tables[place], np.nan)
+                kept[place] = replace(models[place], persona_ids=ids, scores=scores)
         if len(whole) > 1 and not all(np.array_equal(known, shared) for known in whole):
             said = f"figures are over {int(shared.sum())} of {shared.size} replies"
             notes.append(f"what is unscored for one model is left out of all: {said}")

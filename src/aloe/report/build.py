@@ -25,6 +25,7 @@ from aloe.report.data import RunData, read_run
 from aloe.report.explorer import PackedSource, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
 from aloe.report.extras import extra_groups, scope_table
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
+from aloe.report.measured import Measured, measure_anew
 from aloe.report.paired import paired_figures
 from aloe.report.pool import pool_section
 from aloe.report.suites import suite_tables
@@ -62,7 +63,7 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
         DataError: the run has no benchmark results to draw.
     """
     run = read_run(run_dir)
-    figures = bench_figures(run, {})
+    figures = bench_figures(run, measure_anew(run.bench), {})
     figures += [f for _, group in extra_groups(run.bench, charts.style_map(m.name for m in run.bench)) for f in group]
     if not figures:
         raise DataError(f"{run_dir} contains no benchmark results", "run 'aloe bench' on it first")
@@ -75,16 +76,19 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
     return paths
 
 
-def bench_figures(run: RunData, lengths: dict[str, TreeStats]) -> list[charts.Figure]:
-    """The figures of the benchmark, in the order of the page; those without data are left out."""
+def bench_figures(run: RunData, measured: Measured, lengths: dict[str, TreeStats]) -> list[charts.Figure]:
+    """The figures of the benchmark, in the order of the page: levels, then rates; those without data are left out."""
     models = run.bench
     styles = charts.style_map(m.name for m in models)
     note = "Mean score of the judge over the benchmark's personas at turn k; bands are 95% intervals."
+    paired = paired_figures(models, styles)
     found = [
         charts.al_figure(models, styles, "al", "How well replies suit their user, turn by turn", note),
         *charts.learning_figures(models, styles),
-        charts.ir_figure(models, styles),
-        *paired_figures(models, styles),
+        charts.level_figure(models, styles),
+        *paired[:2],
+        *charts.rate_figures(models, measured.guarded, styles),
+        *paired[2:],
         charts.recall_figure(models, styles),
         charts.facts_figure(models, styles),
         charts.length_figure(lengths, styles),
@@ -136,18 +140,19 @@ def _content(
     run: RunData, journal: JournalData, sources: list[PackedSource], stats: dict[str, TreeStats]
 ) -> dict[str, Any]:
     """What the template shows, section by section."""
+    measured = measure_anew(run.bench)
     lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
     return {
         "judging": sections.judging(run.bench),
         "overview": sections.overview(run),
         "roles": sections.roles_table(run),
         "synthetic": sections.synthetic_note(run),
-        "headline": sections.headline(run.bench),
-        "unfair": sections.unfair_notes(run.bench),
-        "findings": sections.findings(run.bench),
+        "headline": sections.headline(run.bench, measured.guarded),
+        "unfair": [*sections.unfair_notes(run.bench), *measured.notes],
+        "findings": sections.findings(run.bench, measured.guarded),
         "truth": sections.truth_tables(run.bench),
         "suites": suite_tables(run),
-        "figures": bench_figures(run, lengths),
+        "figures": bench_figures(run, measured, lengths),
         "extras": extra_groups(run.bench, charts.style_map(m.name for m in run.bench)),
         "scopes": scope_rows(run),
         "sources": [s for s in sources if s.n_total],

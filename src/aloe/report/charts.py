@@ -22,6 +22,8 @@ from aloe.report.figures import (
     line_chart,
     shown,
 )
+from aloe.report.measured import late_mean
+from aloe.stats import Estimate as Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,13 @@ def al_figure(
         al, low, high = (
             tuple(number(by_turn.get(k, {}).get(key)) for k in turns) for key in ("al", "ci_low", "ci_high")
         )
+        hollow = tuple(by_turn.get(k, {}).get("in_figures") is False for k in turns)
         if any(v is not None for v in al):
-            series.append(Series(model.name, al, low, high, styles.get(model.name, 0)))
+            series.append(Series(model.name, al, low, high, styles.get(model.name, 0), hollow if any(hollow) else ()))
     if not series:
         return None
+    if any(s.hollow for s in series):
+        note += " Hollow points: fewer than ten conversations were scored, so that no figure holds them."
     label, limits = score_axis(models)
     chart = LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", f"AL(k): {label}", limits=limits)
     return line_figure(chart, note)
@@ -120,17 +125,45 @@ def learning_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) ->
     return [figure] if figure else []
 
 
-def ir_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
-    """IR of every model with its interval."""
+def level_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
+    """AVG and late mean of every model with their intervals."""
     rows = []
+    for model in models:
+        for name, value, bounds in (
+            (model.name, number(model.result.get("avg")), model.result.get("avg_ci")),
+            (f"{model.name}, late", *late_mean(model.result)),
+        ):
+            if value is not None:
+                low, high = interval(bounds) or (None, None)
+                rows.append(ForestRow(name, value, low, high, styles.get(model.name, 0)))
+    note = "Mean of AL(k) over all turns and, late, over the last three. What a model is worth to its users is a level."
+    return estimates_figure("levels", "AVG and late mean", "AL points", rows, note) if rows else None
+
+
+def rate_figures(
+    models: Sequence[BenchModel], guarded: Mapping[str, Interval | None], styles: Mapping[str, int]
+) -> list[Figure]:
+    """Guarded IR of every model over the generic control, and its IR."""
+    safe = [ForestRow(n, e.value, e.low, e.high, styles.get(n, 0)) for n, e in guarded.items() if e is not None]
+    plain = []
     for model in models:
         if "ir" in model.result:
             low, high = interval(model.result.get("ir_ci")) or (None, None)
-            rows.append(ForestRow(model.name, number(model.result["ir"]), low, high, styles.get(model.name, 0)))
-    note = (
-        "Slope of AL(k) over turns, points per turn. An interval that holds zero shows no change over the conversation."
-    )
-    return estimates_figure("ir", "Improvement rate (IR)", "AL points per turn", rows, note) if rows else None
+            plain.append(ForestRow(model.name, number(model.result["ir"]), low, high, styles.get(model.name, 0)))
+    figures = []
+    if safe:
+        note = (
+            "Rise over what answering everybody alike scores, by the turns since the first, later turns counting more. "
+            "No better reply lowers it."
+        )
+        figures.append(estimates_figure("guarded-ir", "Guarded improvement rate", "AL points per turn", safe, note))
+    if plain:
+        note = (
+            "Slope of AL(k) over turns, points per turn. A bad start raises it as a good end does: read it with AVG, "
+            "the late mean and guarded IR."
+        )
+        figures.append(estimates_figure("ir", "Improvement rate (IR)", "AL points per turn", plain, note))
+    return figures
 
 
 def estimates_figure(figure_id: str, title: str, x_label: str, rows: Sequence[ForestRow], note: str = "") -> Figure:

@@ -48,6 +48,7 @@ STYLE = (
     + "".join(
         f".fig .s{i} .curve,.fig .s{i} .whisker{{stroke:var(--s{i})}}"
         f".fig .s{i} .band,.fig .s{i} .mark,.fig .bar.s{i}{{fill:var(--s{i})}}"
+        f".fig .s{i} .hollow{{fill:var(--paper);stroke:var(--s{i});stroke-width:1.6}}"
         for i in range(N_STYLES)
     )
 )
@@ -55,13 +56,15 @@ STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve. ``low``/``high``: the band, empty if none. ``style``: index of colour, dash and marker."""
+    """One curve. ``low``/``high``: the band, empty if none. ``style``: index of colour, dash and marker. ``hollow``:
+    by point, whether its marker is an outline; empty if none is."""
 
     name: str
     y: tuple[float | None, ...]
     low: tuple[float | None, ...] = ()
     high: tuple[float | None, ...] = ()
     style: int = 0
+    hollow: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +213,12 @@ def _curve(series: Series, index: int, chart: LineChart, at_x: AxisScale, at_y: 
     path = ["M" + "L".join(f"{at_x(chart.x[i]):.1f} {at_y(series.y[i]):.1f}" for i in run) for run in _runs(series.y)]
     dash = f' stroke-dasharray="{DASHES[style]}"' if DASHES[style] else ""
     parts.append(f'<path class="curve" d="{"".join(path)}"{dash}/>')
-    if chart.markers or sum(v is not None for v in series.y) == 1:
+    if chart.markers or sum(v is not None for v in series.y) == 1 or series.hollow:
+        hollow = series.hollow or (False,) * len(series.y)
         parts.extend(
-            f'<path class="mark" transform="translate({at_x(x):.1f} {at_y(y):.1f})" d="{MARKERS[style]}"/>'
-            for x, y in zip(chart.x, series.y, strict=False)
+            f'<path class="mark{" hollow" if empty else ""}" transform="translate({at_x(x):.1f} {at_y(y):.1f})" '
+            f'd="{MARKERS[style]}"/>'
+            for x, y, empty in zip(chart.x, series.y, hollow, strict=False)
             if y is not None
         )
     return f'<g class="series s{style}" data-series="{index}">{"".join(parts)}</g>'

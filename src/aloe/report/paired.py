@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from aloe.bench.compare import Scored, compare_pair
+from aloe.bench.compare import compare_pair
 from aloe.report.charts import Figure, estimates_figure
-from aloe.report.data import TRAINED, BenchModel, family, number, text
+from aloe.report.data import TRAINED, BenchModel, family
 from aloe.report.figures import ForestRow
+from aloe.report.measured import scored
 from aloe.stats import Estimate as Interval
 from aloe.training.methods import BASE, METHODS
 
@@ -28,7 +29,6 @@ def _steps() -> Iterator[tuple[str, str]]:
 
 STEPS = tuple(_steps())
 MAX_PAIRS = 14
-MAX_TURNS = 1000
 
 
 def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -46,49 +46,25 @@ def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
     return pairs[:MAX_PAIRS]
 
 
-def scored(model: BenchModel) -> Scored | None:
-    """The scores of a model as far as they can be read, samples averaged; None where there are none."""
-    rows = []
-    for row in model.scores:
-        persona_id, turn, score = text(row.get("persona_id")), number(row.get("turn")), number(row.get("score"))
-        if persona_id and turn is not None and score is not None and 1 <= turn <= MAX_TURNS:
-            rows.append((persona_id, int(turn), score, row))
-    if not rows:
-        return None
-    places = {persona_id: i for i, persona_id in enumerate(sorted({row[0] for row in rows}))}
-    total = np.zeros((len(places), 1, max(row[1] for row in rows)))
-    count = np.zeros_like(total)
-    groups: dict[str, tuple[str, str]] = {}
-    for persona_id, turn, score, row in rows:
-        total[places[persona_id], 0, turn - 1] += score
-        count[places[persona_id], 0, turn - 1] += 1
-        groups[persona_id] = (
-            text(row.get("profile_id")) or persona_id,
-            text(row.get("personality_id")) or persona_id,
-        )
-    scores = np.where(count > 0, total / np.where(count > 0, count, 1.0), np.nan)
-    return Scored(model.name, model.folder, tuple(places), groups, scores, None)
-
-
 def paired_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> list[Figure]:
-    """Forest plots of paired differences in AVG and in IR; none where fewer than two models share personas."""
+    """Forest plots of paired differences in levels, then in rates; none where fewer than two models share personas."""
     known = {m.name: table for m in models if (table := scored(m)) is not None}
-    avg: list[ForestRow] = []
-    ir: list[ForestRow] = []
-    for first, second in pairs_to_compare(list(known)):
-        difference = compare_pair(known[first], known[second])
-        for rows, found in ((avg, difference.avg), (ir, difference.ir)):
-            if found is not None:
-                rows.append(_row(f"{first} − {second}", found, styles.get(first, 0)))
-    figures = []
+    pairs = [(a, b, compare_pair(known[a], known[b])) for a, b in pairs_to_compare(list(known))]
     note = "Same personas, user and judge; intervals of the difference itself, clustered by profile and personality."
-    if avg:
-        figures.append(
-            estimates_figure("paired-avg", "Paired differences in AVG", "difference in AL points", avg, note)
-        )
-    if ir:
-        label = "difference in AL points per turn"
-        figures.append(estimates_figure("paired-ir", "Paired differences in IR", label, ir, note))
+    figures = []
+    for key, title, label in (
+        ("avg", "AVG", "difference in AL points"),
+        ("late", "the late mean", "difference in AL points, last three turns"),
+        ("guarded", "guarded IR", "difference in AL points per turn"),
+        ("ir", "IR", "difference in AL points per turn"),
+    ):
+        rows = [
+            _row(f"{first} − {second}", found, styles.get(first, 0))
+            for first, second, difference in pairs
+            if (found := getattr(difference, key)) is not None
+        ]
+        if rows:
+            figures.append(estimates_figure(f"paired-{key}", f"Paired differences in {title}", label, rows, note))
     return figures
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval, number, scale_of, text
 from aloe.report.explorer import clip
 from aloe.report.figures import shown
+from aloe.report.measured import late_mean
+from aloe.stats import Estimate
 
 NAME = 160  # characters of a name in a table
 
@@ -79,24 +81,33 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f}%" if 0 < value < 0.01 or 0.99 < value < 1 else f"{100 * value:.0f}%"
 
 
-def headline(models: Sequence[BenchModel]) -> list[Row]:
-    """One row per model for the table at the top."""
-    rows = []
+def headline(models: Sequence[BenchModel], guarded: Mapping[str, Estimate | None]) -> list[Row]:
+    """One row per model for the table at the top.
+
+    Args:
+        guarded: guarded IR by model.
+    """
+    rows: list[Row] = []
+    gained = any(number(model.result.get("gain")) is not None for model in models)
     for model in models:
         result, points = model.result, model.points
         scored = [p for p in points if number(p.get("al")) is not None]
         truth = truth_of(model)
+        late, late_bounds = late_mean(result)
+        safe = guarded.get(model.name)
         rows.append(
             {
                 "name": model.name,
                 "control": model.is_control,
                 "uri": clip(result.get("uri"), NAME),
                 "avg": with_interval(number(result.get("avg")), interval(result.get("avg_ci"))),
+                "late": with_interval(late, interval(late_bounds)),
+                "gain": with_interval(number(result.get("gain")), interval(result.get("gain_ci"))) if gained else None,
+                "guarded": with_interval(safe.value, (safe.low, safe.high), 3) if safe else ("–", ""),
                 "first": shown(number(points[0].get("al")) if points else None, 2),
                 "last": shown(number(points[-1].get("al")) if points else None, 2),
-                "ir": with_interval(number(result.get("ir")), interval(result.get("ir_ci")), 3),
-                "n_ir": with_interval(number(result.get("n_ir")), interval(result.get("n_ir_ci")), 3),
-                "n_r2": with_interval(number(result.get("n_r2")), interval(result.get("n_r2_ci")), 3),
+                "ir": with_interval(number(result.get("ir")), None, 3)[0],
+                "n_ir": with_interval(number(result.get("n_ir")), None, 3)[0],
                 "recall": percent(truth.get("recall")),
                 "false": percent(truth.get("false_memory")),
                 "style": percent(truth.get("style")),
@@ -104,6 +115,7 @@ def headline(models: Sequence[BenchModel]) -> list[Row]:
                 "n": int(number(result.get("n_personas")) or 0),
                 "n_failed": int(number(result.get("n_failed")) or 0),
                 "n_unscored": sum(int(number(p.get("n_unscored")) or 0) for p in points),
+                "n_empty": int(number(result.get("n_empty")) or 0),
                 "empty": not scored,
             }
         )
@@ -135,22 +147,41 @@ def truth_tables(models: Sequence[BenchModel]) -> list[tuple[str, list[str], lis
     tables = []
     for title, about_user in (("The replies", False), ("The simulated user", True)):
         own = [key for key in keys if (key in USER_TRUTH) == about_user]
-        rows = [(name, [shown(truth.get(key), 2) for key in own]) for name, truth in found if truth]
+        rows = [
+            (
+                model.name,
+                [
+                    " ".join(with_interval(truth[key], _share_bounds(model, key)))
+                    if truth.get(key) is not None
+                    else "–"
+                    for key in own
+                ],
+            )
+            for model, (_, truth) in zip(models, found, strict=True)
+            if truth
+        ]
         if own and rows:
             tables.append((title, [TRUTH_NAMES.get(key, key.replace("_", " ")) for key in own], rows))
     return tables
 
 
+def _share_bounds(model: BenchModel, key: str) -> tuple[float, float] | None:
+    """The interval of a ground-truth share by its usual name; None where the result has none."""
+    bounds = model.result.get("truth_ci")
+    rows = bounds if isinstance(bounds, dict) else {}
+    return next((interval(value) for name, value in rows.items() if _SAME.get(str(name), str(name)) == key), None)
+
+
 NOTICEABLE = 0.025  # of the judge's scale, first turn to last: a tenth of a point from 1 to 5
 
 
-def findings(models: Sequence[BenchModel]) -> list[tuple[str, str]]:
-    """What each trained model did (each model where none is trained), in one sentence: (name, sentence)."""
+def findings(models: Sequence[BenchModel], guarded: Mapping[str, Estimate | None]) -> list[tuple[str, str]]:
+    """What each trained model did (each model where none is trained), level first: (name, sentences)."""
     told = [m for m in models if family(m.name) in TRAINED] or [m for m in models if not m.is_control] or list(models)
-    return [(m.name, sentence) for m in told if (sentence := _finding(m))]
+    return [(m.name, sentence) for m in told if (sentence := _finding(m, guarded.get(m.name)))]
 
 
-def _finding(model: BenchModel) -> str:
+def _finding(model: BenchModel, guarded: Estimate | None) -> str:
     scored = [p for p in model.points if number(p.get("al")) is not None]
     if not scored:
         return "no reply of this model could be scored."
@@ -159,8 +190,24 @@ def _finding(model: BenchModel) -> str:
         return f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])}; one turn tells nothing about change."
     if all(p["al"] == first["al"] for p in scored):
         return f"scores {shown(number(first['al']), 2)} at every turn: no change at all over the conversation."
+    return f"{_level(model)}; {_change(model, first, last, guarded)}"
+
+
+def _level(model: BenchModel) -> str:
+    """AVG with its interval, the late mean, and the personal gain where it was measured."""
+    value, bounds = with_interval(number(model.result.get("avg")), interval(model.result.get("avg_ci")))
+    said = f"averages {value} {bounds}".rstrip()
+    late, gain = late_mean(model.result)[0], number(model.result.get("gain"))
+    if late is not None:
+        said += f", {shown(late, 2)} over the last turns"
+    if gain is not None:
+        said += f", personal gain {shown(gain, 2)}"
+    return said
+
+
+def _change(model: BenchModel, first: Row, last: Row, guarded: Estimate | None) -> str:
     words = (
-        f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])} and {shown(number(last['al']), 2)} "
+        f"from {shown(number(first['al']), 2)} at turn {int(first['k'])} to {shown(number(last['al']), 2)} "
         f"at turn {int(last['k'])}"
     )
     slope, bounds = number(model.result.get("ir")), interval(model.result.get("ir_ci"))
@@ -173,6 +220,8 @@ def _finding(model: BenchModel) -> str:
     width = model.scale.high - model.scale.low
     if over_all < NOTICEABLE * width and not bounds[0] <= 0 <= bounds[1]:
         return f"{words}: {change}. That is not chance, but over the whole conversation too little to notice."
+    if bounds[0] > 0 and guarded is not None and guarded.high <= 0:
+        return f"{words}: {change}. It rises from below what answering everybody alike scores, and no higher."
     if bounds[0] > 0:
         return f"{words}: {change}. It suits its users better the longer they talk."
     if bounds[1] < 0:

@@ -109,7 +109,7 @@ def run_bench(context: Context) -> dict[str, Any]:
                 run.save_manifest(manifest)
             found = read_result(out / "result.json")
             assert found is not None
-            summary["models"][name] = {"avg": found.avg, "ir": found.ir}
+            summary["models"][name] = {"avg": found.avg, "late": found.late_mean, "gain": found.gain, "ir": found.ir}
             summary["n_failed"] += found.n_failed
             results.append((out, found))
 
