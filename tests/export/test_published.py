@@ -134,7 +134,7 @@ def test_own_trees_go_out_and_come_in_again(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("{oops", "line 1: not valid JSON"),
-        ("[]", "holds no conversation"),
+        ("[]", "contains no conversation"),
         ('[{"profile": 1}]', "no text in 'profile'"),
     ],
 )

@@ -201,7 +201,7 @@ def test_answers_without_the_form_are_refused() -> None:
 
 
 def test_nothing_usable_is_an_error(scrubber: Scrubber, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no conversation"):
+    with pytest.raises(DataError, match="contains no conversation"):
         convert(scrubber, tmp_path, ["{}"])
 
 
