@@ -17,6 +17,7 @@ from pathlib import Path
 from house import code_map, picture
 from rich.console import Console
 
+from aloe.bench.compare import tabled
 from aloe.cli.tables import load_results, results_table
 from aloe.report.build import write_figures
 from aloe.store.rundir import RunDir
@@ -29,7 +30,9 @@ def figures(run: Path) -> str:
     run_dir = RunDir(run)
     config = run_dir.load_config()
     console = Console(file=io.StringIO(), width=120, highlight=False, force_terminal=False)
-    console.print(results_table(load_results(run_dir)))
+    found = [(run_dir.stage_dir("bench") / r.model, r) for r in load_results(run_dir)]
+    plain, guarded, _ = tabled(found)
+    console.print(results_table(plain, guarded))
     seconds = sum(s["seconds"] for s in run_dir.manifest()["stages"].values())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
