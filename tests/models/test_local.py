@@ -227,8 +227,8 @@ asyncio.run(main())
 @pytest.mark.parametrize(
     ("of", "megabytes", "told", "n_replies"),
     [
-        ("prompts", 90, "out of memory with 48 prompts; goes on with 24", 48),
-        ("samples", 18, "out of memory with 256 samples of one prompt; goes on with 128", 256),
+        ("prompts", 90, "out of memory with 48 prompts; continuing with 24", 48),
+        ("samples", 18, "out of memory with 256 samples of one prompt; continuing with 128", 256),
     ],
 )
 def test_where_memory_runs_out_batches_are_halved(

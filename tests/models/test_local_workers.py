@@ -113,7 +113,7 @@ def test_workers_are_kept_for_the_next_checkpoint(checkpoint: Path, tmp_path: Pa
 
 
 def test_errors_of_a_worker_are_told_as_without_one(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(EndpointError, match=r"a prompt of \d+ tokens, the context holds 2048"):
+    with pytest.raises(EndpointError, match=r"a prompt has \d+ tokens, but the context length is 2048"):
         answers(checkpoint, [ChatRequest((PromptMessage("user", ("waa " * 3000,)),), max_tokens=2)], 2)
     empty, half = local.save_tiny(tmp_path / "empty", 2), local.save_tiny(tmp_path / "half", 3)
     (empty / "config.json").unlink()
