@@ -1,10 +1,20 @@
-"""Do the benchmark's intervals cover, and do its tests find what they should? Simulated benchmarks with known IR.
+"""Do the benchmark's intervals cover, given what a reader sees of them, and do its tests find what they should?
 
 A simulated score of persona i at turn k is a rising mean curve, plus effects of its profile, its personality and its
-own on level and slope, plus noise per reply. What is known exactly is IR, so every interval can be checked:
+own on level and slope, plus noise per reply. What is known exactly is IR and AVG, so every interval can be checked:
 
-- coverage_independent: 95% intervals of IR that hold the truth, 100 personas that share nothing.
-- coverage_crossed: the same for 20 profiles x 5 personalities, personality a quarter of all variance of the slopes.
+- coverage_...: 95% intervals of IR that hold the truth. Designs: 100 personas that share nothing; 100 profiles of
+  which each has one of 4 personalities (100x4); 20 profiles x 5 personalities (20x5), and others; with shares of the
+  personality (and profile) in all variance from none to a quarter.
+- conditional_...: the lowest coverage of IR and AVG among what a reader can see of one interval: whether it is in the
+  narrowest, middle or widest third of its design, and whether the effect of the personality is estimated to be small
+  or large (below or above the design's median). conditional_min: the lowest of all designs. In balanced designs the
+  mean is independent of its interval's width, so the chance of covering is known for each run and there is little
+  noise; coverage_... counts hits.
+- width_...: median width in units of what a z interval that knows the variance would have. neighbours_...: median
+  ratio of the widths of two runs after one another.
+- coverage_attrition: 10 of 100 conversations are left at the last three turns. coverage_corrected_mean: the judge's
+  mean corrected by 20 ratings of people whose scores spread wider than the judge's.
 - false_positive_rate: two copies of one model under different sampling seeds, same personas; share of paired IR
   differences that exclude 0. false_positive_rate_crossed: the same on crossed personas whose effects both share.
 - power: share of true IR differences of 0.05 that are found, paired, independent personas. power_crossed: the same on
@@ -13,8 +23,7 @@ own on level and slope, plus noise per reply. What is known exactly is IR, so ev
 - oracle_power...: what a z test that knows the variance would find; no unbiased test can do better. On crossed
   personas the variance has to come from five personalities, and that costs (see docs/metrics.md).
 
-Also printed: the textbook interval that ignores clusters (it must fail on crossed personas), AVG and AL(K), other
-shares of the personality, few personalities, unscored replies. Compares methods on equal draws; single-threaded.
+Single-threaded; about five minutes.
 """
 
 from __future__ import annotations
@@ -29,6 +38,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aloe.bench.calibration import Rated, corrected_mean
 from aloe.bench.metrics import curve_interval, mean_weights, paired_difference, slope_weights
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Floats, t_quantile
@@ -72,6 +82,12 @@ def independent(n: int) -> Design:
     return Design(tuple(range(n)), tuple(range(n)))
 
 
+def one_of(n_profiles: int, n_personalities: int, personality_share: float) -> Design:
+    """Every profile once, with one of the personalities in turn."""
+    codes = tuple(i % n_personalities for i in range(n_profiles))
+    return Design(tuple(range(n_profiles)), codes, 0.0, personality_share)
+
+
 def draw_means(design: Design, rng: np.random.Generator, ir: float = TRUE_IR) -> Floats:
     """What each persona would score at each turn without noise, (n_personas, N_TURNS). Slopes average ``ir``."""
     slope = ir + design.effects(rng, SLOPE_SD, NOISE_SD**2 / float(TURNS @ TURNS))
@@ -86,29 +102,117 @@ def add_noise(means: Floats, rng: np.random.Generator, unscored: float = 0.0) ->
     return np.asarray(scores)
 
 
-def coverage(design: Design, n_runs: int, seed: int, name: str, unscored: float = 0.0) -> dict[str, float]:
-    """Shares of intervals that hold the truth, for IR, AVG, AL(K) and for IR with clusters ignored."""
-    clusters, alone = design.clusters, Clusters.independent(len(design.profiles))
-    turns = [True] * N_TURNS
-    last = np.zeros(N_TURNS)
-    last[-1] = 1.0
-    truth_last = 3.0 + TRUE_IR * (N_TURNS - 1) / 2
-    hits = {"ir": 0, "avg": 0, "al_k": 0, "ir_unclustered": 0}
-    width = 0.0
+@dataclass(frozen=True)
+class Study:
+    """What one design's intervals of one figure did."""
+
+    covered: float  # share that hold the truth
+    cells: dict[str, float]  # coverage by what a reader sees
+    width: float
+    neighbours: float
+    within: float  # share of neighbours whose widths differ by a factor of 1.5 at most
+
+    def __str__(self) -> str:
+        cells = "  ".join(f"{name} {value:.3f}" for name, value in self.cells.items())
+        rest = f"width {self.width:.2f}  neighbours {self.neighbours:.2f} ({self.within:.0%} within 1.5)"
+        return f"coverage {self.covered:.3f}  {cells}  {rest}"
+
+
+def true_sd(design: Design, sd: float) -> float:
+    """Standard deviation of the mean of persona values that vary by ``sd`` in all."""
+    n = len(design.profiles)
+    variance = (1.0 - design.profile_share - design.personality_share) / n
+    for codes, share in ((design.profiles, design.profile_share), (design.personalities, design.personality_share)):
+        counts = np.bincount(codes)
+        variance += share * float(counts @ counts) / n**2
+    return sd * math.sqrt(variance)
+
+
+def component(values: Floats, codes: tuple[int, ...]) -> float:
+    """Moment estimate of the personality's variance, up to a factor: between groups minus within."""
+    groups = np.array(codes)
+    counts = np.bincount(groups)
+    means = np.bincount(groups, values) / counts
+    between = float(counts @ (means - values.mean()) ** 2) / (counts.size - 1)
+    return between - float(np.sum((values - means[groups]) ** 2)) / (values.size - counts.size)
+
+
+def study(design: Design, figure: str, n_runs: int, seed: int, name: str) -> Study:
+    """Intervals of IR (``ir``) or AVG (``avg``) over ``n_runs`` simulated benchmarks."""
+    clusters, turns = design.clusters, [True] * N_TURNS
+    weights, truth, sd = (
+        (slope_weights(turns), TRUE_IR, SLOPE_SD) if figure == "ir" else (mean_weights(turns), 3.0, LEVEL_SD)
+    )
+    assert weights is not None
+    spread = true_sd(design, sd)
+    halves, hits, sizes = np.empty(n_runs), np.empty(n_runs), np.empty(n_runs)
+    is_shared = len(set(design.personalities)) < len(design.personalities)
+    for run in range(n_runs):
+        rng = derive_rng(seed, "coverage", name, run)
+        scores = add_noise(draw_means(design, rng), rng)
+        found = curve_interval(scores, weights, clusters)
+        assert found is not None
+        halves[run], hits[run] = found.high - found.value, found.low <= truth <= found.high
+        sizes[run] = component(scores @ weights, design.personalities) if is_shared else 0.0
+    chance = np.array([math.erf(h / spread / math.sqrt(2.0)) for h in halves])
+    low, high = np.quantile(halves, [1 / 3, 2 / 3])
+    seen = {"narrow": halves <= low, "middle": (halves > low) & (halves <= high), "wide": halves > high}
+    if is_shared:
+        seen |= {"small effect": sizes <= np.median(sizes), "large effect": sizes > np.median(sizes)}
+    ratios = np.exp(np.abs(np.diff(np.log(halves))))
+    return Study(
+        float(hits.mean()),
+        {cell: float(chance[chosen].mean()) for cell, chosen in seen.items()},
+        float(np.median(halves)) / (1.959964 * spread),
+        float(np.median(ratios)),
+        float(np.mean(ratios <= 1.5)),
+    )
+
+
+def covered(design: Design, n_runs: int, seed: int, name: str, unscored: float, n_left: int) -> float:
+    """Share of intervals of IR that hold the truth where replies are unscored: a share of all, or all but ``n_left``
+    conversations at the last three turns."""
+    clusters, weights, hits = design.clusters, slope_weights([True] * N_TURNS), 0
     for run in range(n_runs):
         rng = derive_rng(seed, "coverage", name, run)
         scores = add_noise(draw_means(design, rng), rng, unscored)
-        for figure, weights, groups, truth in (
-            ("ir", slope_weights(turns), clusters, TRUE_IR),
-            ("avg", mean_weights(turns), clusters, 3.0),
-            ("al_k", last, clusters, truth_last),
-            ("ir_unclustered", slope_weights(turns), alone, TRUE_IR),
-        ):
-            found = curve_interval(scores, weights, groups)
-            assert found is not None
-            hits[figure] += found.low <= truth <= found.high
-            width += (found.high - found.low) * (figure == "ir")
-    return {**{figure: n / n_runs for figure, n in hits.items()}, "width": width / n_runs}
+        if n_left:
+            scores[n_left:, -3:] = np.nan
+        found = curve_interval(scores, weights, clusters)
+        assert found is not None
+        hits += found.low <= TRUE_IR <= found.high
+    return hits / n_runs
+
+
+def ignored(design: Design, n_runs: int, seed: int, name: str) -> float:
+    """Coverage of IR if nobody knew that personas share anything."""
+    alone = Clusters.independent(len(design.profiles))
+    hits = 0
+    for run in range(n_runs):
+        rng = derive_rng(seed, "coverage", name, run)
+        found = curve_interval(add_noise(draw_means(design, rng), rng), slope_weights([True] * N_TURNS), alone)
+        assert found is not None
+        hits += found.low <= TRUE_IR <= found.high
+    return hits / n_runs
+
+
+def corrected(n_runs: int, seed: int) -> float:
+    """Share of corrected means whose interval holds what people would say on average, 100 personas x 10 replies."""
+    hits = 0
+    for run in range(n_runs):
+        rng = derive_rng(seed, "corrected", run)
+        people = 3.0 + LEVEL_SD * rng.standard_normal((100, 1)) + NOISE_SD * rng.standard_normal((100, N_TURNS))
+        judge = 3.3 + 0.4 * (people - 3.0) + 0.2 * rng.standard_normal(people.shape)
+        rows = [
+            Rated(f"{p}/{k}", "m", str(p), (str(p), str(p)), float(judge[p, k]))
+            for p in range(100)
+            for k in range(N_TURNS)
+        ]
+        asked = {rows[i].item: float(people.ravel()[i]) for i in rng.permutation(people.size)[:20].tolist()}
+        found = corrected_mean("m", rows, asked).corrected
+        assert found is not None
+        hits += found.low <= 3.0 <= found.high
+    return hits / n_runs
 
 
 def rejections(design: Design, gap: float, n_runs: int, seed: int, name: str, gap_sd: float = 0.0) -> dict[str, float]:
@@ -143,34 +247,48 @@ def oracle_power(design: Design, gap: float, gap_sd: float) -> float:
     return 0.5 * (math.erfc((cut - z) / math.sqrt(2.0)) + math.erfc((cut + z) / math.sqrt(2.0)))
 
 
+DESIGNS = {
+    "independent": independent(100),
+    "100x4": one_of(100, 4, 0.25),
+    "100x4_tenth": one_of(100, 4, 0.1),
+    "100x4_twentieth": one_of(100, 4, 0.05),
+    "100x4_no_effect": one_of(100, 4, 0.0),
+    "crossed": crossed(20, 5, 0.25, 0.25),
+    "crossed_no_profile": crossed(20, 5, 0.0, 0.25),
+    "crossed_share_10": crossed(20, 5, 0.0, 0.1),
+    "crossed_share_05": crossed(20, 5, 0.0, 0.05),
+    "crossed_small_share": crossed(20, 5, 0.1, 0.05),
+    "crossed_no_effect": crossed(20, 5, 0.0, 0.0),
+    "4_personalities": crossed(25, 4, 0.25, 0.25),
+    "10x10": crossed(10, 10, 0.25, 0.25),
+    "nested": one_of(100, 10, 0.25),
+}
+
+
 def run(n_runs: int, seed: int) -> dict[str, float]:
     """All figures; prints a line per study."""
     spread = 1.96 * math.sqrt(0.95 * 0.05 / n_runs)
     print(f"{n_runs} simulated benchmarks each; +-{spread:.3f} at 0.95 (95% binomial spread)")
     print(f"python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores, one used")
     figures: dict[str, float] = {}
-    studies = {
-        "coverage_independent": (independent(100), 0.0),
-        "coverage_crossed": (crossed(20, 5, 0.25, 0.25), 0.0),
-        "coverage_crossed_no_profile": (crossed(20, 5, 0.0, 0.25), 0.0),
-        "coverage_crossed_no_effect": (crossed(20, 5, 0.0, 0.0), 0.0),
-        "coverage_crossed_small_share": (crossed(20, 5, 0.1, 0.05), 0.0),
-        "coverage_crossed_share_05": (crossed(20, 5, 0.0, 0.05), 0.0),
-        "coverage_crossed_share_10": (crossed(20, 5, 0.0, 0.1), 0.0),
-        "coverage_4_personalities": (crossed(25, 4, 0.25, 0.25), 0.0),
-        "coverage_unscored_10pct": (crossed(20, 5, 0.25, 0.25), 0.1),
-        "coverage_nested": (Design(tuple(range(100)), tuple(i // 10 for i in range(100)), 0.25, 0.25), 0.0),
-    }
-    for name, (design, unscored) in studies.items():
+    lowest = []
+    for name, design in DESIGNS.items():
         start = time.perf_counter()
-        found = coverage(design, n_runs, seed, name, unscored)
-        figures[name] = found["ir"]
-        if name in ("coverage_independent", "coverage_crossed"):
-            figures[f"{name}_avg"] = found["avg"]
-        if name == "coverage_crossed":
-            figures["coverage_crossed_if_clusters_ignored"] = found["ir_unclustered"]
-        row = "  ".join(f"{figure} {value:.3f}" for figure, value in found.items())
-        print(f"{name:<30} {row}  ({time.perf_counter() - start:.1f} s)", flush=True)
+        found = {figure: study(design, figure, n_runs, seed, name) for figure in ("ir", "avg")}
+        figures[f"coverage_{name}"], figures[f"coverage_{name}_avg"] = (s.covered for s in found.values())
+        figures[f"conditional_{name}"] = min(v for s in found.values() for v in s.cells.values())
+        figures[f"width_{name}"], figures[f"neighbours_{name}"] = found["ir"].width, found["ir"].neighbours
+        lowest.append(figures[f"conditional_{name}"])
+        for figure, one in found.items():
+            print(f"{name:<20} {figure:<4} {one}", flush=True)
+        print(f"{'':<25} {time.perf_counter() - start:.1f} s", flush=True)
+    figures["conditional_min"] = min(lowest)
+    figures["coverage_unscored_10pct"] = covered(crossed(20, 5, 0.25, 0.25), n_runs, seed, "unscored", 0.1, 0)
+    figures["coverage_attrition"] = covered(independent(100), n_runs, seed, "attrition", 0.0, 10)
+    figures["coverage_corrected_mean"] = corrected(n_runs, seed)
+    figures["coverage_crossed_if_clusters_ignored"] = ignored(DESIGNS["crossed"], n_runs, seed, "crossed")
+    for name in ("unscored_10pct", "attrition", "corrected_mean", "crossed_if_clusters_ignored"):
+        print(f"{name:<28} {figures[f'coverage_{name}']:.3f}", flush=True)
     tests = {
         "false_positive_rate": (independent(100), 0.0, 0.0),
         "false_positive_rate_crossed": (crossed(20, 5, 0.25, 0.25), 0.0, 0.0),
@@ -186,11 +304,7 @@ def run(n_runs: int, seed: int) -> dict[str, float]:
             figures[f"oracle_{name}"] = oracle_power(design, gap, gap_sd)
             row += f"  known variance {figures[f'oracle_{name}']:.3f}"
         print(f"{name:<30} {row}", flush=True)
-    print("\npersonas     coverage of IR  of AVG  false positives  power")
-    for label, end in (("independent", ""), ("20 x 5", "_crossed")):
-        cover = "coverage_crossed" if end else "coverage_independent"
-        four = [figures[k] for k in (cover, f"{cover}_avg", f"false_positive_rate{end}", f"power{end}")]
-        print(f"{label:<12} {four[0]:>14.3f}  {four[1]:>6.3f}  {four[2]:>15.3f}  {four[3]:>5.3f}", flush=True)
+    print(f"lowest conditional coverage {figures['conditional_min']:.3f}")
     return figures
 
 

@@ -3,9 +3,10 @@
 A value is mean + one effect per shared group (its profile, its personality) + its own rest. What an interval needs is
 the size of those effects, and five personalities say little about it. A test that decides whether there is an effect
 makes intervals narrow where the data happen to hide it. Here the standard deviation of each effect, relative to the
-rest, keeps its whole posterior distribution: restricted likelihood times a prior that is flat and, for fewer than five
-groups, falls off above a quarter of the rest (Gelman, Bayesian Analysis 1, 2006, has the flat prior, and why three or
-four groups need a thinner tail). The sizes are on a fixed grid, so nothing is drawn and nothing can diverge.
+rest, keeps its whole posterior distribution: restricted likelihood times a prior that is flat up to a quarter of the
+rest and, above, falls off for fewer than five groups and rises for more (Gelman, Bayesian Analysis 1, 2006, on flat
+priors for few groups). The slopes are such that the narrowest third of a design's intervals covers at least 0.92. The
+sizes are on a fixed grid, so nothing is drawn and nothing can diverge.
 
 Invariants: the posterior depends on partitions and values only, not on names, order or scale.
 """
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 from aloe.stats.students import Floats, Ints
 
 _FLAT_TO = 0.25  # ratio of an effect's to the rest's standard deviation up to which the prior is flat
-_FLAT_FROM = 5.0  # groups from which it is flat everywhere
-_TAIL = 0.3  # exponent of the prior's tail for each group that is missing from those
+_FLAT_AT = 5.0  # groups for which it is flat everywhere
+_TAIL, _STEEPEST = 0.3, 0.8  # exponent of the tail per group that is missing from those, or more; of its steepest rise
 _LARGEST = 100.0  # ratio at which the grid ends
 _LEAST_REST = 1e-3  # share of all squared deviations that is left to the rest even where effects explain everything
 _MAX_GRID = (128, 48)  # sizes of the effect with more, with fewer groups
@@ -125,7 +126,7 @@ class SizeGrid:
         tau = np.concatenate([[0.0], np.geomspace(low, _LARGEST, n_points)])
         width = np.gradient(tau)
         width[0] = 0.5 * tau[1]
-        tail = _TAIL * max(0.0, _FLAT_FROM - groups)
+        tail = max(-_STEEPEST, _TAIL * (_FLAT_AT - groups))
         return cls(tau**2, np.log(width) - 0.5 * tail * np.log(_FLAT_TO**2 + tau**2))
 
 
