@@ -9,7 +9,6 @@ from aloe.bench.metrics import (
     alignment_points,
     average_samples,
     averaged_curve,
-    bootstrap_normalised,
     curve_figures,
     curve_interval,
     guarded_ir,
@@ -17,6 +16,7 @@ from aloe.bench.metrics import (
     mean_weights,
     measure,
     normalise,
+    normalised_figures,
     paired_difference,
     slope_weights,
     usable_turns,
@@ -217,15 +217,24 @@ def test_a_persona_without_scores_does_not_count():
 
 
 def test_bootstrap_is_seeded_and_spreads_as_noise_does():
-    scores = derive_rng(0, "noise").normal(3, 1, (100, 10))
-    first = bootstrap_normalised(scores, Clusters.independent(100), derive_rng(7, "b"), 400)
-    again = bootstrap_normalised(scores, Clusters.independent(100), derive_rng(7, "b"), 400)
-    assert np.array_equal(first[0], again[0])
-    assert np.all((first[1] >= 0) & (first[1] <= 1))
-    rising = scores + np.linspace(0, 2, 10)
-    found = measure(rising, Clusters.independent(100), derive_rng(7, "b"), 400)
+    scores = derive_rng(0, "noise").normal(3, 1, (100, 10)) + np.linspace(0, 2, 10)
+    found, again = (measure(scores, Clusters.independent(100), derive_rng(7, "b"), 400) for _ in range(2))
+    assert found == again
     assert found.n_ir_ci[0] > 0.05
     assert found.n_ir_ci[0] <= found.figures.n_ir <= found.n_ir_ci[1] + 0.01
+    assert 0 <= found.n_r2_ci[0] < found.n_r2_ci[1] <= 1
+
+
+def test_intervals_of_normalised_figures_are_as_uncertain_as_ir():
+    """Five personalities that are drawn again show less uncertainty than there is; IR's interval knows better."""
+    scores = simulate(derive_rng(0, "few"), 0.15, 0.2)
+    few = Clusters(range(100), [i % 5 for i in range(100)])
+    found = measure(scores, few, derive_rng(7, "b"), 400)
+    curves = averaged_curve(scores, few.draw_weights(derive_rng(7, "b"), 400))
+    n_ir, _ = normalised_figures(curves)
+    wider = found.ir.se / np.std(curves @ slope_weights([True] * 10), ddof=1)
+    assert wider > 1.5
+    assert (found.n_ir_ci[1] - found.n_ir_ci[0]) / 2 == pytest.approx(1.96 * wider * np.std(n_ir, ddof=1), rel=1e-3)
 
 
 def test_paired_difference_cancels_what_both_share():

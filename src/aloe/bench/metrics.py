@@ -260,29 +260,41 @@ def alignment_points(scores: ArrayLike, clusters: Clusters) -> tuple[AlignmentPo
     return tuple(points)
 
 
-def bootstrap_normalised(
-    scores: ArrayLike, clusters: Clusters, rng: np.random.Generator, n_draws: int
-) -> tuple[Floats, Floats]:
-    """N-IR and N-R2 of ``n_draws`` resampled benchmarks, each shape (n_draws,); NaN where a draw is undefined."""
-    curves = averaged_curve(scores, clusters.draw_weights(rng, n_draws))
-    n_ir, n_r2 = np.full(n_draws, np.nan), np.full(n_draws, np.nan)
-    for draw, curve in enumerate(curves):
+def normalised_figures(curves: Floats) -> tuple[Floats, Floats]:
+    """N-IR and N-R2 of each of ``curves`` (n, n_turns), each shape (n,); NaN where undefined."""
+    n_ir, n_r2 = np.full((2, curves.shape[0]), np.nan)
+    for place, curve in enumerate(curves):
         normal = normalise(curve)
         line = None if normal is None else fit_line(normal)
         if line is not None and line.r2 is not None:
-            n_ir[draw], n_r2[draw] = line.slope, line.r2
+            n_ir[place], n_r2[place] = line.slope, line.r2
     return n_ir, n_r2
 
 
 def _normalised_intervals(
-    table: Floats, figures: CurveFigures, clusters: Clusters, rng: np.random.Generator, n_draws: int
+    table: Floats, figures: CurveFigures, ir: Estimate | None, draws: Floats
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
-    """Intervals of N-IR and N-R2, N-R2's within [0, 1]."""
-    if figures.n_ir is None or figures.n_r2 is None or table.shape[0] < 2:
+    """Intervals of N-IR and N-R2 (within [0, 1]) from bootstrap counts of the personas (n_draws, n_personas).
+
+    Few groups that are drawn again don't show how uncertain they are. IR has an interval that does: what the draws'
+    spread of IR is short of that, or over, the other two are taken to be too.
+    """
+    if figures.n_ir is None or figures.n_r2 is None or ir is None:
         return None, None
-    n_ir, n_r2 = bootstrap_normalised(table, clusters, rng, n_draws)
-    ir_ci, r2_ci = bootstrap_interval(figures.n_ir, n_ir), bootstrap_interval(figures.n_r2, n_r2)
-    return ir_ci, None if r2_ci is None else (max(0.0, r2_ci[0]), min(1.0, r2_ci[1]))
+    curves = averaged_curve(table, draws)
+    n_ir, n_r2 = normalised_figures(curves)
+    weights = slope_weights(np.isfinite(averaged_curve(table)).tolist())
+    plain = None if weights is None else bootstrap_interval(ir.value, curves[:, weights != 0] @ weights[weights != 0])
+    if plain is None or plain[0] == plain[1]:
+        return None, None
+    wider = (ir.high - ir.low) / (plain[1] - plain[0])
+
+    def scaled(value: float, drawn: Floats) -> tuple[float, float] | None:
+        found = bootstrap_interval(value, drawn)
+        return None if found is None else (value - wider * (value - found[0]), value + wider * (found[1] - value))
+
+    r2 = scaled(figures.n_r2, n_r2)
+    return scaled(figures.n_ir, n_ir), None if r2 is None else (max(0.0, r2[0]), min(1.0, r2[1]))
 
 
 def measure(
@@ -301,14 +313,15 @@ def measure(
     usable = usable_turns(scores)
     table = np.where(usable, whole, np.nan)
     figures = curve_figures(averaged_curve(table))
+    ir = curve_interval(table, slope_weights(usable), clusters)
     n_ir_ci, n_r2_ci = (None, None)
     if rng is not None:
-        n_ir_ci, n_r2_ci = _normalised_intervals(table, figures, clusters, rng, n_bootstrap)
+        n_ir_ci, n_r2_ci = _normalised_intervals(table, figures, ir, clusters.draw_weights(rng, n_bootstrap))
     return Measurement(
         points=alignment_points(scores, clusters),
         figures=figures,
         avg=curve_interval(table, mean_weights(usable), clusters),
-        ir=curve_interval(table, slope_weights(usable), clusters),
+        ir=ir,
         late=curve_interval(table, mean_weights(usable, LATE_TURNS), clusters),
         n_ir_ci=n_ir_ci,
         n_r2_ci=n_r2_ci,
