@@ -1,8 +1,10 @@
 """Does DPO learn more than its equal-step control? A larger evaluation than the demo's own.
 
 For each seed: the demo up to its ``dpo`` stage (kept in ``--out``, so that an interrupted benchmark continues), then
-``sft``, ``dpo`` and ``sft-control`` meet the same 300 fresh personas of unseen combinations at temperature 0.7, under
-the same user and judge. The control takes DPO's steps on the same chosen replies with the preference term off.
+``sft``, ``dpo`` and ``sft-control`` meet the same 300 fresh personas at temperature 0.7, under the same user and judge.
+Their facts are drawn anew, and no two share a profile; their personalities are any of the sixteen combinations of four
+traits, twelve of which training personas had too. The control takes DPO's steps on the same chosen replies with the
+preference term off.
 
 Figures are differences of the mean AL over turns and personas, averaged over the seeds: ``dpo_minus_sft`` and
 ``dpo_minus_control``, with the ends of the narrowest claim that all seeds support (``*_low``: the lowest end of the
