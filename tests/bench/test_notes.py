@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from aloe.__main__ import main
-from aloe.bench.compare import result_notes
+from aloe.bench.compare import compare, result_notes
 from aloe.cli.tables import print_results
 from aloe.models.registry import register_scheme
 from aloe.protocols import Completion
@@ -77,7 +77,7 @@ def test_what_is_missing_is_said(bench, personas, tmp_path):
 
 
 def test_older_results_are_read_and_said_to_be_older(bench, personas, tmp_path):
-    bench(personas, ["world:oracle"], tmp_path)
+    bench(personas, ["world:oracle", "world:generic"], tmp_path)
     path = tmp_path / "oracle" / "result.json"
     stored = json.loads(path.read_text())
     for name in ("rules", "n_empty", "late_mean", "late_mean_ci", "truth_ci", "identification_ci"):
@@ -93,6 +93,7 @@ def test_older_results_are_read_and_said_to_be_older(bench, personas, tmp_path):
     assert older.late == 3.3
     assert "3.30" not in text.splitlines()[2]
     assert "late" not in older.model_dump()
+    assert [n for n in compare([tmp_path]).notes if n.startswith("measured when") and n.endswith(": oracle")]
 
 
 def test_failed_conversations_say_why(bench, personas, tmp_path):

@@ -275,6 +275,9 @@ def _notes(models: Sequence[Scored], pairs: Sequence[Difference]) -> tuple[str, 
     for m in models:
         if m.n_unscored:
             notes.append(f"{m.name}: {m.n_unscored} of {m.n_replies} replies unscored")
+        if m.result is not None and m.result.n_empty:
+            notes.append(f"{m.name}: {m.result.n_empty} of {m.n_replies} replies empty, which score the lowest")
+    notes += _older([(m.name, m.result) for m in models if m.result is not None])
     alone = [f"{p.first} and {p.second}" for p in pairs if p.difference.n_personas == 0]
     if alone:
         notes.append(f"no personas in common: {'; '.join(alone)}")
@@ -333,10 +336,13 @@ def result_notes(results: Sequence[tuple[Path, BenchmarkResult]]) -> list[str]:
         answer = _first_unread(folder / "scores.jsonl") if any(p.n_unscored for p in result.points) else None
         if answer is not None:
             notes.append(f"{result.model}: some of the judge's answers cannot be read, the first: {answer!r}")
-    older = [result.model for _, result in results if result.rules < RULES]
-    if older:
-        notes.append(f"measured when empty replies were left unscored (--from bench measures anew): {', '.join(older)}")
-    return notes
+    return notes + _older([(result.model, result) for _, result in results])
+
+
+def _older(results: Sequence[tuple[str, BenchmarkResult]]) -> list[str]:
+    older = [name for name, result in results if result.rules < RULES]
+    said = "measured when empty replies were left unscored (--from bench measures anew)"
+    return [f"{said}: {', '.join(older)}"] if older else []
 
 
 def _missing_notes(result: BenchmarkResult) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ class Clusters:
         if not self.shared:
             return None
         first = np.unique(self.cells, return_index=True)[1]
-        return Effects([codes[first] for codes in self.shared])
+        return _effects(*(codes[first].tobytes() for codes in self.shared))
 
     def draw_weights(self, rng: np.random.Generator, n_draws: int) -> Floats:
         """Bootstrap counts, shape (n_draws, n): groups of each shared partition are drawn with replacement on their
@@ -194,3 +194,9 @@ class Effects:
         seen = chance > 1e-7
         spread = length * np.sqrt(rest[seen] / (self.n - 1) * self._inflation[seen])
         return spread, chance[seen] / chance[seen].sum()
+
+
+@lru_cache(maxsize=8)
+def _effects(*partitions: bytes) -> Effects:
+    """The models of a table share their personas: what depends on those alone is made once."""
+    return Effects([np.frombuffer(codes, dtype=np.int64) for codes in partitions])
