@@ -65,7 +65,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:  # of all the report's figures those that the docs show
             write_figures(Path(sys.argv[1]), Path(folder))
             for shown in (ROOT / "docs" / "figures").glob("*.svg"):
-                shutil.copyfile(Path(folder) / shown.name, shown)
+                if (Path(folder) / shown.name).is_file():  # the picture of the layers is no run's
+                    shutil.copyfile(Path(folder) / shown.name, shown)
         text = fill(text, "figures", figures(Path(sys.argv[1])))
     readme.write_text(text, "utf-8")
 
