@@ -76,6 +76,7 @@ def test_turns_with_few_scores_are_hollow(tmp_path: Path) -> None:
     store(tmp_path, "other", curves)
     page = Page(build_report(tmp_path))
     assert "Hollow points: fewer than ten conversations were scored" in page.text
+    assert "gpt: too few conversations were scored at turn 4: in no figure." in page.text
     assert page.source.count('class="mark hollow"') == 4  # both models, for what one lacks the other does not show
     assert ".hollow{fill:var(--paper)" in page.styles[0]
 

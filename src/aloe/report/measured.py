@@ -40,6 +40,9 @@ def measure_anew(models: Sequence[BenchModel]) -> Measured:
     for model in models:
         if model.name in before and (is_older(model.result) or after[model.name] is not before[model.name]):
             model.result.update(_figures(model.result, beside, model.name))
+        thin = [f"{p['k']:g}" for p in model.points if p.get("in_figures") is False and number(p.get("n_scored"))]
+        if thin:
+            notes.append(f"{model.name}: too few conversations were scored at turn {', '.join(thin)}: in no figure.")
     return Measured(beside.guarded, tuple(notes))
 
 
