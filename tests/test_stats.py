@@ -23,6 +23,7 @@ from aloe.stats import (
     t_quantile,
     t_tail,
 )
+from aloe.stats.clusters import SizeGrid
 
 CROSSED = Clusters([i // 5 for i in range(100)], [i % 5 for i in range(100)])
 
@@ -162,6 +163,33 @@ def test_a_bayesian_by_other_means_has_the_same_interval():
     spread = np.sqrt(rest * inflation / 99 / 100)[order][200::400]
     weights = np.add.reduceat(p[order], np.arange(0, tau.size, 400))
     assert sum(w * t_tail(half / s, 99) for s, w in zip(spread, weights, strict=True)) == pytest.approx(0.05, abs=1e-3)
+
+
+def test_effects_of_an_unbalanced_design_are_those_of_dense_matrices():
+    rng = derive_rng(5, "dense")
+    labels = rng.integers(0, 7, 30), rng.integers(0, 4, 30)
+    values = rng.normal(size=30) + rng.normal(size=7)[labels[0]]
+    clusters = Clusters(*(names.tolist() for names in labels))
+    assert clusters.n_groups == (7, 4)
+    values = clusters.cell_values(values)
+    codes = [codes[np.unique(clusters.cells, return_index=True)[1]] for codes in clusters.shared]
+    shared = [(c[:, None] == c).astype(float) for c in codes]
+    grids = [SizeGrid.of(c, most) for c, most in zip(codes, (128, 48), strict=True)]
+    n, centred = values.size, (values - values.mean()) / np.sqrt(np.sum((values - values.mean()) ** 2))
+    spreads, logs = [], []
+    for i, first in enumerate(grids[0].ratios):
+        for j, second in enumerate(grids[1].ratios):
+            v = np.eye(n) + first * shared[0] + second * shared[1]
+            inverse = np.linalg.inv(v)
+            rest = centred @ inverse @ centred - (inverse.sum(0) @ centred) ** 2 / inverse.sum() + 1e-3
+            prior = grids[0].log_weights[i] + grids[1].log_weights[j]
+            logs.append(prior - (np.linalg.slogdet(v)[1] + np.log(inverse.sum()) + (n - 1) * np.log(rest)) / 2)
+            spreads.append(np.sqrt(rest / (n - 1) * v.sum()) / n)
+    chances = np.exp(np.array(logs) - max(logs))
+    found, weights = clusters.effects.spreads(values)
+    length = np.sqrt(np.sum((values - values.mean()) ** 2))
+    assert weights @ found == pytest.approx(length * (chances @ spreads) / chances.sum(), rel=1e-5)
+    assert weights @ found**2 == pytest.approx(length**2 * (chances @ np.square(spreads)) / chances.sum(), rel=1e-3)
 
 
 def test_sums_of_effects_without_any_rest():

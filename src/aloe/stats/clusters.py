@@ -152,7 +152,9 @@ class Effects:
         table = np.zeros((size.size, int(other.max()) + 1))
         np.add.at(table, (partitions[0], other), 1.0)
         other_size = table.sum(axis=0)
+        # W = I - Z shrink Z' is the inverse of I + l Z Z' for the first partition, whose groups don't overlap
         self._shrink: Floats = first.ratios[:, None] / (1.0 + first.ratios[:, None] * size)  # (a, groups)
+        # Z'WZ of the second partition; in its eigenvectors adding the second effect is a division
         left = (table.T[None] * self._shrink[:, None, :]) @ table
         eigenvalues, self._vectors = np.linalg.eigh(np.diag(other_size) - left)
         scale = second.ratios[None, :, None]
@@ -185,6 +187,7 @@ class Effects:
         centred = centred / length
         own, rotated = self._project(centred)
         sums = np.bincount(self._codes[0], centred)
+        # sum of squares that is left by generalised least squares: y'V-y - (1'V-y)^2 / 1'V-1, V- the inverse of V
         cross = -(self._shrink @ (self._size * sums))[:, None]
         cross = cross - np.einsum("abj,aj->ab", self._weights, rotated * self._ones[1])
         rest = own[:, None] - np.einsum("abj,aj->ab", self._weights, rotated**2) - cross**2 / self._information
