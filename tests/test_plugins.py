@@ -18,6 +18,7 @@ from pydantic import Field
 
 from aloe.bench.suites import SuiteFigure, mean_figure
 from aloe.config import TrainingSection
+from aloe.errors import EndpointError
 from aloe.prompts.catalog import RESPONDER
 from aloe.protocols import Completion, PromptMessage
 from aloe.training.data import read_rows
@@ -56,6 +57,14 @@ def count(section, data, model, out, *, seed, progress, profiles):
 COUNT = Method("count", "count the rows", count, CountSection, needs=("export",))
 
 
+class Mute(Parrot):
+    async def complete(self, request):
+        raise EndpointError("the line is dead", "mend the line")
+
+
+BENCH = Method("bench", "takes a stage's name", count, CountSection)
+
+
 class Greetings:
     """How often is a greeting answered with a greeting?"""
 
@@ -80,10 +89,14 @@ class Greetings:
 ENTRY_POINTS = """
 [aloe.models]
 parrot = birds:Parrot
+mute = birds:Mute
+lost = nowhere:Thing
 [aloe.methods]
 count = birds:COUNT
+bench = birds:BENCH
 [aloe.suites]
 greetings = birds:Greetings
+farewells = birds:Farewells
 """
 RECIPE = """
 skip = ["base", "sft", "rollout", "dpo"]
@@ -197,6 +210,12 @@ def test_the_command_of_a_method_knows_its_options_and_runs_its_stage(installed:
         (("--methods.cuont.column", "x"), "no training method 'cuont' (did you mean 'count'?)"),
         (("--suites.greeting.words", '["a"]'), "no benchmark suite 'greeting' (did you mean 'greetings'?)"),
         (("--methods.sft.epochs", "1"), "[methods.sft] is built in"),
+        (("--methods.bench.column", "x"), "plug-in method 'bench' has the name of a stage"),
+        (
+            ("--suites.farewells.words", '["a"]'),
+            "'farewells' of aloe.suites (birds:Farewells) cannot be loaded",
+        ),
+        (("--roles.judge", "lost:x"), "plug-in 'lost' of aloe.models (nowhere:Thing) cannot be loaded: ModuleNotFound"),
     ],
 )
 def test_a_wrong_section_is_one_line(
@@ -206,3 +225,14 @@ def test_a_wrong_section_is_one_line(
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "trees").exists()
+
+
+def test_suites_in_which_every_call_failed_are_no_success(installed: dict[str, str], run: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mute.toml"
+    text = (run.parent / "mine.toml").read_text("utf-8").replace('["parrot:green", "world:generic"]', '["mute:x"]')
+    recipe.write_text(text.replace('skip = ["base"', 'skip = ["bench", "base"'), "utf-8")
+    done = aloe(installed, "run", recipe, "--out", tmp_path / "run")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "in stage suites" in done.stderr and "the line is dead" in done.stderr
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))
+    assert "suites" not in manifest["stages"]

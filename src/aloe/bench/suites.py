@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import Field
 
 from aloe.config import Config, ModelConfig
+from aloe.config.plugins import load_plug_in, plug_in_names
 from aloe.errors import ConfigError, DataError, EndpointError, nearest
 from aloe.models.caller import Caller
 from aloe.stats import Clusters, mean_interval
@@ -85,7 +85,7 @@ def mean_figure(values: Sequence[float | None], clusters: Sequence[str] | None =
 
 def suite_names() -> list[str]:
     """The suites of installed plug-ins."""
-    return sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+    return plug_in_names(ENTRY_POINTS)
 
 
 def suite_by_name(name: str, options: Mapping[str, Any]) -> Suite[Any]:
@@ -94,11 +94,10 @@ def suite_by_name(name: str, options: Mapping[str, Any]) -> Suite[Any]:
     Raises:
         ConfigError: no installed plug-in brings it, or it refuses its options.
     """
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name == name:
-            make: Callable[[Mapping[str, Any]], Suite[Any]] = point.load()
-            return make(options)
     names = suite_names()
+    if name in names:
+        make: Callable[[Mapping[str, Any]], Suite[Any]] = load_plug_in(ENTRY_POINTS, name)
+        return make(options)
     raise ConfigError(
         f"no benchmark suite '{name}'{nearest(name, names)}",
         f"installed: {', '.join(names) or 'none'}; a package provides one with an entry point of {ENTRY_POINTS}",

@@ -8,11 +8,11 @@ name is the scheme, the object a function ``(ModelConfig) -> ChatModel``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe.config import ModelConfig
+from aloe.config.plugins import load_plug_in, plug_in_names
 from aloe.errors import ConfigError, nearest
 from aloe.models.uri import split_uri, split_wrapper
 from aloe.protocols import ChatModel
@@ -66,9 +66,9 @@ def create_model(
         return create_local_model(config, replicas)
     if scheme in _registered:
         return _registered[scheme](config)
-    plug_ins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    plug_ins = plug_in_names(ENTRY_POINTS)
     if scheme in plug_ins:
-        factory: Factory = plug_ins[scheme].load()
+        factory: Factory = load_plug_in(ENTRY_POINTS, scheme)
         return factory(config)
     valid = [*BUILT_IN, *sorted({*plug_ins, *_registered})]
     raise ConfigError(

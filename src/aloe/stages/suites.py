@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from aloe.bench.suites import SuiteResult, run_suite, suite_by_name
 from aloe.config import digest
-from aloe.errors import DataError
+from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.uri import unwrap
 from aloe.stages.bench import bench_models, digest_folder
 from aloe.stages.context import Context, tokens_so_far, with_caller
+from aloe.store.records import read_rows
 
 
 def run_suites(context: Context) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def run_suites(context: Context) -> dict[str, Any]:
     Raises:
         ConfigError: a suite that is not installed.
         DataError: a suite without items, or a damaged result.
+        EndpointError: every call of every suite failed.
     """
     config, run = context.config, context.run
     suites = {name: suite_by_name(name, options) for name, options in config.suites.items()}
@@ -29,6 +31,8 @@ def run_suites(context: Context) -> dict[str, Any]:
     jobs = [(suite, name) for suite in suites for name in models]
     done: dict[str, str] = {} if context.redo else run.manifest().get("suites", {})
     summary: dict[str, Any] = {"n_suites": len(suites), "n_models": len(models), "n_failed": 0, "suites": {}}
+
+    results: list[SuiteResult] = []
 
     async def work(caller: Caller) -> None:
         for place, (suite, name) in enumerate(jobs):
@@ -48,11 +52,19 @@ def run_suites(context: Context) -> dict[str, Any]:
                 manifest = run.manifest()
                 manifest.setdefault("suites", {})[f"{suite}/{name}"] = key if result.n_failed == 0 else ""
                 run.save_manifest(manifest)
+            results.append(result)
             summary["n_failed"] += result.n_failed
             figures = {figure: found.value for figure, found in result.figures.items()}
             summary["suites"].setdefault(suite, {})[name] = figures
 
     with_caller(context, work)
+    if results and all(result.n_failed == result.n_items for result in results):
+        suite, name = jobs[0]
+        _, row = next(iter(read_rows(run.stage_dir("suites") / suite / name / "records.jsonl")))
+        raise EndpointError(
+            f"no item of {', '.join(suites)} could be asked; the first: {row['error']}",
+            "correct that and run the same command again",
+        )
     return summary
 
 

@@ -151,9 +151,14 @@ def stages_of(config: Config) -> tuple[Stage, ...]:
     """The stages of a run in order: the built-in ones, and those that its recipe's plug-ins bring.
 
     Raises:
-        ConfigError: the recipe has a section of a plug-in that is not installed.
+        ConfigError: the recipe has a section of a plug-in that is not installed, or whose name a stage has.
     """
     own = tuple(_training_stage(m) for m in methods_of(config)[len(METHODS) :])
+    for stage in own:
+        if stage.name in {s.name for s in (*STAGES, _SUITES)}:
+            raise ConfigError(
+                f"plug-in method '{stage.name}' has the name of a stage", "rename it, or take its section out"
+            )
     at = next(i for i, stage in enumerate(STAGES) if stage.name == "bench")
     suites = (_SUITES,) if config.suites else ()
     return (*STAGES[:at], *own, STAGES[at], *suites, *STAGES[at + 1 :])

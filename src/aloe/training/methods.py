@@ -129,19 +129,19 @@ def plug_ins() -> dict[str, Method]:
     Raises:
         ConfigError: one that is not a Method, or takes a name that is in use.
     """
-    from importlib.metadata import entry_points  # not needed to list the built-in methods
+    from aloe.config.plugins import load_plug_in, plug_in_names  # not needed to list the built-in methods
 
     found: dict[str, Method] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        method = point.load()
+    for name in plug_in_names(ENTRY_POINTS):
+        method = load_plug_in(ENTRY_POINTS, name)
         if not isinstance(method, Method):
             raise ConfigError(
-                f"plug-in {point.value} ({ENTRY_POINTS}) provides a {type(method).__name__}, expected a Method",
+                f"plug-in '{name}' ({ENTRY_POINTS}) provides a {type(method).__name__}, expected a Method",
                 "correct or remove the plug-in",
             )
         if method.name in {m.name for m in METHODS} | set(found):
             raise ConfigError(
-                f"plug-in {point.value}: a method '{method.name}' already exists", "rename or remove the plug-in"
+                f"plug-in '{name}': a method '{method.name}' already exists", "rename or remove the plug-in"
             )
         found[method.name] = method
     return found
