@@ -1,8 +1,9 @@
-"""Fill README and docs/architecture.md from a finished run and from the sources: ``make readme``.
+"""Fill README and docs from a finished run and from the sources: ``make readme``.
 
 In the README figures stand between ``<!-- figures -->`` and ``<!-- /figures -->``, examples between their names; in
 docs/architecture.md the map of the code stands between ``<!-- map -->`` and ``<!-- /map -->``, and its picture of the
-layers is drawn anew. Nothing else is touched.
+layers is drawn anew; in docs/experiments.md the index of the questions stands between ``<!-- index -->`` and
+``<!-- /index -->``. Nothing else is touched. Without a run (``python update_docs.py``) the README's figures stay.
 """
 
 from __future__ import annotations
@@ -54,9 +55,30 @@ def example(name: str) -> str:
     return f"```python\n{text.split(chr(34) * 3, 2)[2].strip()}\n```"
 
 
+def anchor(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def question_index(text: str) -> str:
+    """Links to the third-level headings of a page, below the second-level heading that each stands under."""
+    lines = [""]
+    for mark, heading in re.findall(r"^(###?) (.+)$", text, re.MULTILINE):
+        lines.append(heading if mark == "##" else f"- [{heading}](#{anchor(heading)})")
+    kept = []  # headings without a question are not listed
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("- "):
+            kept.append(line)
+        elif following.startswith("- "):
+            kept += ["", f"**{line}**", ""]
+    return "\n".join([*kept, ""])
+
+
 def main() -> None:
-    readme, house = ROOT / "README.md", ROOT / "docs" / "architecture.md"
+    readme, house, log = ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "experiments.md"
     house.write_text(fill(house.read_text("utf-8"), "map", code_map()), "utf-8")
+    entries = log.read_text("utf-8")
+    log.write_text(fill(entries, "index", question_index(entries)), "utf-8")
     (ROOT / "docs" / "figures" / "layers.svg").write_text(picture(), "utf-8")
     text = readme.read_text("utf-8")
     for name in ("build_trees", "train_dpo"):
