@@ -1,4 +1,4 @@
-"""Entry point of the command line. Errors that are ours become one line and an exit code."""
+"""Entry point of the command line: prints aloe's own errors as one line and returns an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong, by boundary. Every message says what, where, got, expected and what to do next.
+"""The error classes. Every message says what, where, got, expected and what to do next.
 
 The command line prints the message as one line and exits with ``exit_code``; a traceback is shown only
 for errors that are not ours.

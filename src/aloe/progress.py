@@ -1,4 +1,4 @@
-"""Progress of a stage: a rich bar on a terminal, a quiet line now and then elsewhere."""
+"""The progress of a stage: a rich bar on a terminal, an occasional line elsewhere."""
 
 from __future__ import annotations
 

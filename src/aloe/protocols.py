@@ -1,4 +1,4 @@
-"""The two protocols that carry everything: ChatModel and Embedder.
+"""The two protocols that connect everything: ChatModel and Embedder.
 
 The simulated world, an HTTP endpoint and a local checkpoint are all ChatModels.
 """

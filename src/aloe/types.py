@@ -1,4 +1,4 @@
-"""Everything that aloe stores: plain, frozen records; a tree can find its way among its own nodes.
+"""Everything that aloe stores: plain, frozen records.
 
 ``chosen``/``rejected`` is a preference; ``continued`` is which reply the conversation went on from. They are
 different things. Turns are 1-based; a turn is a user message and the replies to it. Unscored is ``None``,

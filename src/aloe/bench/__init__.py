@@ -1,1 +1,1 @@
-"""The ALOE benchmark: AL(k) over the turns of simulated conversations, with intervals, controls and ground truth."""
+"""The ALOE benchmark: AL(k) over simulated conversations, with intervals, controls and ground truth."""

@@ -1,4 +1,4 @@
-"""A judge against people: blind rating sheets, agreement, bias, and means corrected by what people said.
+"""Compares a judge with people: blind rating sheets, agreement, bias, and corrected means.
 
 ``write_sheet`` draws benchmarked replies of all models of a run, shuffled and without the models' names; the key
 beside it says which reply each item is. ``calibrate_scores`` compares people's scores with the judge's on the same

@@ -1,13 +1,13 @@
-"""Is a judge fit to measure? Order swaps, repeats and known-answer items: the questions before any benchmark.
+"""Checks whether a judge is fit to measure: order swaps, repeats and items whose answer is known.
 
-Known-answer items are conversations in the world's language (plain English) with replies whose order is certain:
+Known-answer items are conversations in the world's language (plain English) with replies whose better one is certain:
 
 - ``tailored/swapped``: written for this user, or in the same way for somebody else.
 - ``tailored/generic``: written for this user, or for anybody.
 - ``generic/swapped``: for anybody, or with another person's facts and against this user's manner.
 - ``tailored/off-topic``: an answer to what was asked, or to something else.
 
-Of each item the judge compares the two replies in both orders, once more under another sampling seed, and scores
+For each item the judge compares the two replies in both orders and once more under another sampling seed, and scores
 both, the better one twice. Abstention is a tie or an answer that can't be read; neither is ever counted as right.
 """
 

@@ -1,8 +1,8 @@
 """Paired comparison of benchmarked models, from their ``scores.jsonl``: the table of ``aloe compare``.
 
 Models are compared on the personas that both have scores for; the interval is that of the difference itself,
-clustered by profile and personality. What makes a comparison unfair (another judge, user or scope) is said, and below
-any table of results why replies are unscored.
+clustered by profile and personality. Notes say what makes a comparison unfair (another judge, user or
+scope) and, below any table of results, why replies are unscored.
 """
 
 from __future__ import annotations

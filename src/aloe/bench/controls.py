@@ -1,11 +1,11 @@
-"""Who replies in the benchmark: models under test, and control policies whose order is known in advance.
+"""What answers in the benchmark: models under test, and control policies whose order is known in advance.
 
-An ordinary model sees the history only. Three of the world's policies are told what makes them controls, in the
-same tagged sections as any model would be:
+An ordinary model sees the history only. Three of the world's policies are told more, in the same tagged sections of a
+prompt as any model would be:
 
-- ``world:oracle``: what the user has really revealed so far (exact, not induced). The ceiling of fair behaviour.
-- ``world:swapped``: the same revelations as if of another persona. Tailoring to the wrong person; the floor.
-- ``world:knows-all``: the whole persona from turn 1. High where mind-reading is rewarded, and its IR is about 0.
+- ``world:oracle``: what the user has really revealed so far (exact, not induced). The upper bound for a fair model.
+- ``world:swapped``: the same revelations as if of another persona: tailoring to the wrong person, the lower bound.
+- ``world:knows-all``: the whole persona from turn 1. High where unrevealed facts are rewarded; IR about 0.
 """
 
 from __future__ import annotations

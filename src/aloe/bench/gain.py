@@ -1,12 +1,12 @@
-"""What else a benchmark asks of the same conversations: personal gain, the other scope, whose conversation it is.
+"""Further measurements on the same conversations: personal gain, the other scope, identification.
 
 - **Personal gain** (``bench.gain``): every reply is judged once more as if its user were another persona, of a
-  different profile and personality. AL(true) - AL(swapped) is what is personal about the replies: a model that is
-  merely pleasant gains nothing.
+  different profile and personality. AL(true) - AL(swapped) is what is personal about the replies: replies that
+  would suit anybody gain nothing.
 - **Other scope** (``bench.full``): judged with the whole persona *and* with the revealed part only. The difference
-  is what rewards mind-reading.
-- **Identification**: which of N personas is it, from the conversation alone? AUC by turn = the chance that the true
-  persona is held likelier than another one, ties half; 0.5 is chance. Readers: ``judge`` (true against swapped score
+  is what is earned by facts that the user has not revealed.
+- **Identification**: which of N personas is it, from the conversation alone? AUC by turn = the probability that
+  the true persona is ranked above another one, ties half; 0.5 is chance. Readers: ``judge`` (true against swapped score
   of that turn's reply), and where the persona is in the world's language ``replies`` and ``conversation`` (what the
   replies, or all messages, say up to that turn, held against each of the N personas).
 """

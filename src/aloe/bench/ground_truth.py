@@ -1,4 +1,4 @@
-"""Ground-truth figures of benchmark conversations: what a reply did with what the user had really revealed.
+"""Ground-truth figures of benchmark conversations: how replies use what the user has really revealed.
 
 Exact where the persona is in the world's language (then ``aloe.world.truth`` reads user and replies without error);
 conversations about any other persona are left out of them. All are shares in [0, 1] unless said otherwise, pooled

@@ -1,13 +1,13 @@
-"""Scores to figures: AL(k), AVG, IR, N-IR, N-R2 and their intervals (section 4 of the paper; RLPA's formulas).
+"""From scores to figures: AL(k), AVG, IR, N-IR, N-R2 and their intervals (paper section 4, RLPA).
 
 Every figure is a function of the *averaged* curve AL(k) = mean score over personas at turn k:
 IR is the slope of its least-squares line, N-IR and N-R2 are slope and R2 after min-max normalisation.
 AVG, the late mean, IR and guarded IR are linear in the curve, so their intervals come from one influence value per
 persona (see ``curve_interval``); N-IR and N-R2 are not, and are resampled.
 
-Invariants: NaN in, ``None`` out, never NaN or 0 for what is undefined; unscored replies are counted, not filled in;
-a turn at which fewer than ``MIN_SCORED`` conversations were scored is shown, but is in no figure of the curve.
-Shapes: scores are (n_personas, n_turns), or (n_personas, n_samples, n_turns) with several conversations each.
+Invariants: unscored is NaN in arrays; an undefined figure is ``None``, never NaN or 0; unscored replies are counted,
+not filled in; a turn at which fewer than ``MIN_SCORED`` conversations were scored is shown, but is in no figure of the
+curve. Shapes: scores are (n_personas, n_turns), or (n_personas, n_samples, n_turns) with several conversations each.
 """
 
 from __future__ import annotations

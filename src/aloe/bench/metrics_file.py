@@ -1,4 +1,4 @@
-"""Per-turn values from any JSON or CSV file, for ``aloe metrics FILE``: named curves in, a table of figures out.
+"""Reads per-turn values from any JSON or CSV file, for ``aloe metrics FILE``.
 
 What is read, by shape alone (the file's ending only decides what is tried first):
 

@@ -1,4 +1,4 @@
-"""How one reply is scored: by a scale's prompt, and as the expected score over the judge's log-probabilities.
+"""Scores one reply: by a scale's prompt, or as the expected score over the judge's log-probabilities.
 
 Where the endpoint gives log-probabilities (``extra = {logprobs = true, top_logprobs = 20}`` on the judge), the score
 is the expectation over the alternatives at the token that holds the score; what the judge wrote is kept as the part

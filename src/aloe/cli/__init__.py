@@ -1,1 +1,1 @@
-"""The command line: one module a command, a parser whose errors are one line, tables for the screen."""
+"""The command line: one module per command, a parser with one-line errors, tables for the screen."""

@@ -1,4 +1,4 @@
-"""Arguments that several commands have: types with errors of one line, what completes them, what excludes others."""
+"""Arguments that several commands share: their types, completions, and which exclude each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short flags for the options of ``[bench]`` that are used most, for the commands that judge conversations."""
+"""Short flags for the most used options of ``[bench]``, for the commands that judge conversations."""
 
 from __future__ import annotations
 

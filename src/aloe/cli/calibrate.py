@@ -1,4 +1,4 @@
-"""``aloe judge calibrate``: people's scores or blind choices against the judge's, as figures and as text."""
+"""``aloe judge calibrate``: compares ratings or blind choices by people with the judge's scores."""
 
 from __future__ import annotations
 

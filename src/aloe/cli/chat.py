@@ -1,4 +1,4 @@
-"""``aloe chat``: a conversation with a model in the terminal, with what is believed of the user after each turn."""
+"""``aloe chat``: chat with a model in the terminal; shows what is inferred about the user after each turn."""
 
 from __future__ import annotations
 

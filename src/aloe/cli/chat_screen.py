@@ -1,4 +1,4 @@
-"""The conversation of ``aloe chat`` on the screen: read a line, show the reply, its score and what is believed."""
+"""The screen of ``aloe chat``: reads a line, shows the reply, its score and what is inferred about the user."""
 
 from __future__ import annotations
 

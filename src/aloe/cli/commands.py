@@ -1,4 +1,4 @@
-"""The commands by name: where each stands and what ``aloe --help`` says of it, without importing any of them.
+"""The table of commands: name, group, module and help text, without importing any of the modules.
 
 A command is a module with NAME, GROUP, HELP, ``add_arguments(parser)`` and ``run(options, overrides) -> int``; the
 stages and the training methods share a module each, whose ``command(name)`` makes the same.

@@ -1,4 +1,4 @@
-"""What a shell offers for the value of an argument: recipes, stages, models, paths. Called by argcomplete."""
+"""Completions for the values of arguments: recipes, stages, models, paths. Called by argcomplete."""
 
 from __future__ import annotations
 

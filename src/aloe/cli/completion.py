@@ -1,4 +1,4 @@
-"""``aloe completion SHELL``, and the answers at every Tab: argcomplete reads them off the commands' parsers."""
+"""``aloe completion SHELL``: shell completion, read from the commands' parsers by argcomplete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aloe journal``: what a run asked of its models, what it cost, one call in full; prune and export."""
+"""``aloe journal``: lists calls and cost, shows a call in full, prunes and exports."""
 
 from __future__ import annotations
 

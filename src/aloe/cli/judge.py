@@ -1,4 +1,4 @@
-"""``aloe judge check | sheet | calibrate``: is the judge fit to measure, and what would people say?"""
+"""``aloe judge check | sheet | calibrate``: checks a judge and compares it with human ratings."""
 
 from __future__ import annotations
 

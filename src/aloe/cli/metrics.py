@@ -1,4 +1,4 @@
-"""``aloe metrics FILE``: AVG, late mean, IR and their companions of anybody's per-turn values."""
+"""``aloe metrics FILE``: AVG, late mean, IR and related figures from per-turn values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of the config as help texts, made from the config's own fields."""
+"""Help texts for the options of the config, made from the config's fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parser of every command: errors of one line, verbs, options of the config beside the command's own."""
+"""The parser of every command: one-line errors, verbs, and options of the config beside the command's own."""
 
 from __future__ import annotations
 

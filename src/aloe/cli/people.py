@@ -1,4 +1,4 @@
-"""``aloe pool from-chats`` and ``aloe pool forget``: personas from chat logs, and forgetting people."""
+"""``aloe pool from-chats`` and ``aloe pool forget``: personas from chat logs, and removing a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a word in the place of RECIPE means: a recipe's name, a recipe file, or a run directory.
+"""Resolves the argument RECIPE: a recipe's name, a recipe file, or a run directory.
 
 A recipe's name comes before a folder or file of the same name. Only a folder that is a run directory comes before the
 recipe, and only without ``--out``: inside ``runs/`` the folder ``demo`` is the run, and ``aloe run demo --out new``

@@ -1,4 +1,4 @@
-"""``aloe plan RECIPE`` and ``aloe run RECIPE --dry``: what would be asked and what it would cost."""
+"""``aloe plan RECIPE`` and ``aloe run RECIPE --dry``: an estimate of calls, tokens and cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aloe pool``: look at a persona pool, validate and calibrate it; the verbs about people are in ``people``."""
+"""``aloe pool``: inspects, validates and calibrates a persona pool (verbs about people: ``cli/people.py``)."""
 
 from __future__ import annotations
 

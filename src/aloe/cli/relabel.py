@@ -1,4 +1,4 @@
-"""``aloe relabel RUN --judge URI | --labeler lookahead``: one more labeler beside a run's trees."""
+"""``aloe relabel RUN --judge URI | --labeler lookahead``: adds the labels of one more labeler to a run's trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aloe serve URI ...``: models, for example local checkpoints, behind the OpenAI API."""
+"""``aloe serve URI ...``: serves models, for example local checkpoints, behind the OpenAI API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aloe run`` and the commands of the stages: all take the same recipe and write into the same run directory."""
+"""``aloe run`` and the commands of the stages: the same arguments, the same run directory."""
 
 from __future__ import annotations
 

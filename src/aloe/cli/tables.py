@@ -1,4 +1,4 @@
-"""What a run ends with on the screen: one table, a time per stage, the path of the report."""
+"""What a run prints at its end: the table of results, the time of each stage, the path of the report."""
 
 from __future__ import annotations
 

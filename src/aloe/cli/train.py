@@ -1,4 +1,4 @@
-"""The commands of the training methods: a stage of a run, or with ``--data`` on data and a model of one's own."""
+"""The commands of the training methods: as a stage of a run, or with ``--data`` on other data and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONE typed config: ``options`` declares every option once, ``load`` reads recipes and overrides into it."""
+"""The config: ``options`` declares every option once, ``load`` reads recipes and overrides into it."""
 
 from aloe.config.load import (
     digest,

@@ -1,4 +1,4 @@
-"""Recipes to a config: TOML in, dotted command-line overrides on top, a resolved copy out; errors name the key."""
+"""From recipes to a config: reads TOML, applies command-line overrides, writes the resolved config."""
 
 from __future__ import annotations
 

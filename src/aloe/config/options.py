@@ -1,4 +1,4 @@
-"""Every option of aloe is a field here and nowhere else; the command line's help is made from these descriptions.
+"""Every option of aloe, declared once as a field; the command line's help is made from the descriptions.
 
 Secrets and headers are only ever *names* of environment variables. Read and written by ``config``.
 """

@@ -1,4 +1,4 @@
-"""What installed packages bring by entry points; one that cannot be imported is one line that names it."""
+"""Loads entry points of installed plug-ins; one that cannot be imported gives one line that names it."""
 
 from __future__ import annotations
 

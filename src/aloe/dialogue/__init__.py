@@ -1,1 +1,1 @@
-"""Preference trees by collaboration: user, inducer, responders, judge; trees, forests, labels and pairs."""
+"""Preference trees by collaboration of user, inducer, responders and judge; labels and pairs."""

@@ -1,4 +1,4 @@
-"""Which two of several scored replies make the preference pair (section 3.3, on-policy rounds)."""
+"""Selects which two of several scored replies form the preference pair (section 3.3, on-policy rounds)."""
 
 from __future__ import annotations
 

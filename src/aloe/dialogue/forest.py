@@ -1,4 +1,4 @@
-"""Many trees: a bounded number open at once, files in order of tree id, memory independent of their number.
+"""Grows many trees concurrently and writes them in the order of their ids, in bounded memory.
 
 Trees, disclosures and labels go to growing files while the stage runs and are put in order at its end, so that
 the files do not depend on which conversation finished first.

@@ -1,7 +1,7 @@
-"""The inducer: which parts of the persona the user's own words have revealed so far. Conservative and extractive.
+"""The inducer: infers which parts of the persona the user's own words have revealed so far.
 
-A claim counts only if its item is a part of the persona and its evidence stands in the user's words; everything
-else is dropped and counted. What was revealed once stays revealed on that path.
+A claim counts only if its item is a part of the persona and its evidence is quoted from the user; everything else is
+dropped and counted. What was revealed once stays revealed on that path.
 """
 
 from __future__ import annotations

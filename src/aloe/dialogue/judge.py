@@ -1,7 +1,7 @@
-"""The judge: compares two replies, in seeded order or in both orders, or scores one. Ties and unparsed are values.
+"""The judge: compares two replies in one or both orders, or scores one; ties and unparsed are values.
 
-Margins: the score difference where replies are scored; for a comparison P(chosen) - P(rejected) at the verdict's
-token, where the endpoint gives log-probabilities (averaged over the orders), else 1.0: a bare verdict has no scale.
+Margins: the score difference where replies are scored; for a comparison P(chosen) - P(rejected) at the verdict's token,
+where the endpoint gives log-probabilities (averaged over the orders), else 1.0, because a verdict alone has no scale.
 """
 
 from __future__ import annotations

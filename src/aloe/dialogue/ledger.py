@@ -1,4 +1,4 @@
-"""What was really disclosed, against what the inducer said: exact where the world gives the ground truth.
+"""Compares what users really disclosed with what the inducer claimed, where ground truth exists.
 
 All shares lie in [0, 1] and are None where there is nothing to count. ``figures`` names, in this order: precision and
 recall of the inducer (recall over what is known at the end of each path; stated and implied facts apart), leak at

@@ -1,4 +1,4 @@
-"""Trees and labels to training data: preference pairs and SFT conversations. Derived, never edited.
+"""From trees and labels to training data: preference pairs and SFT conversations.
 
 A pair's prompt is the history that the user really answered. An SFT example is that history with the preferred
 reply as its last message; only this last message is a target.

@@ -1,4 +1,4 @@
-"""More labelers for trees that are grown: another judge, look-ahead; and how far labelers agree.
+"""Labels existing trees again, by another judge or by look-ahead, and measures how far labelers agree.
 
 Trees are never touched: labels are added to ``labels.jsonl`` beside them, one labeler's at a time.
 

@@ -1,4 +1,4 @@
-"""The responders: tailored (told what was revealed), generic (told nothing), or any model under test (history only)."""
+"""The responders: tailored (told what was revealed), generic (told nothing), or a model under test."""
 
 from __future__ import annotations
 

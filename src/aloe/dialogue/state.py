@@ -1,4 +1,4 @@
-"""The conversation as each role sees it, rebuilt from the tree for every call; no accumulated strings.
+"""The conversation as each role sees it, rebuilt from the tree for every call.
 
 A ``PathState`` is one path from the opening message to a reply. It is extended by copying, so siblings share
 their past and cannot disturb each other.

@@ -1,7 +1,7 @@
-"""Statistics of grown trees that need no ground truth, and what in them should make one look twice.
+"""Statistics of grown trees that need no ground truth, and warnings derived from them.
 
-Each has a fault that it catches: a user that repeats itself, answers as the assistant or tells all at once, an inducer
-that invents, a judge that goes by position or can't be read, replies that win by length. Counts only: memory does not
+Each detects one fault: a user that repeats itself, answers as the assistant or tells all at once, an inducer that
+invents, a judge that prefers a position or can't be read, replies that win by length. Counts only: memory does not
 grow with the trees.
 """
 

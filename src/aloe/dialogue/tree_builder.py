@@ -1,4 +1,4 @@
-"""Preference trees by collaboration of several models (paper section 3.2), and trees that really branch.
+"""Grows one preference tree by collaboration of several models (paper section 3.2).
 
 Per turn: the user speaks, the inducer says what was revealed, candidate replies are written side by side, the
 judge labels them, and the policy picks the replies from which the conversation goes on. One failed call ends

@@ -1,4 +1,4 @@
-"""The user: plays the persona, reveals a part of it at a time, reacts to the last reply (paper section 3.2).
+"""The user: plays the persona, reveals it part by part, reacts to the last reply (paper section 3.2).
 
 A message in which the simulator speaks as the assistant, or says the assistant's words back to it, is asked for
 again. What is merely suspicious (a message that was said before, one in which nobody speaks of himself or asks for

@@ -1,4 +1,4 @@
-"""Inference-time baselines: ways to ask any model, written as a suffix of its URI (``openai:NAME+inducer``).
+"""Inference-time baselines, written as a suffix of any model's URI (``openai:NAME+inducer``).
 
 - ``+inducer``: the model first lists what the user has told so far (without seeing the persona), then answers with
   that list as notes. Two calls a turn.

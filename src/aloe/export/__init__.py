@@ -1,1 +1,1 @@
-"""Training data in the formats of others, and the published conversations format in and out."""
+"""Training data in the formats of other tools; import and export of the published format."""

@@ -1,4 +1,4 @@
-"""Pairs and SFT conversations as rows of other tools' formats, and the files of each format.
+"""Pairs and SFT conversations as rows and files in the formats of other tools.
 
 TRL: conversational ``prompt``/``chosen``/``rejected`` and ``messages``. OpenAI: preference fine-tuning JSONL
 (``input``, ``preferred_output``, ``non_preferred_output``) and chat fine-tuning JSONL. ShareGPT: ``conversations`` of

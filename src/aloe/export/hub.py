@@ -1,4 +1,4 @@
-"""A folder that is a data set: Parquet by split, and a card that says what is in it and where it came from.
+"""Writes a data set folder: Parquet by split, and a card with its contents and origin.
 
 ``datasets.load_dataset(folder)`` opens the preference pairs, ``load_dataset(folder, "sft")`` the SFT conversations;
 the same folder can be pushed to a hub as it is. The card holds counts, models, prompt hashes, licence and statistics.

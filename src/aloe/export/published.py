@@ -1,4 +1,4 @@
-"""The published conversations format, in and out: ``export(import(file)) == file``.
+"""The published conversations format, read and written: ``export(import(file)) == file``.
 
 A row is one conversation: ``profile``, ``personality`` and ``conversations``, a list of turns with ``user``,
 ``assistant`` (``preferred``, and ``rejected`` as a text or a list of texts), ``chosen`` (the reply from which the

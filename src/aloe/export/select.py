@@ -1,6 +1,6 @@
-"""What goes into a data set: which labeler, which pairs, which split; and how the lengths are balanced.
+"""Selects what goes into a data set: labeler, pairs, splits, and the balance of lengths.
 
-A pair is dropped for one reason only, the first that applies, so that the counts add up. Splits are by profile: no
+A dropped pair is counted under one reason, the first that applies, so that the counts add up. Splits are by profile: no
 profile is in both, whatever its personalities.
 """
 

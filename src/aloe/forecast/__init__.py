@@ -1,1 +1,1 @@
-"""What ``aloe plan`` says before anything is sent: calls, tokens, cost, and the size of the training."""
+"""What ``aloe plan`` estimates before anything is sent: calls, tokens, cost, and the size of the training."""

@@ -1,9 +1,9 @@
-"""What a recipe will ask of its models, before anything is sent: calls, tokens and cost per stage and role.
+"""Estimates the calls, tokens and cost of a recipe per stage and role, before anything is sent.
 
-Nothing is estimated by formula: a small part of each stage is rehearsed for real, in memory, with the very code that
-will run, and scaled up. Every model that would cost something is played by the world's actor of its role, whose
-answers are lengthened to what language models typically write; so prompts grow with the conversation as they will.
-Tokens are counted at four characters each. Costs are without prefix caching; what it can serve is said beside them.
+Nothing is estimated by formula: a small part of each stage is run in memory, by the code of the stage itself, and
+scaled up. Every model that would cost something is played by the world's actor of its role, whose
+answers are lengthened to what language models typically write; so prompts grow with the conversation as in a real run.
+A token is counted as four characters. Costs are without prefix caching; the share that it can serve is given as well.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What SFT and DPO of a recipe will take: tokens with and without packing, steps, memory.
+"""Estimates what SFT and DPO of a recipe take: tokens with and without packing, steps, memory.
 
-The rehearsed trees become rows, tries and packs by the code that trains, and are scaled up to the whole data set.
-Nothing is downloaded: a model that is not here yet is counted at four characters a token, and its memory is unknown.
+The trees of ``forecast.calls`` become rows, tries and packs by the code that trains, and are scaled up to the whole
+data set. Nothing is downloaded: without the model's tokenizer a token is counted as four characters, and memory is
+unknown.
 """
 
 from __future__ import annotations

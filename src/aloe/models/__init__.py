@@ -1,1 +1,1 @@
-"""Models behind one protocol, and the one way in which stages call them: ``Caller``."""
+"""Models behind one protocol, and ``Caller``, through which stages call them."""

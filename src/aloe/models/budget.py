@@ -1,4 +1,4 @@
-"""The budget of a run, in USD and tokens: reserved at the worst case before a call is sent, settled after it.
+"""The budget of a run in USD and tokens: reserved at the worst case before a call, settled after it.
 
 Spending of earlier sessions of the same journal counts, and so do failed attempts that may have been billed.
 Invariant: what was spent plus what is in flight at its worst never passes a limit. A call that does not fit because

@@ -1,4 +1,4 @@
-"""How stages talk to models: seeds, journal, limits, budget and retries in one place.
+"""The way from a stage to a model: seeds, journal, limits, budget and retries in one place.
 
 A call is named by its role and its content path in the run. From these its sampling seed and (with everything that
 is sent) its journal key derive, so nothing depends on order or concurrency. A call that the journal holds is replayed

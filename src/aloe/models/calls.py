@@ -1,4 +1,4 @@
-"""What calls leave behind: a reply, and the counters of a role."""
+"""What a call returns, and the counters of a role."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What tokens cost: a short table of list prices that a recipe can override, and the arithmetic.
+"""Prices of tokens: a short table of list prices that a recipe can override, and the cost of a call.
 
-Checked against public price lists in March 2026; prices change, so give ``price_prompt`` and ``price_completion`` in
-the recipe where money matters. A price that is not known is None, never zero.
+Checked against public price lists in March 2026; prices change, so set ``price_prompt`` and ``price_completion`` in the
+recipe to be sure. A price that is not known is None, never zero.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models by URI: ``world:ACTOR``, ``openai:MODEL``, ``hf:PATH_OR_ID`` or a plug-in's scheme.
+"""Opens models by URI: ``world:ACTOR``, ``openai:MODEL``, ``hf:PATH_OR_ID`` or a plug-in's scheme.
 
 With ``base_url`` a model of any scheme is reached over HTTP under the same logical name and revision, so that its
 calls have the same keys in the journal as in-process ones. Plug-ins: entry points of the group ``aloe.models``, the

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server over any ChatModels: the world, local checkpoints, plug-ins.
+"""An OpenAI-compatible server for any ChatModel: the world, local checkpoints, plug-ins.
 
 ``/v1/chat/completions`` (also streamed), ``/v1/models``, ``/health``. Loopback unless told otherwise: there is no
 authentication. A bad request is answered with 400 and an error in OpenAI's shape, a failing model with 500.

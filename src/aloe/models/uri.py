@@ -1,4 +1,4 @@
-"""What the URI of a model says: its scheme, its short name, the wrapper it is asked through.
+"""Parses a model's URI: its scheme, its short name, the wrapper through which it is asked.
 
 ``SCHEME:REST``, and a wrapper as a suffix (``openai:NAME+inducer``). Nothing here opens a model:
 :mod:`aloe.models.registry` does, and what a wrapper asks stands in :mod:`aloe.dialogue.wrappers`.

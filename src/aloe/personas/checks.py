@@ -1,8 +1,8 @@
-"""Is this a usable description at all? The mechanical checks of a candidate, before its novelty is looked at.
+"""Mechanical checks of a candidate description, made before its novelty is measured.
 
 Facts and traits are kept apart because the benchmark scores them apart: a trait told in the profile or a job
 told in the personality would be counted twice. The word lists are English; for other languages only length,
-script, markup and names are checked. A check that fires gives one reason in words, never a silent drop.
+script, markup and names are checked. Every rejection has one reason in words.
 """
 
 from __future__ import annotations

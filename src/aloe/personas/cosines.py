@@ -1,8 +1,8 @@
-"""Cosines that are the same on every CPU, for what is decided by them.
+"""Cosine similarities that are equal on every CPU, for the decisions that depend on them.
 
-A product in float32 differs in its last bits from one CPU to the next, and a tie decided by such a bit gives other
-people for the same seed. Vectors are therefore put on a grid of whole multiples of 2^-26: their products are whole
-numbers below 2^53, which float64 adds up without rounding, whatever the order of the sums and whoever computes them.
+A product in float32 differs in its last bits from one CPU to the next, and a tie decided by such a bit gives different
+personas for the same seed. Vectors are therefore put on a grid of whole multiples of 2^-26: their products are whole
+numbers below 2^53, which float64 adds up without rounding, in any order and on any CPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts to unit vectors: what the persona pool's novelty filter compares (paper section 3.1).
+"""Embedders for the persona pool: texts to unit vectors, compared by the novelty filter (paper section 3.1).
 
 ``lexical`` needs nothing but numpy (:mod:`aloe.personas.lexical`). ``world`` sees a description as the simulated world
 does: as its facts and trait poles, so that the same meaning in other words is the same vector. ``st:NAME_OR_PATH`` is

@@ -1,4 +1,4 @@
-"""The pool grows by asking a writer for more of the same (paper section 3.1).
+"""Grows the pool by asking a writer for more descriptions (paper section 3.1).
 
 In waves: every call of a wave shows a few members, sampled from the pool as it stood when the wave began, and asks
 for new descriptions. Candidates are judged in the order (call, position), never in the order of arrival, so the

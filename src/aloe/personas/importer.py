@@ -1,4 +1,4 @@
-"""Descriptions and personas from anybody's files, damaged and hostile ones included.
+"""Reads descriptions and personas from files of many formats, damaged and hostile ones included.
 
 Read are JSON strings one per line (also several on one line), JSON objects one per line (``profile`` and
 ``personality``; ``persona``; ``kind`` and ``text``; ``description``), JSON lists, CSV with a header and plain

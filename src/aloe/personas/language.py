@@ -1,6 +1,6 @@
-"""A small guess at the language of a description, good enough to catch a model that answers in another one.
+"""Guesses the language of a description, well enough to detect a model that answers in another one.
 
-Scripts tell many languages apart; for the Latin ones function words do. No guess is an answer too: short or
+Scripts tell many languages apart; for the Latin ones function words do. There may be no guess: short or
 unusual texts are never rejected for their language.
 """
 

@@ -1,4 +1,4 @@
-"""Is this description new? Greedy, exact novelty filtering (paper section 3.1).
+"""Greedy, exact novelty filtering: is a description new? (paper section 3.1).
 
 A candidate enters if its highest cosine similarity to every member is at most the threshold. Each text is
 embedded once; a candidate costs one matrix-vector product, a bulk costs blocked matrix products. What float32

@@ -1,4 +1,4 @@
-"""Profiles x personalities: persons. Splits, draws without repeats, pronouns in agreement (paper section 3.1).
+"""Pairs profiles with personalities and splits them into training and benchmark (paper section 3.1).
 
 No profile and no personality of a benchmark persona is seen in training; single facts and traits may be. The
 benchmark's share is chosen to mirror the whole pool, and every profile and personality is used about equally often.

@@ -1,7 +1,7 @@
-"""Which ways a personality leans: twelve bipolar traits, each pole by words that tell it (English).
+"""Recognises which pole of twelve bipolar traits a personality leans to, by word lists (English).
 
-Used to see whether a set of personalities holds both poles of everything, difficult ones included. A word list
-reads roughly; it counts what is told, and leaves untold what it doesn't know.
+Used to see whether a set of personalities holds both poles of everything, difficult ones included. Word lists
+are approximate; a trait in words that they lack counts as not mentioned.
 """
 
 from __future__ import annotations

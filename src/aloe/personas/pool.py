@@ -1,4 +1,4 @@
-"""A pool of descriptions of one kind, and the judgement of who enters (paper section 3.1).
+"""A pool of descriptions of one kind, and the decision which candidates enter (paper section 3.1).
 
 A candidate enters if it is a usable description, new to the embedder (highest cosine to any member at most the
 threshold) and not nearly the words of a member. Every candidate becomes a record, accepted or not: a rejection

@@ -1,4 +1,4 @@
-"""Pronouns of a description, and the same description with other pronouns (English).
+"""Finds the pronouns of a description and rewrites it with others (English).
 
 A personality is written about a "she" and may be paired with a profile about a "they": then its pronouns, and
 the verbs that agree with them, follow the profile. Descriptions without a pronoun stay as they are.

@@ -1,4 +1,4 @@
-"""Stage ``personas``: a pool is grown or imported, paired, and written (paper section 3.1).
+"""Grows or imports the pool, pairs profiles with personalities, and writes the files (paper section 3.1).
 
 Files, all in a fixed order: ``pool.jsonl`` (members), ``rejected.jsonl`` (every candidate that did not enter, with
 its reason), ``personas.jsonl`` (training first, then benchmark, each in drawing order).

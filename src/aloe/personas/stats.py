@@ -1,4 +1,4 @@
-"""What is in a pool, and how it came about: ``aloe pool stats``.
+"""Statistics of a pool and of how it was made: ``aloe pool stats``.
 
 Everything is read from the run's files; the similarities are computed anew, so the figures hold for imported
 pools too.

@@ -1,9 +1,9 @@
-"""Which threshold fits an embedder: those calibrated once, and ``aloe pool calibrate`` for these texts.
+"""Novelty thresholds: calibrated ones for known embedders, and ``aloe pool calibrate`` for others.
 
-A cosine of 0.6 separates nothing under one embedder and everything under another. Two sets of similarities bound
+The same cosine, 0.6 for instance, means different things under different embedders. Two sets of similarities bound
 the choice: those between texts that are taken to be different people (each to its nearest neighbour), and those
-between a text and the same person told slightly differently (sentences turned round, numbers changed, a clause
-left out). The proposal keeps the wanted share of the former and stays below the latter.
+between a text and the same person described slightly differently (sentences reordered, numbers changed, a
+clause left out). The proposal keeps the wanted share of the former and stays below the latter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The mechanical checks of a persona file, one record per persona and a summary of the set.
+"""Mechanical checks of a persona file: one record per persona, and a summary of the set.
 
-What a machine can't check (is the person believable? would these facts come up in talk?) stays with people.
-A problem makes a persona doubtful, it does not forbid its use; what can't be read at all is reported by line.
+Some things need human judgement (is the person believable? would these facts come up in a conversation?). A persona
+with a problem may still be used; what can't be read at all is reported by line.
 """
 
 from __future__ import annotations

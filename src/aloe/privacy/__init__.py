@@ -1,1 +1,1 @@
-"""Personas from people's chats: reading them, taking personal data out, and forgetting a person again."""
+"""Personas from chat logs: reading them, removing personal data, and deleting a person again."""

@@ -1,7 +1,7 @@
-"""Chat logs: OpenAI messages, one conversation a line, gathered by user; and who a user is, without saying so.
+"""Reads chat logs (OpenAI messages, one conversation per line), grouped by user under a keyed hash.
 
-A user is known by a keyed hash of the id; the key ("salt") lies beside the output, readable by its owner only. Without
-it a hash cannot be traced back by trying ids. Damaged lines are reported and skipped.
+A user is known by a keyed hash of the id; the key ("salt") is kept beside the output, readable by its owner only.
+Without it a hash cannot be traced back by trying ids. Damaged lines are reported and skipped.
 """
 
 from __future__ import annotations

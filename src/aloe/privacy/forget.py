@@ -1,4 +1,4 @@
-"""``aloe pool forget``: all that came from one person leaves every file of a run, the journal included.
+"""``aloe pool forget``: deletes everything that came from one person from a run, the journal included.
 
 First everything is found (descriptions by the user's hash, the personas made of them, their trees and messages), then
 it is removed, the descriptions last: a run that was stopped half-way can be done again. What came from two people

@@ -1,4 +1,4 @@
-"""Is anything of it left? Every file of a run is read once more, databases and Parquet files by their content."""
+"""Searches every file of a run, databases and Parquet included, for traces of a deleted person."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What personal data looks like where no named-entity model is at hand: our own patterns, several languages.
+"""Patterns of personal data in several languages, for use without a named-entity model.
 
 Names are found by what stands around them (introductions, salutations, signatures, titles, relations) and by a short
-list of common given names; addresses by street words, numbers and postcodes. Rather a word too many than a name
-too few: what is removed by mistake costs a persona a detail, what is missed costs a person.
+list of common given names; addresses by street words, numbers and postcodes. Recall comes before
+precision: a word removed by mistake costs a persona a detail, a missed name exposes a person.
 Patterns are for the ``regex`` module (``\\K`` keeps the cue out of the match) and are case-sensitive but for ``(?i:)``.
 """
 

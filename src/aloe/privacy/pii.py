@@ -1,4 +1,4 @@
-"""Personal data out of chat logs, before any model sees them: names, contacts, addresses, numbers.
+"""Removes personal data from chat logs before any model sees them: names, contacts, addresses, numbers.
 
 Detection and replacement are Presidio's (extra ``pii``): its recognisers of e-mail and IP addresses, URLs, telephone,
 card and account numbers, a spaCy model's named entities where one is installed, our own patterns (``patterns``).

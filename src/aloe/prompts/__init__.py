@@ -1,4 +1,4 @@
-"""What is said to models and how their answers are read: a row of the catalog and a template per prompt."""
+"""The prompts: a row of the catalog and a template for each, and the parsers of the answers."""
 
 from aloe.prompts.catalog import CATALOG, Prompt
 from aloe.prompts.render import PromptSet

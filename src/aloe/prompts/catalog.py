@@ -1,4 +1,4 @@
-"""Every prompt, one row each: whom it asks, what it is given, what its template must hold, how answers are read.
+"""The catalog of prompts, one row each: role, variables, required sections, parser, response format.
 
 ``Caller.ask`` takes a row. A prompt's template stands beside this file as ``NAME.jinja``; ``PromptSet`` checks it
 against its row. A response format is for endpoints that can enforce one (``structured = true``): the parser reads the

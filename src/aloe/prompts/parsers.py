@@ -1,6 +1,7 @@
-"""Answers to data. Tolerant of prose, code fences and half-JSON; what can't be read raises ParseError.
+"""Parsers of model answers, tolerant of prose, code fences and broken JSON.
 
-A caller records a ParseError as unparsed (unscored, no verdict). Nothing is ever defaulted here.
+What can't be read raises ParseError. A caller records a ParseError as unparsed (unscored, no verdict). Nothing is ever
+defaulted here.
 """
 
 from __future__ import annotations

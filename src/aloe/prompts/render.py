@@ -1,5 +1,7 @@
-"""Templates to messages. One jinja file per prompt; ``@@ system``, ``@@ user`` and ``@@ history`` lines begin messages.
-What follows ``@@ note`` is put at the end of the message before it: a hint that changes from turn to turn goes last.
+"""Renders templates to messages.
+
+One jinja file per prompt; the lines ``@@ system``, ``@@ user`` and ``@@ history`` begin messages. What follows
+``@@ note`` is put at the end of the message before it, so that a hint that changes from turn to turn comes last.
 
 Undefined variables and missing sections are ConfigErrors when the prompts are loaded, not in mid-run. Every
 variable becomes a slot of its own (see ``PromptMessage``), and a value can never end its message or section.

@@ -1,1 +1,1 @@
-"""The report: a page, made from a run's files alone, that one sends to a colleague."""
+"""The report: one HTML page made from a run's files alone, to be sent to colleagues."""

@@ -1,7 +1,7 @@
-"""Horizontal bars as SVG, for shares, counts and times by name: the companion of ``figures``.
+"""Horizontal bar charts as SVG, for shares, counts and times by name.
 
-Every bar carries its number as text, so that nobody has to read it off; a tick beyond the bar marks a second
-value (a 95th percentile). Labels are escaped, and each chart is drawn for a wide and for a narrow page.
+Every bar has its number beside it as text; a tick beyond the bar marks a second value (a 95th percentile). Labels are
+escaped, and each chart is drawn for a wide and for a narrow page.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""``report/index.html``: one file that explains a run to somebody who was not there.
+"""Writes ``report/index.html``: one file that explains a run to somebody who has not seen it.
 
-It opens offline and forever: style, script, figures and conversations are inside, and its content security
+It opens offline: style, script, figures and conversations are inside, and its content security
 policy allows nothing else (one script, by hash). Texts of models are data: conversations are JSON that the
 script shows as text nodes, everything else goes through the template's escaping. Reads the files of the run
 directory; what the journal says is handed in.

@@ -1,4 +1,4 @@
-"""What the run asked of its models: calls, tokens, cost and failures by role, and how long answers took.
+"""The section on model calls: calls, tokens, cost and failures by role, and response times.
 
 Counts by role come from the manifest (each stage as it was last paid for); what was read from the run's journal, if
 it has one, adds the time that every answer took and what each model was asked over all sessions.

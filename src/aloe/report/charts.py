@@ -1,7 +1,7 @@
-"""From the numbers of a run to the figures of its page: which curves stand together, under which title.
+"""The figures of the page: which curves they show, and under which title.
 
-A ``Figure`` carries its drawing for wide and narrow pages and its numbers as a table, so that what is seen can
-also be read, copied and checked.
+A ``Figure`` has its drawing for wide and narrow pages and its numbers as a table, so that they can be read, copied and
+checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading a run directory for people: everything may be missing, torn or half done, and nothing raises.
+"""Reads a run directory for the report; files may be missing, damaged or incomplete.
 
 What can't be read becomes a line in ``RunData.problems`` and is shown on the page; the rest of the run is shown
 as it is. Rows stay plain dicts, so that a run written by a neighbouring version still opens. Files in,

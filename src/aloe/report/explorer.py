@@ -1,4 +1,4 @@
-"""Conversations packed for the page: compact, capped in size, with what the figures need counted on the way.
+"""Packs conversations for the page: compact, limited in size, with counts for the figures.
 
 One pass over the files, memory bounded by the share of the page that a source may fill. A run that does not fit
 shows a sample: first the trees that failed, then trees in the order of a hash of their id, so that the choice is
@@ -19,7 +19,7 @@ import orjson
 from aloe.report.data import BenchModel, Row, RunData, number, text
 
 MAX_TEXT = 20_000  # characters of one message on the page
-#: Further judgements of a reply (``bench/extras.py``) in words.
+#: Further judgements of a reply (``bench/gain.py``) in words.
 OTHERS = {"swapped": "for another persona", "persona": "by the whole persona", "revealed": "by what was revealed"}
 KINDS = ("user", "tailored", "generic", "responder")
 

@@ -1,7 +1,6 @@
-"""What a benchmark asked beyond AL(k), drawn only where the results have it: personal gain, whose conversation it
-is (AUC by turn), the parts of the score, and the same replies judged in the other scope.
+"""Figures for personal gain, identification, the parts of the score and the other scope, where measured.
 
-Axes follow the scale of the scores (1 to 5, 1 to 100, 0 or 1). What each figure means: ``bench/extras.py``.
+Axes follow the scale of the scores (1 to 5, 1 to 100, 0 or 1). What each figure means: ``bench/gain.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures as SVG text: curves with bands, forest plots, histograms. Numbers in, markup out.
+"""Draws figures as SVG text: curves with bands, forest plots, histograms.
 
 Each figure is drawn twice, for a wide and for a narrow page, so that its letters never shrink; the style sheet
 shows one of them. A series has a colour (after Okabe and Ito), a dash and a marker of its own, so that no two

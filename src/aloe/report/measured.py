@@ -1,7 +1,7 @@
-"""One measure for all models of a page: the same replies for each, today's intervals, guarded IR over one floor.
+"""Makes the models of a page comparable: the same replies for each, current intervals, guarded IR.
 
-Figures of a result stand as they are where nothing is unscored and newer rules make no difference; else they are made
-again from the score rows, as the table on the screen does.
+Figures of a result are kept if nothing is unscored and newer rules make no difference; otherwise they are computed
+again from the score rows, as for the table on the screen.
 """
 
 from __future__ import annotations

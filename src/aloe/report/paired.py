@@ -1,7 +1,7 @@
 """Differences between models on the same personas, with intervals of the difference itself.
 
-Two models' own intervals overlap far more often than their difference is unclear, because personas that are hard
-for one are hard for the other. The estimate is that of ``aloe compare``; only the reading is more forgiving here.
+The intervals of two models often overlap although their difference is significant, because personas that are hard for
+one are hard for the other. The estimate is that of ``aloe compare``; damaged files are tolerated here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The pool of descriptions on the page: how it grew, why candidates were refused, how alike its members are, what
-they tell. Figures of the members are those of ``aloe pool stats``; how the pool grew is read from its rows.
+"""The section on the persona pool: growth, rejections, similarity and contents of its members.
 
-Rows that are not pool entries are left out of the statistics, never of the counts.
+Figures of the members are those of ``aloe pool stats``; how the pool grew is read from its rows. Rows that are not pool
+entries are left out of the statistics but not of the counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The words and tables of the report: what a reader should take away, said from the numbers alone.
+"""The texts and tables of the report, made from the numbers alone.
 
-Functions take what ``data`` read and return plain values for the template; nothing here knows markup.
+Functions take what ``data`` has read and return plain values for the template, without markup.
 """
 
 from __future__ import annotations

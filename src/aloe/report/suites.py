@@ -1,4 +1,4 @@
-"""Other benchmarks of a run (``suites/NAME/MODEL/result.json``) as tables: figures with their intervals by model."""
+"""Tables of other benchmarks of a run (``suites/NAME/MODEL/result.json``), with intervals."""
 
 from __future__ import annotations
 

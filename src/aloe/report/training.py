@@ -1,4 +1,4 @@
-"""How training went, from the stages' outcomes: how far trees shrink when their shared parts are computed once."""
+"""The section on training: tokens with and without packing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``bench``: which models and personas, and what is done already."""
+"""Stage ``bench``: selects models and personas, and skips what is done."""
 
 from __future__ import annotations
 

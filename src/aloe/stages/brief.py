@@ -1,4 +1,4 @@
-"""What a stage made, as one line for the screen, from its summary."""
+"""One line for the screen about what a stage has made, from its summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage works with: its context, its calls, and files of earlier stages that several read."""
+"""The context of a stage: config, caller, files of earlier stages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs stages in order: what is done is not done again, what changed is said, what was interrupted continues.
+"""Runs the stages in order: skips what is done, reports what changed, continues what was interrupted.
 
 A stage's digest covers the seed, the config it reads, the prompts and the digests of the stages it needs, so
-an old result is never mistaken for a new one.
+an outdated result is never used.
 """
 
 from __future__ import annotations

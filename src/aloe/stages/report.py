@@ -1,4 +1,4 @@
-"""The stage that writes the report: it reads the journal and hands what it says to the page, which reads files only."""
+"""Stage ``report``: reads the journal and passes its figures to the page, which reads only files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a run, one row each: what the command line, the pipeline, the plan and the screen know of them.
+"""The table of stages, one row each, used by the command line, the pipeline, the plan and the screen.
 
 personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> suites -> report
 

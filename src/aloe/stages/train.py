@@ -1,4 +1,4 @@
-"""The stages that train: base, and one for each training method (``training.methods``)."""
+"""The training stages: base, and one for each training method (``training.methods``)."""
 
 from __future__ import annotations
 

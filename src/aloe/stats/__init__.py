@@ -1,4 +1,4 @@
-"""Statistics that the benchmark stands on: lines, intervals over personas that share groups, agreement. Numpy only.
+"""Statistics for the benchmark: lines, intervals over personas that share groups, agreement. Numpy only.
 
 Invariants: nothing here draws unless a generator is passed in; an interval that can't be had is ``None``, never NaN.
 Imports no other aloe module.

@@ -1,4 +1,4 @@
-"""How personas share groups, and what that says of a mean: shared effects whose sizes are averaged over, not chosen.
+"""Intervals for personas that share groups: effects of the groups are averaged over, not tested.
 
 A value is mean + one effect per shared group (its profile, its personality) + its own rest. What an interval needs is
 the size of those effects, and five personalities say little about it. A test that decides whether there is an effect

@@ -1,4 +1,4 @@
-"""Student's t and the beta distribution, for degrees of freedom that need not be whole. Numpy only."""
+"""Student's t and the beta distribution, for degrees of freedom that need not be integers. Numpy only."""
 
 from __future__ import annotations
 

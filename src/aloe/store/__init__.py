@@ -1,1 +1,1 @@
-"""What lies on disk: JSON Lines records, the run directory, and the check of its files against each other."""
+"""The files of a run: JSON Lines records, the run directory, and the check of files against each other."""

@@ -1,4 +1,4 @@
-"""The run directory: where things are, which stages are done, and for which config.
+"""The run directory: paths of its files, which stages are done, and for which config.
 
 A stage is done when the manifest holds its digest: a hash of the seed, the config it reads, the prompts and the
 digests of the stages before it. A changed config therefore never silently reuses an old stage.

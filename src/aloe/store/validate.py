@@ -1,4 +1,4 @@
-"""``aloe validate``: are the files of a run what they claim to be? A clear list of breaches."""
+"""``aloe validate``: checks the files of a run against each other and lists what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The studio's web server: one page, a small JSON API, nothing from outside.
+"""The studio's web server: one page and a small JSON API, without resources from outside.
 
 Safety: it listens on loopback unless told otherwise. A request must name this server as its host (so that no other
 name can be pointed at it), a request that changes anything must come from the studio's own page, as JSON. The page's

@@ -1,4 +1,4 @@
-"""What an inducer believes about the user after a message.
+"""What an inducer infers about the user after a message.
 
 With a persona it is the trees' own inducer: claims are parts of the persona, evidenced in the user's words, and what
 was revealed stays revealed. Without one there is nothing to compare with: the inducer's model lists what the messages

@@ -1,4 +1,4 @@
-"""The models of a run that one can talk with: its checkpoints, the benchmark's, the two responders of the trees."""
+"""The models of a run that can be chatted with: checkpoints, benchmarked models, the two responders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines files that others are still writing: what is new since the last look, and any row again by its place.
+"""Follows JSON Lines files that are still being written: new rows, and any row again by its position.
 
 A stage appends to ``NAME.partial.jsonl`` and at its end renames a sorted ``NAME.jsonl`` into place; a stage that is
 done again truncates and refills. All of that is noticed: rows are either continued or started over, never mixed. The

@@ -1,4 +1,4 @@
-"""Search over all conversations of a run: thousands of trees, indexed once by place and lower-cased text.
+"""Search over all conversations of a run, indexed once by position and lower-cased text.
 
 One ``IndexedSource`` per collection (trees, on-policy trees, one per benchmarked model). Rows stay in their files;
 memory holds the text that can be searched and a few figures. Indexing goes in slices of bounded time, so that every

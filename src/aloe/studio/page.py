@@ -1,4 +1,4 @@
-"""The studio's page: its own script and style on top of the report's, so that both look and read alike."""
+"""The studio's page: the report's script and style plus its own, so that both look alike."""
 
 from __future__ import annotations
 

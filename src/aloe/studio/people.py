@@ -1,4 +1,4 @@
-"""The personas of a run, to be searched and picked; read again when their file changes."""
+"""The personas of a run for search and selection; read again when their file changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blind choices between two replies, one line each in ``RUN/studio/ratings.jsonl``; read by ``aloe judge calibrate``.
+"""Blind choices between two replies, a line each in ``RUN/studio/ratings.jsonl``, for ``aloe judge calibrate``.
 
 A row holds everything that was in front of the rater: the conversation up to the user's message and both replies in
 the order shown. It is appended by a single write, so that two writers never interleave.

@@ -1,4 +1,4 @@
-"""Putting a studio together: the people of a run, the desk with its journal, a server that listens."""
+"""Starts a studio: the personas of a run, the talks with their journal, a server that listens."""
 
 from __future__ import annotations
 

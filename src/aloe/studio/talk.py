@@ -1,8 +1,8 @@
-"""One conversation in the studio: somebody, or the user simulator, talks with one model or with two side by side.
+"""One conversation in the studio: a person or the user simulator with one model, or two side by side.
 
-Two models answer the same messages: every turn both see one shared history, which goes on from the reply that was
-preferred (after a tie or without a choice, from one drawn by seed). Which of them is A is drawn once per talk; names
-and the judge's scores stay hidden until they can no longer sway the choice.
+Two models answer the same messages: in every turn both see one shared history, which continues from the preferred reply
+(after a tie or without a choice, from one drawn by seed). Which of them is A is drawn once per talk; names and the
+judge's scores stay hidden until they can no longer influence the choice.
 
 Invariants: a failed call leaves the talk as it was, with the error where the answer would stand, and can be asked
 again; one thing happens at a time; calls are named by content, so equal talks replay from the journal.

@@ -1,4 +1,4 @@
-"""A talk and a run as plain values for the page and the terminal; what must stay hidden never leaves the server."""
+"""A talk and a run as plain values for the page and the terminal, without what must stay hidden."""
 
 from __future__ import annotations
 

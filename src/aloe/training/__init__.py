@@ -1,4 +1,4 @@
-"""Training: a tiny base model from scratch, then SFT and DPO of any causal language model through TRL (section 3.3).
+"""Training: a tiny base model from scratch; SFT and DPO of any causal language model (section 3.3).
 
 ``from aloe.training import train_sft, train_dpo`` for whole trainings; ``TreeSFTTrainer``, ``TreeDPOTrainer``,
 ``make_packs`` and ``choose_backend`` for one's own. Torch and TRL are imported when one of them is asked for.

@@ -1,8 +1,8 @@
-"""From stored examples to token rows: reading data sets, chat templates, lengths, and what is wrong with a row.
+"""From stored examples to token rows: reads data sets, applies chat templates, limits lengths.
 
 A *row* is a history with one reply: token ids and where the reply begins. Rows are made with the model's own chat
-template exactly as for training without trees; that replies of one conversation share tokens is found out on token
-ids, so that a template that rewrites earlier turns costs sharing, never correctness.
+template exactly as for training without trees; shared tokens are found on token ids, so that a template that
+rewrites earlier turns reduces sharing but does not change a result.
 """
 
 from __future__ import annotations

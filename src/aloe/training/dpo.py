@@ -1,8 +1,8 @@
-"""Stage ``dpo``: direct preference optimisation from the SFT checkpoint (section 3.3), by TRL's DPOTrainer on trees.
+"""Stage ``dpo``: direct preference optimisation from the SFT checkpoint (section 3.3), by TRL on trees.
 
 Loss: ``-log sigmoid(beta * margin) + sft_weight * NLL(chosen)``, or TRL's other losses in place of the first term.
-Without the likelihood term the chosen replies lose probability while pair accuracy still looks fine; the metrics
-show both. The reference is the model that training starts from: its log-probabilities computed once (full
+Without the likelihood term the chosen replies can lose probability although pair accuracy rises; the metrics show
+both. The reference is the model that training starts from: its log-probabilities computed once (full
 fine-tuning) or the adapter switched off (LoRA). ``preference=False`` is the control: the same chosen replies in the
 same number of steps and the same batches, preference term off.
 """

@@ -1,4 +1,4 @@
-"""From rows of a data set to a trained checkpoint: the steps that ``aloe sft`` and ``aloe dpo`` have in common."""
+"""From rows of a data set to a trained checkpoint: the steps that ``aloe sft`` and ``aloe dpo`` share."""
 
 from __future__ import annotations
 

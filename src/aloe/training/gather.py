@@ -1,4 +1,4 @@
-"""Metrics over packs of unequal sizes: exact means over all pairs or tokens of a step and of all processes.
+"""Metrics over packs of unequal sizes: exact means over all pairs or tokens of a step, in all processes.
 
 TRL gathers one number a pair from every process, which needs equally many in each, and averages the means of forward
 passes, which needs passes of equal sizes. Packs are neither.

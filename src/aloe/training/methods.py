@@ -1,4 +1,4 @@
-"""The ways to train a checkpoint, one row each: what a command, a stage of a run, the plan and the report know of it.
+"""The training methods, one row each, used by the commands, the stages, the plan and the report.
 
 A method is a function ``train(section, data, model, out, *, seed, progress, profiles)`` that reads rows of a data set,
 starts from a model, leaves a checkpoint in HF layout and returns a summary. Plug-ins bring more of them: entry points

@@ -1,4 +1,4 @@
-"""Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL's SFTTrainer on packed trees.
+"""Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL on trees.
 
 Every preferred reply is a target under the history that the user really answered; only the reply's tokens count.
 Works for any causal language model in HF layout; LoRA where ``lora_rank`` is set.

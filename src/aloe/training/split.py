@@ -1,7 +1,7 @@
-"""An evaluation split that shares nobody with training, by the coarsest key that the data has.
+"""Splits off evaluation data that shares no profile, persona or conversation with training.
 
-Rows that agree in any key (profile, persona, conversation) stay together, so that a key that only some rows have keeps
-these apart too. Rows without any are held together by how their conversation opens.
+Rows with an equal key (profile, persona, conversation) stay together, also if only some rows have the key. Rows without
+any key are grouped by the beginning of their conversation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What SFT and DPO share: TRL arguments with the traps disarmed, resume after a kill, metrics, final save.
+"""What SFT and DPO share: TRL's arguments, resuming after a kill, metrics, the final save.
 
-Traps of TRL 1.16: ``max_length`` defaults to 1024 and drops long histories silently; bf16 is the default even on
-a CPU; gradient checkpointing is on. A checkpoint that a kill cut short is passed over on resume.
+Defaults of TRL 1.16 that are overridden: ``max_length`` defaults to 1024 and drops long histories silently; bf16 is the
+default even on a CPU; gradient checkpointing is on. On resuming, an incomplete checkpoint is skipped.
 """
 
 from __future__ import annotations

@@ -1,2 +1,4 @@
-"""The simulated world: people with facts and traits, who talk, reply and judge by reading the same prompts as real
-models. ``model.py`` is the way in (a ChatModel), ``truth.py`` tells what is true."""
+"""The simulated world: users, responders and a judge that read the same prompts as real models.
+
+``model.py`` has the ChatModel, ``truth.py`` the ground truth.
+"""

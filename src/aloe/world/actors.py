@@ -1,7 +1,7 @@
-"""The world's people: functions from what a model sees (messages, options, seed) to its answer.
+"""The actors of the world: functions from what a model sees (messages, options, seed) to its answer.
 
-An actor knows only its prompt: it reads the tagged sections as a language model would read them and keeps no
-state between calls. What it has said before it reads from the history. Every random choice comes from the
+An actor knows only its prompt: it reads the tagged sections as a language model would, keeps no state between calls,
+and reads its own earlier messages from the history. Every random choice comes from the
 request's own content and seed.
 """
 

@@ -1,4 +1,4 @@
-"""``world:assistant``: a capable model that answers for anybody unless its prompt asks for more.
+"""``world:assistant``: a capable model that gives generic replies unless its prompt asks for more.
 
 Asked plainly it answers as ``world:generic`` does, word for word. It is what the benchmark's wrappers are tested on
 (``world:assistant+inducer``), since ``world:generic`` ignores whatever it is told. How far each prompt takes it:

@@ -1,8 +1,8 @@
-"""Personas that are not in the world's language: clauses as facts, trait words as traits, first-person speech.
+"""Personas that are not in the world's language: clauses as facts, trait words as traits.
 
-Real texts, other languages, bullet lists and hostile text all pass through here. Nothing raises and nothing
-comes out empty; where turning a clause into speech is unsure it is quoted as it is. A mention of a clause is
-measured as the share of its content words that a text holds.
+Real texts, other languages, bullet lists and hostile text are all handled here. Nothing raises and nothing becomes
+empty; a clause that can't be turned into first-person speech with certainty is quoted as it is. A mention of a clause
+is measured as the share of its content words that a text holds.
 """
 
 from __future__ import annotations

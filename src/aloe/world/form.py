@@ -1,8 +1,8 @@
-"""How a reply is put together: its clauses and sentences, what stands in them, what hangs loose.
+"""Parses the form of a reply: its clauses and sentences, what stands in them, what has no place.
 
-A keyword says nothing by itself. A style marker counts where a sentence begins with it or a clause consists of it;
-a fact is *used* where a phrase ties it to advice ("with your ferret by your side"), not where it stands in a row or is
-only said back ("You keep a ferret."). Nothing here knows a persona.
+A keyword alone does not count. A style marker counts where a sentence begins with it or a clause consists of it;
+a fact is *used* where a phrase ties it to advice ("with your ferret by your side"), not where it is part of a list or
+only repeated ("You keep a ferret."). Nothing here knows a persona.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The world's judge: style fit x use of what was revealed x on-topic, minus what is wrong with it; 1 to 5.
+"""The world's judge: style fit x use of what was revealed x on-topic, minus penalties; from 1 to 5.
 
 score = 1.8 + 3.2 T S C - costs, clipped to [1, 5]:
 T 1 on topic, else 0.5; S from 0 (all style markers wrong) over 0.5 (none) to 1 (as many right as can be

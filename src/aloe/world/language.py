@@ -1,4 +1,4 @@
-"""How the world's people write: user messages and replies, composed from the lexicon.
+"""Composes user messages and replies from the lexicon.
 
 Users: ``[manner,] facts, [about somebody else,] request``, one to three sentences. Replies: ``[opener.] lead advice,
 use, use, use[, reason]. [closer.] [question]``. Only composing happens here; what is said is decided by

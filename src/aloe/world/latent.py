@@ -1,4 +1,4 @@
-"""Latent persona <-> English text: the facts and traits behind a profile and a personality.
+"""Translates between a latent persona (facts and traits) and its English profile and personality.
 
 Sentences of the world's own language are read exactly; anything else falls back to clauses and trait words
 (``fallback.py``), so that every text is a persona. Reading what was written gives back what was meant.

@@ -1,7 +1,7 @@
-"""What a user's message says, whoever it is by: read with the whole lexicon (replies: ``reply.py``).
+"""Reads what a user's message says, whoever wrote it, with the whole lexicon (replies: ``reply.py``).
 
-A sentence of a known template is read exactly, by its skeleton; free words count as the user's own where they speak
-of I or my and of nobody else first. Readings are cached by text: no message is scanned twice.
+A sentence of a known template is read exactly, by its skeleton; other words count as the user's own if their sentence
+speaks of "I" or "my" before anybody else. Readings are cached by text: no message is scanned twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a reply says, whoever it is for: facts and how they are put to use, manner, advice, questions, claims.
+"""Reads what a reply says, whoever it is for: facts and their use, manner, advice, questions, claims.
 
 Also what no reply should hold: offences, claims about the user that nothing backs, markup, words that make no sense.
 Readings are cached by text: no reply is scanned twice. Form is read by ``form.py``; what is true of whom, by

@@ -1,4 +1,4 @@
-"""Exact ground truth: what a persona holds, what a message gives away, what a reply makes of it.
+"""Exact ground truth: what a persona holds, what a message reveals, how a reply uses it.
 
 The benchmark's ground-truth figures and the world's judge read with this module; reply writers compose with
 ``language.py`` and share no more with it than the lexicon. Readings of a text do not depend on a persona and

@@ -1,4 +1,4 @@
-"""Embeddings from an endpoint, kept in the run's journal like any other call: no text is paid for twice.
+"""Embeddings from an endpoint, kept in the run's journal so that no text is paid for twice.
 
 One call per text, under the role ``embedder`` and the path ``embeddings``: the text is the request, the unit vector
 (float32, base64) the answer. So the journal's tools, its budget and its forgetting hold for embeddings too. Each batch

@@ -1,8 +1,8 @@
-"""Embeddings over HTTP: any server that speaks OpenAI's ``/embeddings`` (paper section 3.1 needs them for novelty).
+"""Embeddings over HTTP: any server that speaks OpenAI's ``/embeddings`` (for paper section 3.1).
 
 Texts go out in batches, a few at a time, under the same limits, circuit breaker and retries as chat calls. An answer
 is checked before it is used: as many vectors as texts, all numbers finite, none of length zero, and the same dimension
-as every answer before. What is paid for twice and what is kept is not decided here but by ``embedding_journal.py``.
+as every answer before. What is paid for twice and what is kept is not decided here but by ``journaled.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Chat over HTTP: any server that speaks OpenAI's ``/chat/completions`` (embeddings: ``openai_embedder.py``).
+"""Chat over HTTP: any server that speaks OpenAI's ``/chat/completions`` (embeddings: ``models/embed/openai.py``).
 
 One attempt per :meth:`OpenAIChatModel.complete`; retries and limits are the caller's (``limits.py``). What a server
 does not accept (``max_tokens`` against ``max_completion_tokens``, temperature, system messages, JSON schema) is

@@ -1,7 +1,7 @@
-"""HTTP as all clients of this package use it: sessions, addresses, secrets, and what a failure means.
+"""HTTP for all clients of this package: sessions, addresses, secrets, classification of failures.
 
-Keys are read from environment variables and never leave this module: every text that came from outside is redacted
-before it goes into an error.
+Keys are read from environment variables and never leave this module: every text from outside is redacted before it
+becomes part of an error.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How fast an endpoint may be asked: limits that find its speed by themselves.
+"""Adaptive limits on how fast an endpoint is called.
 
-One :class:`Limiter` per (address, key, model). Concurrency starts low, grows with every answer while it is used to the
-full (slow start), and shrinks by a factor when the endpoint says that it is too much; from then on it grows by one per
-round (additive increase, multiplicative decrease). Requests and tokens per minute are paced where configured.
+One :class:`Limiter` per (address, key, model). Concurrency starts low, grows with every answer while all of it is
+used (slow start), and shrinks by a factor when the endpoint reports overload; from then on it grows by one per round
+(additive increase, multiplicative decrease). Requests and tokens per minute are paced where configured.
 ``Retry-After`` and rate headers hold everything back. When nothing can connect, one probe at a time goes out with
-growing pauses (circuit breaker), and after a bound all waiting calls fail with one clear line. Waiting calls go deepest
-turn first. None of this changes a result.
+growing pauses (circuit breaker), and after a bound all waiting calls fail with one clear line. Of the waiting
+calls the one at the deepest turn goes first. None of this changes a result.
 """
 
 from __future__ import annotations

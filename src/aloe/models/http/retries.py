@@ -1,4 +1,4 @@
-"""One call to one model, with limits, budget and retries: the attempts until it is answered or given up.
+"""One call to one model: attempts under limits and budget until it is answered or given up.
 
 Tried again: 408, 409, 429, 5xx, time-outs, lost connections, answers cut short or without content. Never: an answer
 that ended by length, or another 4xx, which would not change. Pauses are drawn with full jitter from a generator of the

@@ -1,1 +1,1 @@
-"""The journal of all calls: written once, looked into, forgotten on demand."""
+"""The journal of all calls: written once, inspected, deleted on demand."""

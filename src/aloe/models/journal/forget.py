@@ -1,4 +1,4 @@
-"""Calls taken out of a journal for good: by place in the run, or by what they say.
+"""Deletes calls from a journal for good, by their place in the run or by their text.
 
 Also their failed attempts, and every text that no remaining call refers to. Deleted pages are overwritten and the
 file is rewritten, so that nothing can be read back from it.

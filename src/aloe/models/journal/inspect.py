@@ -1,4 +1,4 @@
-"""Looking into a journal: counts, cost, one call in full, export, and pruning.
+"""Reads a journal: counts, cost, one call in full, export, and pruning.
 
 Everything here reads a journal beside a run that may be writing it; only :func:`prune` writes and takes the lock.
 Requests are stored as lists of text ids; :class:`Reader` puts them together again.

@@ -1,4 +1,4 @@
-"""One process at a time per journal, and whether the file system bears SQLite's write-ahead log."""
+"""Locks a journal for one process, and checks whether the file system supports SQLite's write-ahead log."""
 
 from __future__ import annotations
 

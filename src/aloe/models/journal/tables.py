@@ -1,4 +1,4 @@
-"""The journal's file: its tables, its schema version and how it is opened for writing."""
+"""The journal's tables and schema version, and how the file is opened for writing."""
 
 from __future__ import annotations
 

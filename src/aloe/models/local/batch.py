@@ -1,4 +1,4 @@
-"""Requests that wait for a local checkpoint become batches: a lane collects, decodes, and halves where memory runs out.
+"""Batches the requests that wait for a local checkpoint; a batch is halved where memory runs out.
 
 A lane is one decoder with its queue. What decodes may be in this process or another (``local_workers``).
 """

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: HF layout, safetensors, a model card, the resolved settings; loaded by the Auto classes."""
+"""Saves and loads checkpoints: HF layout, safetensors, a model card, the resolved settings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Processes that decode for this one, so that several cores or GPUs work on a checkpoint's replies at once.
+"""Worker processes that decode in parallel, so that several cores or GPUs serve one checkpoint.
 
-A worker is started once and serves one checkpoint after another: importing torch takes longer than many a model. It
-ends with the process that started it, also when that is killed: its end of the connection closes.
+A worker is started once and serves one checkpoint after another, because importing torch takes longer than loading many
+models. It ends with the process that started it, even if that is killed, because the connection closes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is kept of earlier turns: keys and values of token sequences, found again by their beginnings."""
+"""The prefix cache: keys and values of earlier turns, found again by their first tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process at the other end of ``local_workers``: decodes what it is sent, until the line closes.
+"""The worker process of ``aloe.models.local.pool``: decodes what it is sent until the connection closes.
 
     python -m aloe.models.local.worker CONNECTION NUMBER
 

@@ -1,4 +1,4 @@
-"""What the base model reads: plain documents that teach sub-skills, and generic dialogues that teach fluency.
+"""The documents that the base model reads: plain ones for sub-skills, generic dialogues for fluency.
 
 Plain language modelling does not learn to copy a fact in the time there is; dense documents do. Four kinds:
 

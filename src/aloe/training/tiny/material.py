@@ -1,4 +1,4 @@
-"""From a config to what the base model reads: the narrow world's words, generic dialogues, all texts.
+"""From a config to the base model's material: the narrow world's words, generic dialogues, all texts.
 
 The base stage exists for the simulated world only: it reads the options of the roles' ``world:`` URIs, so that
 the tiny model's vocabulary is that of the conversations to come and no larger.

@@ -1,4 +1,4 @@
-"""The tiny Llama that learns on a laptop: transformers' own classes, nothing special to aloe once it is saved."""
+"""The tiny Llama that can be trained on a laptop, built from transformers' own classes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Stage ``base``: a tiny model, fluent and flat, trained from scratch on the curriculum.
+"""Stage ``base``: trains a tiny model from scratch on the curriculum.
 
 It can chat as a generic assistant does and knows how to copy a stated fact and to read a manner; it has never
 seen a reply that adapts. Training ends when held-out copying passes a gate, not after a number of steps; then
-the learning rate is let down. Every ten seconds or so the whole state is saved: a killed run continues.
+the learning rate is lowered to zero. The whole state is saved about every ten seconds, so that a killed run continues.
 """
 
 from __future__ import annotations

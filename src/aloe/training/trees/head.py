@@ -1,4 +1,4 @@
-"""Log-probabilities of target tokens from hidden states, without keeping logits where they would be large.
+"""Log-probabilities of target tokens from hidden states, without keeping large logits.
 
 The language-model head sees only nodes that predict a target. Logits are made a slab of rows at a time; up to
 ``KEPT_LOGITS`` numbers their softmax is kept for the backward pass, beyond that it is made again.

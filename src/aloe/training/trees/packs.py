@@ -1,4 +1,4 @@
-"""Conversations into packs under a token budget, and packs into what TRL's trainers take.
+"""Packs conversations under a token budget, in the form that TRL's trainers take.
 
 A pack is what goes through the model at once: whole conversations, laid end to end. Packs of a data set are made
 once, in an order of the seed; the trainer shuffles packs. How conversations fall into packs changes no loss: pairs

@@ -1,8 +1,9 @@
-"""Conversations found among rows that do not say which of them belong together, by the tokens that they share.
+"""Finds the conversations among rows without ``tree_id``, by the tokens that they share.
 
-Rows in the order of their tokens have their nearest kin beside them. Neighbours are joined where they share half of
+Sorted by their tokens, rows that share most are neighbours. Neighbours are joined where they share half of
 the shorter prompt or more, not counting what most rows of the set begin with (a template's header, one system prompt);
-a found conversation never outgrows a pack. How rows are joined changes tokens, never a loss.
+a conversation found in this way always fits into a pack. How rows are joined changes the number of tokens, not the
+loss.
 """
 
 from __future__ import annotations

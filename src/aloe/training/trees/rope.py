@@ -1,7 +1,8 @@
-"""Rotary positions whose angles depend on the length of the sequence (longrope, dynamic NTK), which trees cannot share.
+"""Models whose rotary angles depend on the sequence length, which conversation trees cannot share.
 
-Up to a bound of their own such models are like any other. Beyond it every row has angles by its own length, or by the
-longest row beside it in a batch: neither a packed tree nor a padded batch gives the numbers of the single row.
+Longrope and dynamic NTK are such methods. Up to a bound (in the model's config) these models are like any other. Beyond
+it the angles of a row follow its own length, or that of the longest row of its batch: neither a packed tree nor a
+padded batch gives the numbers of the single row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of tokens as one trie: each shared prefix once, in an order in which every branch is one slice.
+"""Rows of tokens as one trie: each shared prefix once, ordered so that every branch is one slice.
 
 The rows of a conversation (its histories with a reply each) repeat what came before. Their trie holds each token
 once. Nodes are numbered in pre-order and the child under which the longest path lies comes first, so that

@@ -1,4 +1,4 @@
-"""The world's words, indexed for those who read: scanners of phrases and skeletons of sentences.
+"""The index of the world's words: scanners of phrases and skeletons of sentences.
 
 Nothing is built on import.
 """

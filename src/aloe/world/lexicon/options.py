@@ -1,4 +1,4 @@
-"""What the URI of a world's model may say, and the part of the lexicon that it leaves to those who write.
+"""The options of a ``world:`` URI, and the part of the lexicon that they leave to writers.
 
 Writers may be narrowed (fewer slots, values, phrasings); readers always know the whole lexicon, so that a text
 means the same whoever wrote it.

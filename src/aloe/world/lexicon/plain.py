@@ -1,4 +1,4 @@
-"""Plain English for the reading of replies: words that say nothing of anybody, verbs, and what nobody should say."""
+"""Plain English words for the reading of replies: neutral words, verbs, insults and dangers."""
 
 from __future__ import annotations
 

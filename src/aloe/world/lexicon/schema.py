@@ -1,4 +1,4 @@
-"""Shape of the world's lexicon: slots of facts, bipolar traits, topics of talk. Data only.
+"""The shape of the world's lexicon: slots of facts, bipolar traits, topics. Data only.
 
 Templates use ``{v}`` for a value, ``{a}`` for its article, ``{cue}`` for what implies it, ``{She}``/``{she}``/
 ``{her}`` for a person. No template may contain any value's or cue's words: the readers rely on it.

@@ -1,4 +1,4 @@
-"""How each kind of fact is written in profiles, said, hinted at, told of others, used in advice and asked for.
+"""How each kind of fact is written in profiles, stated, hinted at, told of others, used and asked for.
 
 Data only. Within a slot every template has fixed words of its own, and none holds a value's or a cue's word, so
 that a reader may go from words to facts and back. ``{her}`` is always possessive ("her work", "his work").

@@ -1,4 +1,4 @@
-"""What people ask about: ten topics, how they ask, what answers it, and which facts matter to the answer.
+"""What users ask about: ten topics, how they ask, advice for each, and which facts matter to it.
 
 Data only. An advice phrase belongs to one topic, so that a reader knows from it whether a reply is on topic.
 """

@@ -1,4 +1,4 @@
-"""Traits of character: twelve, each with two poles; how they are told, let show, and met in a reply.
+"""Twelve traits with two poles each: how they are described, shown by a user, and met in a reply.
 
 Data only. ``shown`` phrases open or close a user's message and never name the trait; ``fits`` phrases go where the
 trait's ``place`` says: ``opener`` and ``closer`` are sentences without their stop, ``lead`` comes directly before

@@ -1,4 +1,4 @@
-"""The facts that the world's people can have, slot by slot (data for ``slots``).
+"""The facts that personas of the world can have, slot by slot (data for ``slots``).
 
 Each slot is one string of ``value:cue`` entries; ``_`` stands for a space in a value. Values of one word come
 first, because a narrow world takes the first n values. Words are chosen to be rare in talk about other things,

@@ -1,0 +1,194 @@
+"""README and docs name only what exists: files, modules, commands, options, sections of the config, links."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import aloe
+from aloe.bench import suites
+from aloe.cli.commands import NAMES, find, load
+from aloe.cli.main import command_parser
+from aloe.cli.parser import Parser
+from aloe.config import Config, fields
+from aloe.models import registry
+from aloe.training import methods
+
+PACKAGE = Path(aloe.__file__).parent
+ROOT = PACKAGE.parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTIONS = {name for name, _ in fields(Config)}
+SECTIONS = {name.partition(".")[0] for name in OPTIONS if "." in name}
+OPTION = re.compile(r"(?<![\w-])--([A-Za-z][\w.-]*)")
+FILE = re.compile(
+    r"(?<![\w/.:-])(?:[\w-]+/)*[\w-]+\.(?:py|jinja|js|css)\b|(?<![\w/.:-])(?:[\w-]+/)+[\w-]+\.(?:md|txt)\b"
+)
+NO_MODULES = {"aloe.json", registry.ENTRY_POINTS, methods.ENTRY_POINTS, suites.ENTRY_POINTS}
+GENERATED = {"json", "jsonl", "parquet", "toml", "txt", "html", "sqlite", "summary"}  # after a stage's name: no option
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def codes(page: Path) -> list[str]:
+    """What stands in code type on a page: inline, or a line of a block (those that a backslash continues in one)."""
+    text = page.read_text("utf-8").replace("\\\n", " ").replace("\\|", "|")
+    fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"(?:^|\n\n)((?: {4}.+\n?)+)", plain)
+    lines = [line.split("  #")[0].strip() for block in (fenced, *indented) for line in block.splitlines()]
+    inline = [" ".join(code.split()) for code in re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", plain)]
+    return [*inline, *filter(None, lines)]
+
+
+@cache
+def own_options(command: str) -> dict[str, set[str]]:
+    """The options of a command by its verb ('' = those without one)."""
+    parser = command_parser(load(find(command)))
+    found = {"": set(parser._option_string_actions)}
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            found |= {
+                verb: set(p._option_string_actions) for verb, p in action.choices.items() if isinstance(p, Parser)
+            }
+    return found
+
+
+@cache
+def all_own_options() -> set[str]:
+    scripts = "".join(f.read_text("utf-8") for f in sorted((ROOT / "benchmarks").glob("*.py")))
+    benchmarks = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', scripts))
+    return {option for name in NAMES for options in own_options(name).values() for option in options} | benchmarks
+
+
+def is_option_of_the_config(name: str) -> bool:
+    section, dot, field = name.partition(".")
+    return name in OPTIONS or (not dot and name in SECTIONS) or (section == "roles" and f"roles.{field}" in OPTIONS)
+
+
+def unknown_in_command(words: list[str]) -> Iterator[str]:
+    """What a line that calls aloe names in vain: the command, its verb, options."""
+    command, rest = words[1], words[2:]
+    if command.isupper() or command.startswith("-"):
+        return
+    if command not in NAMES:
+        yield f"command {command}"
+        return
+    options = own_options(command)
+    verbs = set(options) - {""}
+    named = [word for word in (rest[0].split("|") if verbs and rest else []) if word not in ("...", "--help")]
+    yield from (f"verb {verb} of aloe {command}" for verb in named if verb not in verbs)
+    known = options[""].union(*(options[verb] for verb in named if verb in verbs))
+    for option in OPTION.findall(" ".join(rest)):
+        if not option.isupper() and f"--{option}" not in known and not is_option_of_the_config(option):
+            yield f"option --{option} of aloe {command}"
+
+
+@each_page
+def test_commands_and_their_options_exist(page: Path) -> None:
+    unknown = []
+    for code in codes(page):
+        words = code.removeprefix("$ ").removeprefix(".venv/bin/").split()
+        if words[0] == "aloe" and len(words) > 1:
+            unknown += unknown_in_command(words)
+        elif match := re.search(r"python (benchmarks/\w+\.py)", code):
+            script = (ROOT / match.group(1)).read_text("utf-8")
+            unknown += [f"{code}: --{option}" for option in OPTION.findall(code) if f'"--{option}"' not in script]
+        elif code.startswith("--"):
+            unknown += [
+                f"option --{option}"
+                for option in OPTION.findall(code)
+                if f"--{option}" not in all_own_options() and not is_option_of_the_config(option)
+                if option != "SECTION.OPTION"
+            ]
+    assert not unknown
+
+
+@each_page
+def test_options_of_the_config_exist(page: Path) -> None:
+    named = {match for code in codes(page) for match in re.findall(r"(?<![\w./:-])([a-z]+\.[a-z_]+)\b(?![/.(*])", code)}
+    found = {name for name in named if name.partition(".")[0] in SECTIONS}
+    assert not {n for n in found if n not in OPTIONS and n.partition(".")[2] not in {*GENERATED, "py", "md"}}
+
+
+def missing(texts: Iterable[str], beside: Path) -> set[str]:
+    """The files that ``texts`` name in vain; a bare name may stand for a file anywhere. NAME.py is a placeholder."""
+    named = {path for text in texts for path in FILE.findall(text) if not re.search(r"\b[A-Z]{3,}\b", path)}
+    return {
+        path
+        for path in named
+        if not any((place / path).exists() for place in (ROOT, PACKAGE, beside))
+        if "/" in path or path not in all_names()
+    }
+
+
+@cache
+def all_names() -> set[str]:
+    folders = ("src", "tests", "benchmarks", "tools", "examples")
+    return {file.name for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()}
+
+
+@each_page
+def test_files_exist(page: Path) -> None:
+    assert not missing(codes(page), page.parent)
+
+
+def test_files_that_the_sources_name_exist() -> None:
+    texts = {file: file.read_text("utf-8") for file in sorted(PACKAGE.rglob("*.py"))}
+    found = {file.name: missing(re.findall(r"``([^`\n]+)``", text), file.parent) for file, text in texts.items()}
+    assert not {name: paths for name, paths in found.items() if paths}
+
+
+@each_page
+def test_modules_exist(page: Path) -> None:
+    named = {match for code in codes(page) for match in re.findall(r"(?<![\w./-])aloe(?:\.\w+)+\b(?!/)", code)}
+    assert not {name for name in named if name not in NO_MODULES and not exists(name)}
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or a name at the top of one; nothing heavy is imported."""
+    above, _, last = name.rpartition(".")
+    try:
+        if importlib.util.find_spec(name):
+            return True
+    except ModuleNotFoundError:
+        return False
+    spec = importlib.util.find_spec(above)
+    assert spec is not None and spec.origin is not None
+    if last in getattr(sys.modules.get(above), "__all__", ()):
+        return True
+    body = ast.parse(Path(spec.origin).read_text("utf-8")).body
+    defined = {getattr(node, "name", None) for node in body}
+    return last in defined | {
+        alias.asname or alias.name for n in body if isinstance(n, ast.ImportFrom) for alias in n.names
+    }
+
+
+def anchors(page: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not link.startswith("http") and (not target.exists() or (anchor and anchor not in anchors(target))):
+            broken.append(link)
+    assert not broken
+
+
+def test_the_log_of_experiments_has_every_question_in_its_index() -> None:
+    text = (ROOT / "docs" / "experiments.md").read_text("utf-8")
+    listed = re.findall(r"^- \[(.+)\]\(#", text.split("<!-- /index -->")[0], re.MULTILINE)
+    questions = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    assert questions and listed == questions, "'make readme' (tools/update_docs.py) renews the index"
