@@ -7,18 +7,16 @@ is the expectation over the alternatives at the token that holds the score; what
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aloe.bench.scales import Scale
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
+from aloe.prompts.alternatives import read_tokens, spread
 from aloe.types import Judgement, Persona
 
-MIN_MASS = 0.5  # of probability on scores, below which the alternatives say nothing about the score
 _SCORE_AT = re.compile(r"score\W{1,12}", re.IGNORECASE)
 
 
@@ -43,7 +41,7 @@ async def score_reply(
     )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")
     if score is not None and reply.logprobs:
-        expected = expected_score(reply.logprobs, scale)
+        expected = expected_score(reply.logprobs, scale, score)
         if expected is not None:
             parts, score = {**parts, "written": score}, expected
     return Judgement.model_construct(
@@ -57,44 +55,33 @@ async def score_reply(
     )
 
 
-def expected_score(logprobs: Sequence[Mapping[str, Any]], scale: Scale) -> float | None:
+def expected_score(logprobs: Any, scale: Scale, written: float | None = None) -> float | None:
     """Sum of score times probability over the alternatives at the score's token, normalised over the scores.
 
     Args:
-        logprobs: OpenAI's ``choices[0].logprobs.content``: token, logprob, top_logprobs.
+        logprobs: OpenAI's ``choices[0].logprobs.content``, whatever the endpoint made of it.
+        written: the score that was read from the text. Alternatives at a place that says another one are not its.
 
     Returns:
-        None where no token holds a whole score (a decimal, or a number of several tokens), or where the alternatives
-        that are scores hold less than ``MIN_MASS`` of the probability.
+        None where no token holds a whole score (a decimal, or a number of several tokens), where the alternatives
+        that are scores hold less than ``alternatives.MIN_MASS`` of the probability, or where they are malformed.
     """
-    tokens = [str(entry.get("token", "")) for entry in logprobs]
-    found = list(_SCORE_AT.finditer("".join(tokens)))
+    tokens = read_tokens(logprobs)
+    texts = [token.text for token in tokens]
+    found = list(_SCORE_AT.finditer("".join(texts)))
     start, at = (found[-1].end() if found else 0), 0
-    for place, (entry, token) in enumerate(zip(logprobs, tokens, strict=True)):
-        at += len(token)
-        if at <= start or _whole(token, scale) is None:
-            if at > start and any(c.isdigit() for c in token):
+    for place, (text, options) in enumerate(tokens):
+        at += len(text)
+        if at <= start or (value := _whole(text, scale)) is None:
+            if at > start and any(c.isdigit() for c in text):
                 return None  # a number that is not a score of this scale, or a part of one
             continue
-        after = tokens[place + 1] if place + 1 < len(tokens) else ""
-        if after[:1].isdigit() or re.match(r"\.\d", after + "".join(tokens[place + 2 : place + 3])):
+        after = texts[place + 1] if place + 1 < len(texts) else ""
+        if after[:1].isdigit() or re.match(r"\.\d", after + "".join(texts[place + 2 : place + 3])):
             return None
-        return _expectation(entry, token, scale)
+        shares = spread(options, lambda token: _whole(token, scale)) if written in (None, value) else {}
+        return round(sum(value * p for value, p in shares.items()), 6) if shares else None
     return None
-
-
-def _expectation(entry: Mapping[str, Any], token: str, scale: Scale) -> float | None:
-    options = {str(o["token"]): float(o["logprob"]) for o in entry.get("top_logprobs") or ()}
-    options.setdefault(token, float(entry["logprob"]))
-    mass: dict[float, float] = {}
-    for option, logprob in options.items():
-        value = _whole(option, scale)
-        if value is not None:
-            mass[value] = mass.get(value, 0.0) + math.exp(logprob)
-    total = sum(mass.values())
-    if total < MIN_MASS:
-        return None
-    return round(sum(value * p for value, p in mass.items()) / total, 6)
 
 
 def _whole(token: str, scale: Scale) -> float | None:

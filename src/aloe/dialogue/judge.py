@@ -7,14 +7,14 @@ where the endpoint gives log-probabilities (averaged over the orders), else 1.0,
 from __future__ import annotations
 
 import asyncio
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
+from aloe.prompts.alternatives import read_tokens, spread
 from aloe.prompts.catalog import JUDGE_COMPARE, JUDGE_SCORE
 from aloe.seeding import derive_seed
 from aloe.types import Judgement, Label, Persona
@@ -22,7 +22,6 @@ from aloe.types import Judgement, Label, Persona
 Pick = Callable[[Sequence[tuple[str, float]], float], tuple[int, int] | None]
 _VERDICTS = ("first", "second", "tie")
 _VERDICT_AT = re.compile(r"verdict\W{1,12}", re.IGNORECASE)
-MIN_MASS = 0.5  # of probability on the three verdicts, below which the alternatives say nothing about them
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +50,34 @@ async def compare_once(
         node_ids=(shown[0].node_id, shown[1].node_id),
         verdict=verdict,
         score=None,
-        parts=verdict_probabilities(reply.logprobs) if verdict is not None and reply.logprobs else {},
+        parts=verdict_probabilities(reply.logprobs, verdict) if verdict is not None and reply.logprobs else {},
         reason=reason,
         raw="" if answer is not None else reply.text[:2000],
         generation=reply.generation,
     )
 
 
-def verdict_probabilities(logprobs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def verdict_probabilities(logprobs: Any, given: str | None = None) -> dict[str, float]:
     """P(first), P(second), P(tie) at the token where the verdict begins, normalised over the three.
 
     Args:
-        logprobs: OpenAI's ``choices[0].logprobs.content``: token, logprob, top_logprobs.
+        logprobs: OpenAI's ``choices[0].logprobs.content``, whatever the endpoint made of it.
+        given: the verdict that was read from the text. Alternatives at a place that says another one are not its.
 
     Returns:
-        The three probabilities; empty where no verdict's token is found or the alternatives hold less than
-        ``MIN_MASS`` of the probability.
+        The three probabilities; empty where no verdict's token is found, the alternatives hold less than
+        ``alternatives.MIN_MASS`` of the probability, or they are malformed.
     """
-    text = "".join(str(entry.get("token", "")) for entry in logprobs)
-    found = list(_VERDICT_AT.finditer(text))
+    tokens = read_tokens(logprobs)
+    found = list(_VERDICT_AT.finditer("".join(token.text for token in tokens)))
     start, at = (found[-1].end() if found else 0), 0
-    for entry in logprobs:
-        token = str(entry.get("token", ""))
-        at += len(token)
-        if at <= start or _verdict_of(token) is None:
+    for token in tokens:
+        at += len(token.text)
+        meant = _verdict_of(token.text)
+        if at <= start or meant is None:
             continue
-        mass = dict.fromkeys(_VERDICTS, 0.0)
-        options = {str(o["token"]): float(o["logprob"]) for o in entry.get("top_logprobs") or ()}
-        options.setdefault(token, float(entry["logprob"]))
-        for option, logprob in options.items():
-            meant = _verdict_of(option)
-            if meant is not None:
-                mass[meant] += math.exp(logprob)
-        whole = sum(mass.values())
-        return {name: round(p / whole, 6) for name, p in mass.items()} if whole >= MIN_MASS else {}
+        spread_out = spread(token.options, _verdict_of) if given in (None, meant) else {}
+        return {name: round(spread_out.get(name, 0.0), 6) for name in _VERDICTS} if spread_out else {}
     return {}
 
 

@@ -6,25 +6,20 @@ defaulted here.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from aloe.errors import ParseError
+from aloe.prompts.reading import after_thinking, find_json, find_objects, head, remembered
 from aloe.protocols import PromptMessage
 from aloe.types import Disclosure, ItemKind, Status, Verdict
 
 Score = tuple[float, dict[str, float], str]  # score, its parts, the reason
-MAX_READ = 20_000  # characters of an answer that are looked at
-RECENT = 2048  # answers whose reading is kept: equal ones come close together, old ones only cost memory
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
-_NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*•])\s+(.+?)\s*$", re.MULTILINE)
+_NUMBER_OF_LINE = re.compile(r"(?:\d{1,3}[.):]|[-*•])\s")
 _STAGE = re.compile(r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I)
 _LABEL = re.compile(r"^\s*(?:user|human|assistant|ai|me|you)\s*:\s*", re.IGNORECASE)
-_THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _SPACES = re.compile(r"[ \t]{2,}")
 _WORDS = {"zero": 0.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
 _YES = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # where the scale is 0 or 1
@@ -42,29 +37,11 @@ _AS_ASSISTANT = re.compile(
     re.IGNORECASE,
 )
 _SHAPELESS = "\u115f\u1160\u2800\u3164\uffa0"  # blanks that Unicode counts among letters and symbols
+_VERDICTS = ("first", "second", "tie")
 _VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
 
 
-def _head(raw: str) -> str:
-    return _THINK.sub("", raw[:MAX_READ]).strip()
-
-
-def find_json(raw: str) -> Any:
-    """The first JSON object or array in an answer, or None."""
-    text = _head(raw)
-    fenced = _FENCE.search(text)
-    for candidate in ((fenced.group(1),) if fenced else ()) + (text,):
-        start = min((i for i in (candidate.find("{"), candidate.find("[")) if i >= 0), default=-1)
-        if start < 0:
-            continue
-        try:
-            return json.JSONDecoder().raw_decode(candidate[start:])[0]
-        except (ValueError, RecursionError):
-            continue
-    return None
-
-
-@lru_cache(maxsize=RECENT)
+@remembered
 def parse_descriptions(raw: str) -> tuple[str, ...]:
     """The persona-writer's descriptions: ``{"descriptions": [...]}``, a bare list, or a numbered list."""
     data = find_json(raw)
@@ -73,14 +50,20 @@ def parse_descriptions(raw: str) -> tuple[str, ...]:
     if isinstance(data, list):
         texts = [d if isinstance(d, str) else d.get("description", "") if isinstance(d, dict) else "" for d in data]
     else:
-        texts = _NUMBERED.findall(_head(raw))
+        texts = _numbered(head(raw))
     found = tuple(" ".join(t.split()) for t in texts if t.strip())
     if not found:
         raise ParseError(f"no descriptions in the answer: {raw[:80]!r}")
     return found
 
 
-@lru_cache(maxsize=RECENT)
+def _numbered(text: str) -> list[str]:
+    """The lines that begin with a number or a bullet, without it."""
+    lines = map(str.strip, text.splitlines())
+    return [line[match.end() :] for line in lines if (match := _NUMBER_OF_LINE.match(line))]
+
+
+@remembered
 def parse_disclosures(raw: str) -> tuple[Disclosure, ...]:
     """The inducer's list. ``node_id`` holds ``turn:<k>`` (or is empty): the caller knows the nodes.
 
@@ -111,20 +94,20 @@ def parse_disclosures(raw: str) -> tuple[Disclosure, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=RECENT)
+@remembered
 def parse_verdict(raw: str) -> tuple[Verdict, str]:
-    """A comparison's verdict and reason."""
-    data = find_json(raw)
-    if isinstance(data, dict):
-        verdict = str(data.get("verdict", "")).strip().lower()
-        if verdict in ("first", "second", "tie"):
-            return verdict, str(data.get("reason", ""))  # type: ignore[return-value]
-    found = _VERDICT.findall(_head(raw))
-    bare = _head(raw).strip(" .\"'*`").lower()
-    if len(set(map(str.lower, found))) == 1:
-        return found[0].lower(), ""
-    if bare in ("first", "second", "tie"):
-        return bare, ""  # type: ignore[return-value]
+    """A comparison's verdict and reason. Verdicts that differ, one of them perhaps quoted from a reply, are none."""
+    text = head(raw)
+    given: dict[str, str] = {}  # verdict -> the first reason for it
+    end = 0
+    for data, end in find_objects(text, "verdict"):  # noqa: B007 - where the last one ends
+        given.setdefault(str(data["verdict"]).strip().lower(), str(data.get("reason", "")))
+    said = {word.lower() for word in _VERDICT.findall(text[end:])}
+    bare = text.strip(" .\"'*`").lower()
+    if not given and bare in _VERDICTS:
+        said = {bare}
+    if len(found := said | set(given)) == 1 and (verdict := found.pop()) in _VERDICTS:
+        return verdict, given.get(verdict, "")  # type: ignore[return-value]
     raise ParseError(f"no verdict in the judge's answer: {raw[:80]!r}")
 
 
@@ -153,30 +136,35 @@ def _from_words(text: str, low: float, high: float) -> float | None:
     return float(match.group(1))
 
 
-@lru_cache(maxsize=RECENT)
+@remembered
 def _parse_score(raw: str, low: float, high: float) -> tuple[float, tuple[tuple[str, float], ...], str]:
-    data = find_json(raw)
-    if isinstance(data, dict):
+    text = head(raw)
+    given: dict[float | None, tuple[tuple[tuple[str, float], ...], str]] = {}  # score -> its parts and reason
+    end = 0
+    for data, end in find_objects(text, "score"):  # noqa: B007 - where the last one ends
         parts = tuple(
             (name, number)
             for name in ("style", "content", "natural")
             if (number := _number(data.get(name), low, high)) is not None
         )
-        score = _number(data.get("score"), low, high)
-        if score is not None:
-            return score, parts, str(data.get("reason", ""))
-    text = _head(raw)
-    numbers: set[float] = set()
+        given.setdefault(_number(data["score"], low, high), (parts, str(data.get("reason", ""))))
+    # What is said after an object may take it back; what came before may be thinking aloud.
+    said = _said_scores(text[end:], low, high)
+    if len(found := said | set(given)) == 1 and (score := found.pop()) is not None and low <= score <= high:
+        return score, *given.get(score, ((), ""))
+    raise ParseError(f"no score from {low:g} to {high:g} in the judge's answer: {raw[:80]!r}")
+
+
+def _said_scores(text: str, low: float, high: float) -> set[float | None]:
+    """The scores that prose gives."""
+    numbers: set[float | None] = set()
     for labelled, over, out_of in _SCORE.findall(text):
         if over and _as_float(out_of) != high:
             continue
         numbers.add(_as_float(labelled or over))
-    if not numbers and len(text) <= 12:
-        number = _number(text, low, high)
-        numbers = {number} if number is not None else set()
-    if len(numbers) == 1 and low <= (only := numbers.pop()) <= high:
-        return only, (), ""
-    raise ParseError(f"no score from {low:g} to {high:g} in the judge's answer: {raw[:80]!r}")
+    if not numbers and len(text) <= 12 and (number := _number(text, low, high)) is not None:
+        numbers = {number}
+    return numbers
 
 
 def _as_float(digits_or_word: str) -> float:
@@ -190,14 +178,14 @@ def parse_score(raw: str, low: float = 1.0, high: float = 5.0) -> Score:
     return score, dict(parts), reason
 
 
-@lru_cache(maxsize=RECENT)
+@remembered
 def clean_message(raw: str) -> str:
     """A chat message without stage directions, role labels, thinking blocks and wrapping quotes.
 
     Raises:
         ParseError: nothing is left.
     """
-    text = _THINK.sub("", raw) if "<think>" in raw else raw  # most have none of these, and every call comes by here
+    text = after_thinking(raw)  # most have none of these, and every call comes by here
     if "*" in text or "(" in text:
         text = _STAGE.sub("", text)
     text = _LABEL.sub("", text).strip()
@@ -255,7 +243,7 @@ def is_blank(text: str) -> bool:
     return all(unicodedata.category(c)[0] in "ZC" or c in _SHAPELESS for c in text)
 
 
-@lru_cache(maxsize=RECENT)
+@remembered
 def parse_revision(raw: str) -> str:
     """The reply of a self-critic's ``{"critique": ..., "reply": ...}``, cleaned.
 
