@@ -33,8 +33,9 @@ def read_tokens(found: Any) -> list[Token]:
             if not isinstance(option, dict):
                 return []
             text, logprob = option.get("token"), option.get("logprob")
-            is_number = isinstance(logprob, int | float) and not isinstance(logprob, bool)
-            if not isinstance(text, str) or not is_number or not -math.inf <= logprob <= HIGHEST:
+            if not isinstance(text, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+                return []
+            if not -math.inf <= logprob <= HIGHEST:  # also NaN
                 return []
             options.setdefault(text, min(0.0, float(logprob)))
         tokens.append(Token(entry["token"], options))
