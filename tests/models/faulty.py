@@ -7,8 +7,9 @@ A script decides per request what happens: it gets the request and how many came
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import orjson
 
 from aloe.config import Config, ModelConfig
 from aloe.models.caller import Caller
+from aloe.models.server import read_request
 from aloe.prompts import PromptSet
 from aloe.protocols import PromptMessage
+from aloe.world.model import WorldModel
 
 PROMPTS = PromptSet()
 HELLO = (PromptMessage("system", ("Be kind.",)), PromptMessage("user", ("Hello", " there")))
@@ -43,6 +46,7 @@ class Fault:
 
 
 Script = Callable[[dict[str, Any], int], Fault | str]
+WorldScript = Callable[[dict[str, Any], int], Fault | None]  # None: the world answers
 
 
 def answer(text: str, **more: Any) -> bytes:
@@ -61,6 +65,7 @@ class FaultyServer:
 
     def __init__(self, script: Script) -> None:
         self.script = script
+        self.world_script: WorldScript = lambda body, n: None
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.n_open = self.max_open = 0
@@ -135,6 +140,38 @@ class FaultyServer:
         writer.write(fault.body)
         await writer.drain()
         return True
+
+
+@contextmanager
+def faulty_world(script: WorldScript) -> Iterator[FaultyServer]:
+    """The world over HTTP in a thread of its own; where ``script`` returns a fault, that comes instead."""
+    actors: dict[str, WorldModel] = {}
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+
+    def answer_or_fail(body: dict[str, Any], n: int) -> Fault | str:
+        fault = server.world_script(body, n)
+        if fault is not None:
+            return fault
+        request, name, _ = read_request(body)
+        return actors.setdefault(name, WorldModel(name)).answer(request).text
+
+    server = FaultyServer(answer_or_fail)
+    server.world_script = script
+
+    def work() -> None:
+        loop.run_until_complete(server.up())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(server.down())
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ from aloe.models.uri import plain_name
 from aloe.prompts import PromptSet
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Floats
-from aloe.store.records import round_all, write_json, write_jsonl
+from aloe.store.records import read_rows, round_all, write_json, write_jsonl
 from aloe.types import (
     ActorRole,
     BenchmarkResult,
@@ -51,6 +51,7 @@ from aloe.types import (
 
 BenchProgress = Callable[[int, int], None]
 ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
+NO_MESSAGE = "no usable message, also when asked again"  # an answer, although one of no use
 _DECIMALS = 9  # of a result's figures: what lies below differs from one CPU to the next
 
 
@@ -145,7 +146,7 @@ class _Bench:
             try:
                 asked = await self._user(talk, state)
                 if asked is None:
-                    return self._end(talk, state, role, "no usable message, also when asked again")
+                    return self._end(talk, state, role, NO_MESSAGE)
                 role, state = "responder", asked
                 answered = await self._reply(talk, state)
                 if answered is None:
@@ -230,6 +231,13 @@ class _Bench:
         turn = max(state.turn + (role == "user"), 1)
         talk.error = NodeError(node_id=state.node_id, turn=turn, role=role, error=error[:500])
         return talk
+
+
+def failed_calls(folder: Path) -> list[str]:
+    """Why conversations of a benchmarked model lack a call, a line each; answers without use are not among them."""
+    path = folder / "conversations.jsonl"
+    errors = (e["error"] for _, row in (read_rows(path) if path.is_file() else ()) for e in row.get("errors") or ())
+    return [error for error in errors if error not in (NO_MESSAGE, EMPTY_REPLY)]
 
 
 async def run_benchmark(

@@ -12,7 +12,7 @@ from aloe.cli import completers
 from aloe.cli.arguments import add_recipe, completed, refuse_together
 from aloe.cli.commands import find
 from aloe.cli.parser import Overrides, Parser
-from aloe.errors import DataError
+from aloe.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from aloe.config import Config
@@ -60,6 +60,14 @@ def add_run_arguments(parser: Parser, stage: str) -> None:
         "--from", dest="redo_from", metavar="STAGE", help="run this stage and all later ones again"
     )
     completed(redo, completers.stages)
+    allow = parser.add_argument(
+        "--allow-failed",
+        type=float,
+        metavar="SHARE",
+        help="go on although calls failed in at most this share of a stage's trees, conversations, items or writer "
+        "calls (default: 0)",
+    )
+    completed(allow, completers.nothing)
     parser.add_argument("--dry", action="store_true", help="only print the expected calls and their cost")
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -113,7 +121,10 @@ def run_stage(
     redo = options.redo_from
     if stage == "report" and redo is None:
         redo = "report"  # asking for the report means a fresh one
-    outcome = run_pipeline(config, run, place.recipe, only=only, redo_from=redo, say=say)
+    allow = options.allow_failed or 0.0
+    if not 0 <= allow <= 1:
+        raise ConfigError(f"--allow-failed {allow:g} is not a share", "give a number between 0 and 1")
+    outcome = run_pipeline(config, run, place.recipe, only=only, redo_from=redo, allow_failed=allow, say=say)
     if not options.quiet:
         from aloe.cli.tables import print_summary
 

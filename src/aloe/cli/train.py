@@ -93,7 +93,7 @@ def train_direct(method: Method, options: Namespace, overrides: Overrides) -> in
         raise ConfigError(
             f"{options.recipe} does not go with --data", "use --recipe to name the recipe of the settings"
         )
-    names = {"redo_from": "--from", "dry": "--dry", "json": "--json"}
+    names = {"redo_from": "--from", "allow_failed": "--allow-failed", "dry": "--dry", "json": "--json"}
     refuse_together(options, names, "--data", "it trains once, outside of a run")
     if options.out is None:
         raise ConfigError(f"aloe {method.name} --data: no --out", "say where the checkpoint goes: --out DIR")

@@ -27,6 +27,8 @@ class ForestSummary:
 
     Attributes:
         statistics: shares that need no ground truth. warnings: what among them looks wrong.
+        n_failed_nodes: failed calls and answers without use. n_incomplete: trees that lack a call; first_failure:
+            why the first of them (by tree id) does.
         truth: comparison with the world's ground truth. by_turn: coverage and new facts by turn.
     """
 
@@ -45,16 +47,23 @@ class ForestSummary:
     n_tailored_preferred: int = 0
     n_failed_nodes: int = 0
     n_failed_trees: int = 0
+    n_incomplete: int = 0
+    first_failure: str = ""
     statistics: dict[str, float | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     truth: dict[str, float | None] = field(default_factory=dict)
     by_turn: dict[str, list[float | None]] = field(default_factory=dict)
+    _first_tree: str = ""
 
     def add(self, grown: GrownTree) -> None:
         self.n_trees += 1
         self.n_nodes += len(grown.tree.nodes)
         self.n_failed_nodes += len(grown.tree.errors)
         self.n_failed_trees += bool(grown.tree.errors)
+        if grown.failures:
+            self.n_incomplete += 1
+            if not self._first_tree or grown.tree.tree_id < self._first_tree:
+                self._first_tree, self.first_failure = grown.tree.tree_id, min(grown.failures)
         self.n_disclosures += len(grown.disclosures)
         self.n_stated += sum(d.status == "stated" for d in grown.disclosures)
         self.n_implied += sum(d.status == "implied" for d in grown.disclosures)
@@ -69,7 +78,7 @@ class ForestSummary:
             self.n_tailored_preferred += label.chosen is not None and grown.tree.by_id[label.chosen].kind == "tailored"
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")}
 
 
 def plan_jobs(personas: Sequence[Persona], n_trees: int, replicates: int) -> list[Job]:

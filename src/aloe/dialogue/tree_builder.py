@@ -87,6 +87,7 @@ class GrownTree:
     n_unevidenced: int = 0
     n_unread: int = 0
     n_goodbyes: int = 0
+    failures: list[str] = field(default_factory=list)  # calls that brought no answer at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class _Growth:
                 caller, self.persona, state, state.node_id, self.plan.release, self.task
             )
         except EndpointError as error:
-            self._fail(state, "user", str(error))
+            self._fail(state, "user", error)
             return None
         if text is None:
             self._fail(state, "user", f"unusable message, twice: {reply.text[:120]!r}")
@@ -182,7 +183,7 @@ class _Growth:
             try:
                 new, dropped, was_read = await induce(caller, self.persona, state, user_id)
             except EndpointError as error:
-                self._fail(state, "inducer", str(error))
+                self._fail(state, "inducer", error)
                 return None
             self.result.n_unevidenced += dropped
             self.result.n_unread += not was_read
@@ -213,7 +214,7 @@ class _Growth:
         found: list[Candidate] = []
         for index, (kind, answer) in enumerate(zip(kinds, answers, strict=True)):
             if isinstance(answer, EndpointError):
-                self._fail(state, kind, str(answer))  # type: ignore[arg-type]
+                self._fail(state, kind, answer)  # type: ignore[arg-type]
                 continue
             if isinstance(answer, BaseException):
                 raise answer
@@ -240,7 +241,7 @@ class _Growth:
                     tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope, labeler=plan.labeler,  # noqa: E501
                 )  # fmt: skip
         except EndpointError as error:
-            self._fail(state, "judge", str(error))
+            self._fail(state, "judge", error)
             return None
         self.result.labels.append(label)
         return label
@@ -312,8 +313,12 @@ class _Growth:
         self.continued.add(pick.node_id)
         return item.state.with_reply(pick.node_id, pick.text)
 
-    def _fail(self, state: PathState, role: ActorRole, error: str) -> None:
-        self.errors.append(NodeError(node_id=state.node_id, turn=max(state.turn, 1), role=role, error=error[:500]))
+    def _fail(self, state: PathState, role: ActorRole, error: EndpointError | str) -> None:
+        """Note what ended the branch: a call that failed, or an answer (as text) that is of no use."""
+        if isinstance(error, EndpointError):
+            self.result.failures.append(str(error))
+        said = str(error)[:500]
+        self.errors.append(NodeError(node_id=state.node_id, turn=max(state.turn, 1), role=role, error=said))
 
     def finish(self, replicate: int) -> GrownTree:
         """The immutable tree: parents first, siblings in the order of their ids."""

@@ -2,7 +2,9 @@
 
 In waves: every call of a wave shows a few members, sampled from the pool as it stood when the wave began, and asks
 for new descriptions. Candidates are judged in the order (call, position), never in the order of arrival, so the
-same seed gives the same pool at any concurrency, and a resumed run replays the journal into the same pool.
+same seed gives the same pool at any concurrency, and a resumed run replays the journal into the same pool. A wave
+counts only when all of its calls are answered: a failed call, or a budget that ends, ends the stage, and the next run
+goes on from there.
 Every candidate becomes a record: a member, or a rejection with its reason, nearest member and similarity.
 """
 
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aloe.config import Config, PersonasConfig
-from aloe.errors import BudgetExceeded, EndpointError
+from aloe.errors import EndpointError
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
 from aloe.personas.checks import Kind, tidy
@@ -28,7 +30,7 @@ from aloe.seeding import derive_rng
 from aloe.types import PoolEntry
 
 PoolProgress = Callable[[int, int, str], None]  # members so far, target, a note
-StopReason = Literal["target", "saturated", "budget", "max_waves"]
+StopReason = Literal["target", "saturated", "max_waves"]
 logger = logging.getLogger(__name__)
 
 
@@ -42,11 +44,12 @@ class Wave:
     n_candidates: int
     n_accepted: int
     reasons: dict[str, int]  # rejections by the part of their reason before the colon
+    n_lost: int = 0  # of the failed calls, those that no endpoint answered
 
 
 @dataclass(frozen=True, slots=True)
 class PoolResult:
-    """A grown pool of one kind, in order of arrival."""
+    """A grown pool of one kind, in order of arrival. ``failures``: what was wrong with failed calls, a line each."""
 
     members: tuple[PoolEntry, ...]
     rejected: tuple[PoolEntry, ...]
@@ -66,16 +69,19 @@ async def grow_pool(
     *,
     examples: Sequence[str] = (),
     source: str = "seeds",
+    allow_failed: float = 0.0,
 ) -> PoolResult:
-    """Grow a pool from ``seeds`` to ``target`` members, or to saturation, the last wave or the budget.
+    """Grow a pool from ``seeds`` to ``target`` members, or to saturation, or the last wave.
 
     Args:
         seeds: descriptions that enter first (near-duplicates among them are rejected like any other).
         examples: shown while the pool has fewer members than a call shows; they show the form and do not enter.
         source: where the seeds come from, for their provenance.
+        allow_failed: share of the calls so far that may fail, in [0, 1].
 
     Raises:
-        EndpointError: a whole wave of calls failed.
+        EndpointError: more calls failed than may, or a whole wave.
+        BudgetExceeded: the next wave might pass the budget; a pool that is cut short would be another one.
     """
     options = config.personas
     pool = open_pool(options, embedder, kind)
@@ -91,10 +97,7 @@ async def grow_pool(
             progress(len(pool.members), target, kind)
         stop = _reason_to_stop(options, len(pool.members), target, waves)
         if stop is None:
-            try:
-                waves.append(await _run_wave(caller, config, pool, target, len(waves) + 1, examples, failures))
-            except BudgetExceeded:
-                stop = "budget"
+            waves.append(await _run_wave(caller, config, pool, target, waves, examples, failures, allow_failed))
     return PoolResult(tuple(pool.members), tuple(pool.rejected), tuple(waves), stop, tuple(failures))
 
 
@@ -114,11 +117,12 @@ async def _run_wave(
     config: Config,
     pool: Pool,
     target: int,
-    index: int,
+    before: Sequence[Wave],
     examples: Sequence[str],
     failures: list[str],
+    allow_failed: float,
 ) -> Wave:
-    options = config.personas
+    options, index = config.personas, len(before) + 1
     shown = [_pick_examples(config.seed, pool, options.n_examples, examples, index, c) for c in range(options.wave)]
     words = options.profile_words if pool.kind == "profile" else options.personality_words
     population = describe_population(options)
@@ -135,7 +139,8 @@ async def _run_wave(
         )
 
     answers = await asyncio.gather(*(ask(c) for c in range(options.wave)), return_exceptions=True)
-    n_failed = _count_failures(answers, index, pool.kind, failures)
+    may_fail = allow_failed * options.wave * index - sum(wave.n_lost for wave in before)
+    n_failed, n_lost = _count_failures(answers, index, pool.kind, failures, may_fail)
     texts: list[str] = []
     origins: list[tuple[int, Reply]] = []
     for call, answer in enumerate(answers):
@@ -166,29 +171,40 @@ async def _run_wave(
         )
     reasons = Counter(r.reason.partition(":")[0] for r in pool.rejected[n_rejected:])
     n_accepted = len(pool.members) - n_before
-    return Wave(index, options.wave, n_failed, len(texts), n_accepted, dict(sorted(reasons.items())))
+    return Wave(index, options.wave, n_failed, len(texts), n_accepted, dict(sorted(reasons.items())), n_lost)
 
 
-def _count_failures(answers: Sequence[Any], index: int, kind: str, failures: list[str]) -> int:
-    """Note failed calls; a wave that failed as a whole (or anything that is not an endpoint's fault) is raised."""
+def _count_failures(
+    answers: Sequence[Any], index: int, kind: str, failures: list[str], may_fail: float
+) -> tuple[int, int]:
+    """Note the calls without a usable answer; returns how many, and how many of them no endpoint answered.
+
+    Raises:
+        EndpointError: more than ``may_fail`` were not answered, or none of the wave brought anything.
+    """
+    lost: list[EndpointError] = []
     n_failed = 0
-    last: EndpointError | None = None
     for error in answers:
         if isinstance(error, BaseException) and not isinstance(error, EndpointError):
             raise error
     for call, answer in enumerate(answers):
         if isinstance(answer, EndpointError):
-            last = answer
+            lost.append(answer)
             n_failed += 1
             failures.append(f"{kind} wave {index} call {call}: {answer.message}")
         elif answer[0] is None:
             n_failed += 1
             failures.append(f"{kind} wave {index} call {call}: no descriptions in the answer")
-    if last is not None and n_failed == len(answers):
-        raise last
+    if lost and (len(lost) > may_fail or n_failed == len(answers)):
+        first = lost[0]
+        raise EndpointError(
+            f"{len(lost)} of {len(answers)} writer calls failed in wave {index} ({kind}); the first: {first.message}",
+            first.hint or "run the same command again, which sends the failed calls only",
+            status=first.status,
+        ) from None
     if n_failed:
         logger.warning("%d of %d writer calls failed in wave %d (%s)", n_failed, len(answers), index, kind)
-    return n_failed
+    return n_failed, len(lost)
 
 
 def _pick_examples(

@@ -42,8 +42,12 @@ async def run_personas(
     config: Config,
     out_dir: Path,
     progress: PoolProgress | None = None,
+    allow_failed: float = 0.0,
 ) -> dict[str, Any]:
     """The stage: grow (or import) the pool, pair it, write ``pool``, ``rejected`` and ``personas`` JSONL files.
+
+    Args:
+        allow_failed: share of the writer's calls that may fail, in [0, 1].
 
     Returns:
         What happened, for the manifest: counts, waves and stop reason per kind, problems of imported files.
@@ -51,13 +55,14 @@ async def run_personas(
     Raises:
         ConfigError: counts that cannot be met, an unusable embedder or seed file.
         DataError: no usable persona at all.
+        EndpointError: more calls failed than may. BudgetExceeded: the pool is not complete.
     """
     check_counts(config.personas)
     embedder = create_embedder(config.personas.embedder, config, caller)
     if config.personas.file:
         members, rejected, personas, summary = import_personas(config, embedder)
     else:
-        members, rejected, summary = await _grow_both(caller, config, embedder, progress)
+        members, rejected, summary = await _grow_both(caller, config, embedder, progress, allow_failed)
         personas, summary["bench_source"] = _pair(members, config, embedder)
     write_jsonl(out_dir / "pool.jsonl", members)
     write_jsonl(out_dir / "rejected.jsonl", rejected)
@@ -107,7 +112,7 @@ def check_counts(options: PersonasConfig) -> None:
 
 
 async def _grow_both(
-    caller: Caller, config: Config, embedder: Embedder, progress: PoolProgress | None
+    caller: Caller, config: Config, embedder: Embedder, progress: PoolProgress | None, allow_failed: float
 ) -> tuple[list[PoolEntry], list[PoolEntry], dict[str, Any]]:
     options = config.personas
     members: list[PoolEntry] = []
@@ -120,8 +125,9 @@ async def _grow_both(
     for kind, target in kinds:
         seeds, examples, source, problems = choose_seeds(config, kind)
         pool = await grow_pool(
-            caller, config, embedder, kind, seeds, target, progress, examples=examples, source=source
-        )
+            caller, config, embedder, kind, seeds, target, progress,
+            examples=examples, source=source, allow_failed=allow_failed,
+        )  # fmt: skip
         members.extend(pool.members)
         rejected.extend(pool.rejected)
         summary[kind] = {

@@ -12,6 +12,7 @@ from aloe.models.caller import Caller
 from aloe.models.uri import plain_name, unwrap
 from aloe.seeding import derive_rng
 from aloe.stages.context import REPLY_TOKENS, Context, read_personas, tokens_so_far, with_caller
+from aloe.stages.failures import failed_part
 from aloe.store.rundir import read_result
 from aloe.training.methods import CHECKPOINTS
 from aloe.types import BenchmarkResult, Persona
@@ -66,7 +67,7 @@ def with_bench_roles(config: Config) -> Config:
 def run_bench(context: Context) -> dict[str, Any]:
     """AL(k) for every model under one user and one judge; models that are done are kept."""
     from aloe.bench.compare import refuse_nothing
-    from aloe.bench.runner import run_benchmark
+    from aloe.bench.runner import failed_calls, run_benchmark
 
     config, run = with_bench_roles(context.config), context.run
     context = replace(context, config=config)
@@ -76,6 +77,7 @@ def run_bench(context: Context) -> dict[str, Any]:
     done: dict[str, str] = {} if context.redo else run.manifest().get("bench", {})
     summary: dict[str, Any] = {"n_personas": len(personas), "n_failed": 0, "models": {}}
     results: list[tuple[Path, BenchmarkResult]] = []
+    failures: list[str] = []
 
     async def work(caller: Caller) -> None:
         keys = {}
@@ -111,11 +113,13 @@ def run_bench(context: Context) -> dict[str, Any]:
             assert found is not None
             summary["models"][name] = {"avg": found.avg, "late": found.late_mean, "gain": found.gain, "ir": found.ir}
             summary["n_failed"] += found.n_failed
+            failures.extend(failed_calls(out) if found.n_failed else ())
             results.append((out, found))
 
     with_caller(context, work)
     refuse_nothing(results)
-    return summary
+    n_talks = sum(found.n_personas * found.n_samples for _, found in results)
+    return summary | failed_part(len(failures), n_talks, "conversations", failures[0] if failures else "")
 
 
 def _roles(config: Config) -> Any:

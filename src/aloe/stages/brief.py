@@ -17,8 +17,10 @@ def brief(summary: Mapping[str, Any]) -> str:
 def trees_brief(summary: Mapping[str, Any]) -> str:
     """Trees, preferences, failed calls and warnings."""
     parts = [f"{summary.get('n_trees', 0):,} trees", f"{summary.get('n_preferred', 0):,} preferences"]
-    if summary.get("n_failed_nodes"):
-        parts.append(f"{summary['n_failed_nodes']} failed calls (run again to retry them)")
+    if (failed := summary.get("failed")) is not None:
+        parts.append(f"calls failed in {failed['n']:,} of them (run again to retry these)")
+    elif summary.get("n_failed_nodes"):
+        parts.append(f"{summary['n_failed_nodes']} answers without use")
     parts += [f"warning: {text}" for text in summary.get("warnings", ())]
     return ", ".join(parts)
 

@@ -22,7 +22,13 @@ REPLY_TOKENS = 96  # room for a reply of the tiny model; it ends by itself
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a stage works with. ``stage``: its own name; ``redo``: it was asked to do everything again."""
+    """What a stage works with.
+
+    Attributes:
+        stage: its own name.
+        redo: it was asked to do everything again.
+        allow_failed: share of its parts that may lack a call.
+    """
 
     stage: str
     config: Config
@@ -30,6 +36,7 @@ class Context:
     prompts: PromptSet
     progress: StageProgress
     redo: bool = False
+    allow_failed: float = 0.0
 
 
 def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:

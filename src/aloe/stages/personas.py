@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aloe.stages.context import Context, with_caller
+from aloe.stages.failures import failed_part
 
 
 def run_personas(context: Context) -> dict[str, Any]:
@@ -16,4 +17,10 @@ def run_personas(context: Context) -> dict[str, Any]:
     def report(done: int, total: int, note: str = "") -> None:
         context.progress.update(done, total, "entries", note)
 
-    return with_caller(context, lambda caller: grow(caller, context.config, out, report))
+    summary = with_caller(context, lambda caller: grow(caller, context.config, out, report, context.allow_failed))
+    waves = [wave for kind in ("profile", "personality") for wave in summary.get(kind, {}).get("waves", ())]
+    n_lost, n_calls = (sum(wave[name] for wave in waves) for name in ("n_lost", "n_calls"))
+    first = next(
+        (line for kind in ("profile", "personality") for line in summary.get(kind, {}).get("failures", ())), ""
+    )
+    return summary | failed_part(n_lost, n_calls, "writer calls", first)

@@ -1,7 +1,8 @@
 """Runs the stages in order: skips what is done, reports what changed, continues what was interrupted.
 
-A stage's digest covers the seed, the config it reads, the prompts and the digests of the stages it needs, so
-an outdated result is never used.
+A stage's digest covers the seed, the config it reads, the prompts and the digests of the stages it needs, and the
+files it was made from are compared by content, so an outdated result is never used. A stage in which calls failed is
+incomplete: what needs it does not run, and the next run completes it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from aloe.models.uri import split_uri, unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
 from aloe.stages.context import Context
+from aloe.stages.done import drop_stale, is_done, read_inputs, stamp_outputs
+from aloe.stages.failures import refuse_failed
 from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
 from aloe.store.rundir import RunDir
 from aloe.training.methods import methods_of
@@ -100,6 +103,7 @@ def run_pipeline(
     *,
     only: str | None = None,
     redo_from: str | None = None,
+    allow_failed: float = 0.0,
     say: Any = print,
 ) -> Outcome:
     """Run what is not done yet.
@@ -107,10 +111,12 @@ def run_pipeline(
     Args:
         only: stop after this stage (stages that it needs run first).
         redo_from: do this stage and all that depend on it again.
+        allow_failed: share of a stage's trees, conversations, items or writer calls that may lack a call, in [0, 1].
         say: is given a line per stage; None: neither lines nor progress.
 
     Raises:
         ConfigError: the directory belongs to another config, or an option names no stage.
+        EndpointError: more calls failed than may; what needs them did not run.
         AloeError: a stage failed; what was paid for is in the journal and the next run continues.
     """
     prompts = PromptSet(config.prompts_dir)
@@ -127,11 +133,15 @@ def run_pipeline(
         run.forget_stages([n for n in redo if only is None or n in {s.name for s in stages}])
         run.save_config(config)
         run.save_manifest(run.manifest() | {"order": [stage.name for stage in stages_of(config)]})
-        outcome = Outcome()
-        if any(stage.name == "rollout" and not _is_finished(stage, run, digests) for stage in stages):
+        outcome, work = Outcome(), _Work(config, run, prompts, digests, redo, allow_failed, say)
+        if any(stage.name == "rollout" and not work.is_done(stage) for stage in stages):
             _start_decoders(config.execution.replicas)
+        failure: AloeError | None = None
         for stage in stages:
-            _run_stage(stage, config, run, prompts, digests, redo, outcome, say)
+            if failure is None or stage.shows:  # what is there is shown, complete or not
+                failure = _run_stage(stage, work, outcome) or failure
+        if failure is not None:
+            raise failure
         return outcome
     finally:
         stop_workers()
@@ -142,11 +152,6 @@ def _start_decoders(replicas: int) -> None:
     """What will decode the rollout's replies loads its libraries while the stages before it are at work."""
     if replicas > 1 and find_spec("torch") is not None:
         start_workers(replicas)
-
-
-def _is_finished(stage: Stage, run: RunDir, digests: dict[str, str]) -> bool:
-    state = run.stage_state(stage.name)
-    return state is not None and state.get("digest") == digests[stage.name] and not _left_over(state)
 
 
 def _check_models(config: Config) -> None:
@@ -177,44 +182,67 @@ def _check_plug_ins(config: Config) -> None:
             suite_by_name(name, options)
 
 
-def _run_stage(
-    stage: Stage,
-    config: Config,
-    run: RunDir,
-    prompts: PromptSet,
-    digests: dict[str, str],
-    redo: set[str],
-    outcome: Outcome,
-    say: Any,
-) -> None:
-    finished = _is_finished(stage, run, digests)
-    if finished and not stage.keeps_count and not (stage.shows and outcome.seconds):
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the stages of one run share."""
+
+    config: Config
+    run: RunDir
+    prompts: PromptSet
+    digests: dict[str, str]
+    redo: set[str]
+    allow_failed: float
+    say: Any
+
+    def is_done(self, stage: Stage) -> bool:
+        return is_done(self.run, stage, self.digests[stage.name], stages_of(self.config))
+
+
+def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
+    """Run one stage if it is not done; returns what keeps those that need it from running, None where nothing does."""
+    run, stages = work.run, stages_of(work.config)
+    if not stage.keeps_count and not (stage.shows and outcome.seconds) and work.is_done(stage):
         outcome.summaries[stage.name] = (run.stage_state(stage.name) or {}).get("summary", {})
         outcome.skipped.append(stage.name)
-        return
+        _note_files(run, stage, stages)
+        return None
     started = time.monotonic()
     run.log("stage_started", stage=stage.name)
+    inputs = read_inputs(run, stage, stages)
     try:
-        with stage_progress(stage.name, quiet=say is None) as progress:
-            context = Context(stage.name, config, run, prompts, progress, redo=stage.name in redo)
+        with stage_progress(stage.name, quiet=work.say is None) as progress:
+            context = Context(
+                stage.name, work.config, run, work.prompts, progress, stage.name in work.redo, work.allow_failed
+            )
             summary = stage.load()(context)
     except (AloeError, KeyboardInterrupt) as error:
         run.log("stage_failed", stage=stage.name, error=str(error) or "interrupted")
         error.add_note(stage.name)
         raise
     seconds = time.monotonic() - started
-    run.finish_stage(stage.name, digests[stage.name], seconds, summary)
+    run.finish_stage(stage.name, work.digests[stage.name], seconds, summary, inputs, stamp_outputs(run, stage))
     run.log("stage_finished", stage=stage.name, seconds=round(seconds, 3), summary=summary)
+    drop_stale(run, stages)
     outcome.summaries[stage.name] = summary
     outcome.seconds[stage.name] = seconds
-    if say is not None:
-        say(f"{stage.name:<9} {seconds:7.1f} s  {stage.brief(summary)}")
+    if work.say is not None:
+        work.say(f"{stage.name:<9} {seconds:7.1f} s  {stage.brief(summary)}")
+    failure = refuse_failed(summary, work.allow_failed)
+    if failure is not None:
+        failure.add_note(stage.name)
+        run.log("stage_incomplete", stage=stage.name, error=str(failure))
+    return failure
 
 
-def _left_over(state: dict[str, Any]) -> bool:
-    """Whether a finished stage had failed calls, which the next run tries again (the rest replays)."""
-    summary = state.get("summary", {})
-    return bool(summary.get("n_failed_nodes") or summary.get("n_failed"))
+def _note_files(run: RunDir, stage: Stage, stages: Sequence[Stage]) -> None:
+    """A stage that an earlier version has run is given what it lacks in the manifest: the digests of its files."""
+    state = run.stage_state(stage.name)
+    if state is not None and "inputs" not in state and not stage.shows:
+        manifest = run.manifest()
+        manifest["stages"][stage.name] |= {
+            "inputs": read_inputs(run, stage, stages), "outputs": stamp_outputs(run, stage)
+        }  # fmt: skip
+        run.save_manifest(manifest)
 
 
 def _stages_after(name: str | None, stages: Sequence[Stage]) -> set[str]:

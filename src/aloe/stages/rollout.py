@@ -11,6 +11,7 @@ from aloe.dialogue.tree_builder import TreePlan
 from aloe.errors import DataError
 from aloe.seeding import derive_rng
 from aloe.stages.context import REPLY_TOKENS, Context, read_personas
+from aloe.stages.failures import refuse_failed
 from aloe.stages.train import need_training
 from aloe.stages.trees import grow_trees
 from aloe.store.records import read_jsonl, write_parquet
@@ -58,6 +59,10 @@ def run_rollout(context: Context) -> dict[str, Any]:
     )
     plan = rollout_plan(config, model)
     summary = grow_trees(context, plan, out, options.n_trees, 1, rollout_personas(run, config.seed))
+    pairs_path = run.stage_dir("datasets") / "rollout.parquet"
+    if refuse_failed(summary, context.allow_failed) is not None:  # nothing is trained on a part of the trees
+        pairs_path.unlink(missing_ok=True)
+        return summary
     labels = labels_by_tree(read_jsonl(out / "labels.jsonl", Label))
     pairs = [
         as_row(p)
@@ -68,5 +73,5 @@ def run_rollout(context: Context) -> dict[str, Any]:
         raise DataError(
             f"{out}: no reply scored at least {options.min_margin} more than another", "lower rollout.min_margin"
         )
-    write_parquet(run.stage_dir("datasets") / "rollout.parquet", pairs, dpo_schema())
+    write_parquet(pairs_path, pairs, dpo_schema())
     return {**summary, "n_pairs": len(pairs)}

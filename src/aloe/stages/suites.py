@@ -14,6 +14,7 @@ from aloe.models.caller import Caller
 from aloe.models.uri import unwrap
 from aloe.stages.bench import bench_models, digest_folder
 from aloe.stages.context import Context, tokens_so_far, with_caller
+from aloe.stages.failures import failed_part
 from aloe.store.records import read_rows
 
 
@@ -33,6 +34,7 @@ def run_suites(context: Context) -> dict[str, Any]:
     summary: dict[str, Any] = {"n_suites": len(suites), "n_models": len(models), "n_failed": 0, "suites": {}}
 
     results: list[SuiteResult] = []
+    failures: list[str] = []
 
     async def work(caller: Caller) -> None:
         for place, (suite, name) in enumerate(jobs):
@@ -54,18 +56,24 @@ def run_suites(context: Context) -> dict[str, Any]:
                 run.save_manifest(manifest)
             results.append(result)
             summary["n_failed"] += result.n_failed
+            if result.n_failed:
+                failures.extend(_errors(out))
             figures = {figure: found.value for figure, found in result.figures.items()}
             summary["suites"].setdefault(suite, {})[name] = figures
 
     with_caller(context, work)
     if results and all(result.n_failed == result.n_items for result in results):
-        suite, name = jobs[0]
-        _, row = next(iter(read_rows(run.stage_dir("suites") / suite / name / "records.jsonl")))
         raise EndpointError(
-            f"no item of {', '.join(suites)} could be asked; the first: {row['error']}",
+            f"no item of {', '.join(suites)} could be asked; the first: {failures[0]}",
             "correct that and run the same command again",
         )
-    return summary
+    n_items = sum(result.n_items for result in results)
+    return summary | failed_part(len(failures), n_items, "items", failures[0] if failures else "")
+
+
+def _errors(folder: Path) -> list[str]:
+    """Why items of a suite have no record, a line each."""
+    return [str(row["error"]) for _, row in read_rows(folder / "records.jsonl") if row.get("error")]
 
 
 def read_suite_result(path: Path) -> SuiteResult | None:

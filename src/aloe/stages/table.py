@@ -42,6 +42,8 @@ class Stage:
         keeps_count: it knows itself which of its parts are done, so it is asked each time.
         shows: it shows what there is: alone it needs nothing, and it is done again after any other stage.
         brings_people: (section, field) which, if set, takes the place of the stages that it needs.
+        writes: the files that other stages read, as glob patterns in the run directory.
+        is_cheap: they are made again in no time, and removed where they no longer fit what they were made from.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Stage:
     keeps_count: bool = False
     shows: bool = False
     brings_people: tuple[str, str] | None = None
+    writes: tuple[str, ...] = ()
+    is_cheap: bool = False
 
     def load(self) -> Callable[[Any], dict[str, Any]]:
         """The function that runs it."""
@@ -64,9 +68,15 @@ class Stage:
         return function
 
 
+def _checkpoint(name: str) -> tuple[str, ...]:
+    """The files of a checkpoint that shape what is made from it."""
+    return tuple(f"checkpoints/{name}/{part}" for part in ("*.safetensors", "tokenizer*", "*config.json", "*.jinja"))
+
+
 def _training_stage(method: Method) -> Stage:
     section = method.name if method in METHODS else f"methods.{method.name}"
-    return Stage(method.name, method.help, "aloe.stages.train:run_method", (section,), method.needs)
+    run, writes = "aloe.stages.train:run_method", _checkpoint(method.name)
+    return Stage(method.name, method.help, run, (section,), method.needs, writes=writes)
 
 
 _SFT, _DPO = map(_training_stage, METHODS)
@@ -78,6 +88,7 @@ STAGES: tuple[Stage, ...] = (
         reads=("personas",),
         roles=("writer",),
         prompts=("writer",),
+        writes=("personas/personas.jsonl",),
     ),
     Stage(
         "trees",
@@ -88,6 +99,7 @@ STAGES: tuple[Stage, ...] = (
         roles=COLLABORATORS,
         prompts=COLLABORATION,
         brief=trees_brief,
+        writes=("trees/trees.jsonl", "trees/labels.jsonl", "trees/disclosures.jsonl"),
     ),
     Stage(
         "export",
@@ -95,6 +107,8 @@ STAGES: tuple[Stage, ...] = (
         "aloe.stages.export:run_export",
         reads=("trees.min_margin", "export"),
         needs=("trees",),
+        writes=("datasets/dpo.parquet", "datasets/sft.parquet"),
+        is_cheap=True,
     ),
     Stage(
         "base",
@@ -102,6 +116,7 @@ STAGES: tuple[Stage, ...] = (
         "aloe.stages.train:run_base",
         reads=("base", "sft.model"),
         roles=("writer", *COLLABORATORS),
+        writes=_checkpoint("base"),
     ),
     _SFT,
     Stage(
@@ -113,6 +128,7 @@ STAGES: tuple[Stage, ...] = (
         roles=("user", "judge"),
         prompts=ON_POLICY,
         brief=trees_brief,
+        writes=("datasets/rollout.parquet",),
     ),
     _DPO,
     Stage(

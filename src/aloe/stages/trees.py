@@ -11,6 +11,7 @@ from aloe.dialogue.relabel import keep_other_labels, restore_labels
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.models.caller import Caller
 from aloe.stages.context import Context, read_personas, tokens_so_far, with_caller
+from aloe.stages.failures import failed_part
 from aloe.types import Persona
 
 
@@ -28,7 +29,9 @@ def grow_trees(
             context.progress.update(done, len(jobs), "trees", tokens_so_far(caller))
 
         summary = await grow_forest(builder, jobs, out, config.execution.concurrency, report)
-        return summary.as_dict()
+        figures = summary.as_dict()
+        n, why = figures.pop("n_incomplete"), figures.pop("first_failure")
+        return {**figures, **failed_part(n, summary.n_trees, "trees", why)}
 
     return with_caller(context, work)
 

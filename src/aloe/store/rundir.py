@@ -1,7 +1,8 @@
 """The run directory: paths of its files, which stages are done, and for which config.
 
-A stage is done when the manifest holds its digest: a hash of the seed, the config it reads, the prompts and the
-digests of the stages before it. A changed config therefore never silently reuses an old stage.
+A stage is done when the manifest holds its digest (a hash of the seed, the config it reads, the prompts and the
+digests of the stages before it) and the files that it was made from are still the same. Neither a changed config nor
+a changed file therefore ever silently reuses an old stage.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from aloe import __version__
 from aloe.config import Config, digest, dump_toml, validate
 from aloe.errors import ConfigError, DataError
+from aloe.store.content import Stamps
 from aloe.store.records import atomic_write, write_json
 from aloe.types import BenchmarkResult
 
@@ -154,7 +156,20 @@ class RunDir:
         state = self.manifest().get("stages", {}).get(name)
         return state if isinstance(state, dict) else None
 
-    def finish_stage(self, name: str, digest: str, seconds: float, summary: dict[str, Any]) -> None:
+    def finish_stage(
+        self,
+        name: str,
+        digest: str,
+        seconds: float,
+        summary: dict[str, Any],
+        inputs: dict[str, str],
+        outputs: Stamps,
+    ) -> None:
+        """Note that a stage has run.
+
+        Args:
+            inputs: digests of the files that it read. outputs: of those that it wrote, with size and time.
+        """
         manifest = self.manifest()
         manifest["aloe_version"] = __version__
         manifest.setdefault("stages", {})[name] = {
@@ -162,10 +177,14 @@ class RunDir:
             "seconds": round(seconds, 3),
             "finished": time.time(),
             "summary": summary,
+            "inputs": inputs,
+            "outputs": outputs,
         }
         self.save_manifest(manifest)
 
     def forget_stages(self, names: list[str]) -> None:
+        if not names:
+            return
         manifest = self.manifest()
         for name in names:
             manifest.get("stages", {}).pop(name, None)
