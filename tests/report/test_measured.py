@@ -39,19 +39,19 @@ def people(curve: Sequence[float | None], n: int = 20) -> dict[str, list[float |
 def test_levels_come_before_rates(whole_run: Path) -> None:
     page = Page(whole_run / "report" / "index.html")
     head = page.text.index("AVG late AL(1) AL(K) guarded IR N-IR")
-    assert head < page.text.index("The same user, the same judge")
+    assert head < page.text.index("User, judge and personas are the same")
     names = ("al", "levels", "paired-avg", "paired-late", "guarded-ir", "ir", "paired-guarded", "paired-ir")
     order = [page.source.index(f'id="fig-{name}"') for name in names]
     assert order == sorted(order)
     dpo = next(words for words in page.words if words.strip().startswith("averages"))
-    assert "over the last turns" in dpo
+    assert "over the last three turns" in dpo
 
 
 def test_a_saboteur_is_not_said_to_suit_its_users(tmp_path: Path) -> None:
     store(tmp_path, "generic", people([2.0] * 6))
     store(tmp_path, "gpt", people([1.0, 1.0, 1.0, 1.8, 1.9, 2.0]), gain=0.4, gain_ci=[0.3, 0.5])
     page = Page(build_report(tmp_path))
-    assert "It rises from below what answering everybody alike scores, and no higher." in page.text
+    assert "It rises from below the score of generic replies, but not above it." in page.text
     assert "personal gain 0.40" in page.text and "AVG late gain AL(1)" in page.text
     rates = {row[0]: row[1] for row in page.data["figures"]["guarded-ir"]["rows"]}
     assert rates["gpt"] < 0 == rates["generic"]
@@ -76,7 +76,7 @@ def test_turns_with_few_scores_are_hollow(tmp_path: Path) -> None:
     store(tmp_path, "other", curves)
     page = Page(build_report(tmp_path))
     assert "Hollow points: fewer than ten conversations were scored" in page.text
-    assert "gpt: too few conversations were scored at turn 4: in no figure." in page.text
+    assert "gpt: too few conversations were scored at turn 4; left out of figures." in page.text
     assert page.source.count('class="mark hollow"') == 4  # both models, for what one lacks the other does not show
     assert ".hollow{fill:var(--paper)" in page.styles[0]
 
@@ -92,7 +92,7 @@ def test_older_results_are_shown_and_said_to_be_older(tmp_path: Path, has_scores
     if not has_scores:
         (tmp_path / "bench/gpt/scores.jsonl").unlink()
     page = Page(build_report(tmp_path))
-    assert "Measured when empty replies were left unscored: gpt." in page.text
+    assert "Measured with an earlier version, which left empty replies unscored: gpt." in page.text
     assert ("[0.50, 4.50]" in page.text) is not has_scores
     late = next(row for row in page.data["figures"]["levels"]["rows"] if row[0] == "gpt, late")
     assert late[1] == pytest.approx(2.82)

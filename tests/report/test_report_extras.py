@@ -67,7 +67,7 @@ def test_further_judgements_are_drawn_as_the_results_have_them(full: tuple[str, 
     assert {row[0]: row[1] for row in figures["mind-reading"]["rows"]} == {
         name: o["mind_reading"] for name, o in other.items()
     }
-    for words in ("Personal gain", "Told by the judge", "judged by the whole persona", "Mind-reading"):
+    for words in ("Personal gain", "Identified by the judge", "judged by the whole persona", "Mind-reading"):
         assert words in page.text
 
 
@@ -77,7 +77,7 @@ def test_axes_words_and_meters_follow_the_scale(full: tuple[str, Path, Page]) ->
     said = {
         "1-5": ("from 1 to 5", "mean score from 1 to 5"),
         "1-100": ("from 1 to 100", "mean score from 1 to 100"),
-        "binary": ("1 if this user would be pleased, 0 if not", "share of replies that please (0 to 1)"),
+        "binary": ("1 if this user would be pleased, 0 if not", "share of replies that please the user (0 to 1)"),
     }
     for words in said[scale]:
         assert words in page.text

@@ -151,4 +151,4 @@ def test_a_pool_too_large_to_compare_is_said_to_be(run: Path) -> None:
     write_jsonl(run / "personas" / "pool.jsonl", [{**entry, "entry_id": str(i)} for i in range(MAX_MEMBERS + 1)])
     page = Page(build_report(run))
     assert "too large for the page to compare" in page.text and "4,001" in page.text
-    assert "The most alike" not in page.text and "coverage-profile" not in page.data["figures"]
+    assert "Most similar pairs" not in page.text and "coverage-profile" not in page.data["figures"]

@@ -89,7 +89,7 @@ def _format_kind(stats: KindStats, embedder: str) -> list[str]:
     lines = [
         f"{stats.kind}: {stats.n_members} members, {stats.n_rejected} rejected"
         + (f" (accepted {stats.n_members / n_all:.0%})" if n_all else ""),
-        f"  words {stats.mean_words:.0f}, things told {stats.mean_items:.1f} on average",
+        f"  words {stats.mean_words:.0f}, attributes or trait poles {stats.mean_items:.1f} on average",
     ]
     if stats.pronouns:
         lines.append("  pronouns " + ", ".join(f"{p} {n}" for p, n in stats.pronouns))
@@ -102,7 +102,7 @@ def _format_kind(stats: KindStats, embedder: str) -> list[str]:
     if stats.nearest:
         spread = "  ".join(f"{q:.0%} {v:.3f}" for q, v in zip(QUANTILES, stats.nearest, strict=True))
         lines.append(f"  cosine to the nearest ({embedder})  {spread}")
-    lines.append("  told by  " + ", ".join(f"{name} {share:.0%}" for name, share in stats.coverage))
+    lines.append("  mentioned by  " + ", ".join(f"{name} {share:.0%}" for name, share in stats.coverage))
     for similarity, one, other in stats.closest:
         lines.extend([f"  {similarity:.3f}  {one}", f"         {other}"])
     return lines

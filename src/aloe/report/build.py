@@ -80,7 +80,7 @@ def bench_figures(run: RunData, measured: Measured, lengths: dict[str, TreeStats
     """The figures of the benchmark, in the order of the page: levels, then rates; those without data are left out."""
     models = run.bench
     styles = charts.style_map(m.name for m in models)
-    note = "Mean score of the judge over the benchmark's personas at turn k; bands are 95% intervals."
+    note = "AL(k): mean of the judge's scores at turn k over the benchmark's personas; bands are 95% intervals."
     paired = paired_figures(models, styles)
     found = [
         charts.al_figure(models, styles, "al", "How well replies suit their user, turn by turn", note),

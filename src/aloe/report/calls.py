@@ -145,9 +145,9 @@ def latency_figure(journal: JournalData) -> Figure | None:
     if not bars:
         return None
     return bars_figure(
-        "latency", "How long answers took",
-        "Bar: the median; tick: 95% of the answers came within. From sending to the answer, with what it waited in a "
-        "batch or a queue of its model; answers read from the journal again took no time and do not count.",
+        "latency", "Response times",
+        "Bar: median; tick: 95th percentile. From sending a call to its answer, including the time in a batch or "
+        "queue of the model. Answers replayed from the journal are not counted.",
         "seconds", bars, ("role", "answers", "median seconds", "95% within seconds"), table,
     )  # fmt: skip
 

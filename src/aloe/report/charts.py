@@ -83,7 +83,7 @@ def score_axis(models: Sequence[BenchModel]) -> tuple[str, tuple[float, float] |
     if scale is None:
         return "mean score (several scales)", None
     if scale.name == "binary":
-        return "share of replies that please (0 to 1)", (scale.low, scale.high)
+        return "share of replies that please the user (0 to 1)", (scale.low, scale.high)
     return f"mean score from {scale.low:g} to {scale.high:g}", (scale.low, scale.high)
 
 
@@ -104,7 +104,7 @@ def al_figure(
     if not series:
         return None
     if any(s.hollow for s in series):
-        note += " Hollow points: fewer than ten conversations were scored, so that no figure holds them."
+        note += " Hollow points: fewer than ten conversations were scored; other figures leave them out."
     label, limits = score_axis(models)
     chart = LineChart(figure_id, title, tuple(turns), tuple(series), "turn k", f"AL(k): {label}", limits=limits)
     return line_figure(chart, note)
@@ -120,7 +120,7 @@ def learning_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) ->
             styles,
             "learning",
             "What training changed",
-            "The same user, the same judge, the same personas; only the model differs.",
+            "User, judge and personas are the same; only the model differs.",
         )
     return [figure] if figure else []
 
@@ -136,7 +136,7 @@ def level_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fig
             if value is not None:
                 low, high = interval(bounds) or (None, None)
                 rows.append(ForestRow(name, value, low, high, styles.get(model.name, 0)))
-    note = "Mean of AL(k) over all turns and, late, over the last three. What a model is worth to its users is a level."
+    note = "Mean of AL(k) over all turns and, late, over the last three turns: how good a model's replies are."
     return estimates_figure("levels", "AVG and late mean", "AL points", rows, note) if rows else None
 
 
@@ -153,14 +153,14 @@ def rate_figures(
     figures = []
     if safe:
         note = (
-            "Rise over what answering everybody alike scores, by the turns since the first, later turns counting more. "
-            "No better reply lowers it."
+            "Mean rise of AL(k) above the scores of generic replies, divided by the mean number of turns since the "
+            "first; later turns weigh more. A better reply never lowers it."
         )
         figures.append(estimates_figure("guarded-ir", "Guarded improvement rate", "AL points per turn", safe, note))
     if plain:
         note = (
-            "Slope of AL(k) over turns, points per turn. A bad start raises it as a good end does: read it with AVG, "
-            "the late mean and guarded IR."
+            "Slope of AL(k), in points per turn. A bad start raises it as much as a good end does, so read it together "
+            "with AVG, the late mean and guarded IR."
         )
         figures.append(estimates_figure("ir", "Improvement rate (IR)", "AL points per turn", plain, note))
     return figures
@@ -212,7 +212,8 @@ def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fi
     )
     return line_figure(
         chart,
-        "Of the revealed facts that mattered to the reply, the share that it used; exact, for the world has the truth.",
+        "Share of the revealed facts that matter to the question and that the reply uses, by the number of turns since "
+        "they were revealed. Exact, because the simulated world knows the ground truth.",
     )
 
 
@@ -222,8 +223,8 @@ def facts_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fig
     if not series:
         return None
     turns = tuple(float(k + 1) for k in range(len(series[0].y)))
-    chart = LineChart("facts", "Facts that users give away", turns, series, "turn k", "new facts", (0.0,))
-    return line_figure(chart, "New facts per conversation at turn k. A model that asks and listens is told more.")
+    chart = LineChart("facts", "Facts that users reveal", turns, series, "turn k", "new facts", (0.0,))
+    return line_figure(chart, "New facts per conversation at turn k. A model that asks and listens learns more.")
 
 
 def length_figure(lengths: Mapping[str, TreeStats], styles: Mapping[str, int]) -> Figure | None:
@@ -241,7 +242,7 @@ def length_figure(lengths: Mapping[str, TreeStats], styles: Mapping[str, int]) -
     if not series:
         return None
     chart = LineChart("length", "Length of replies", tuple(map(float, turns)), tuple(series), "turn k", "words", (0.0,))
-    return line_figure(chart, "Mean words per reply. A gain that comes with length deserves a second look.")
+    return line_figure(chart, "Mean words per reply. Check whether a higher score only comes with longer replies.")
 
 
 def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
@@ -256,7 +257,7 @@ def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
             )
         )
         chart = LineChart(
-            f"{stage}-disclosed", "What users give away", turns, series, "turn k", "new parts of the persona", (0.0,)
+            f"{stage}-disclosed", "What users reveal", turns, series, "turn k", "new parts of the persona", (0.0,)
         )
         figures.append(line_figure(chart, "New parts of the persona per conversation, by turn."))
     series = tuple(
@@ -273,9 +274,9 @@ def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
 TRAINING_CHARTS = (
     ("loss", "Loss", ("loss", "eval_loss")),
     ("margins", "Reward margin", ("rewards/margins",)),
-    ("accuracy", "Share of pairs ranked right", ("rewards/accuracies",)),
-    ("tokens", "Share of tokens predicted", ("mean_token_accuracy",)),
-    ("copying", "Share of names copied right", ("copy_accuracy",)),
+    ("accuracy", "Share of pairs ranked correctly", ("rewards/accuracies",)),
+    ("tokens", "Share of tokens predicted correctly", ("mean_token_accuracy",)),
+    ("copying", "Share of values copied correctly", ("copy_accuracy",)),
     ("logps", "Log-probability of replies", ("logps/chosen", "logps/rejected")),
     ("rewards", "Rewards", ("rewards/chosen", "rewards/rejected")),
     ("packing", "Packing ratio", ("packing_ratio", "packing/ratio")),
@@ -323,7 +324,7 @@ def growth_figure(counts: Mapping[str, Mapping[int, int]]) -> Figure | None:
     if not series:
         return None
     chart = LineChart("pool-growth", "Growth of the pools", waves, tuple(series), "round", "", (0.0,), last <= 30)
-    return line_figure(chart, "Descriptions in the pool after each round of writing; round 0 holds the seeds.")
+    return line_figure(chart, "Descriptions in the pool after each round of growth; round 0 are the seeds.")
 
 
 def acceptance_figure(
@@ -352,7 +353,9 @@ def acceptance_figure(
         len(waves) <= 30,
     )
     return line_figure(
-        chart, "A candidate enters if it resembles no member too closely; a falling share says that the pool fills up."
+        chart,
+        "Share of new candidates that were accepted. A candidate is rejected if it is too similar to a member, so "
+        "the share falls as the pool fills up.",
     )
 
 
@@ -362,10 +365,10 @@ def similarity_figure(kind: str, values: Sequence[float], threshold: float | Non
     counts = [0] * 20
     for value in values:
         counts[min(19, max(0, int(value / 0.05 + 1e-9)))] += 1
-    note = f"{len(values):,} members as they came in"
+    note = f"{len(values):,} members when they were accepted"
     note += f", by the {embedder} embedder" if embedder else ""
     note += f"; dashed: the threshold {shown(threshold, 2)}." if threshold else "."
-    title = f"Nearest neighbour: {kind}"
+    title = f"Similarity to the nearest member: {kind}"
     label = "highest cosine similarity to a member"
     return Figure(
         f"similarity-{kind}",

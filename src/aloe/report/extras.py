@@ -14,8 +14,11 @@ from aloe.report.figures import ForestRow, LineChart, Series
 
 READERS = {
     "judge": ("the judge", "the reply of that turn scored higher for the true persona than for a swapped one"),
-    "replies": ("the replies alone", "what the replies say up to that turn fits the true persona best"),
-    "conversation": ("the whole conversation", "what all messages say up to that turn fits the true persona best"),
+    "replies": ("the replies alone", "what the replies say up to that turn fits the true persona better than another"),
+    "conversation": (
+        "the whole conversation",
+        "what all messages say up to that turn fits the true persona better than another",
+    ),
 }
 PARTS = {
     "style": "Style: does the manner suit this user?",
@@ -23,8 +26,8 @@ PARTS = {
     "natural": "Natural: on topic, human, concise?",
 }
 WORLD_NATURAL = (
-    "The simulated world's judge reads form only: sentences with a verb, no keywords in a row, no insult or danger "
-    "that its list holds, no markup, a fitting length. Whether a well-built sentence means anything it can't tell."
+    "The simulated world's judge checks only the form: sentences with a verb, no lists of keywords, no insults or "
+    "dangers from its word list, no markup, a suitable length. It can't tell whether a correct sentence makes sense."
 )
 SCOPES = {"persona": "whole persona", "revealed": "revealed only"}
 
@@ -32,8 +35,8 @@ SCOPES = {"persona": "whole persona", "revealed": "revealed only"}
 def extra_groups(models: Sequence[BenchModel], styles: Mapping[str, int]) -> list[tuple[str, list[Figure]]]:
     """The figures of the further judgements under their headings, in the order of the page."""
     groups = [
-        ("What is personal about the replies", gain_figures(models, styles)),
-        ("Whose conversation is it?", identification_figures(models, styles)),
+        ("Personal gain", gain_figures(models, styles)),
+        ("Identification: whose conversation is it?", identification_figures(models, styles)),
         ("Parts of the score", part_figures(models, styles)),
         ("Whole persona or revealed only", scope_figures(models, styles)),
     ]
@@ -54,13 +57,13 @@ def gain_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> lis
                 "Personal gain",
                 "AL for the true persona minus AL for another one",
                 rows,
-                "Every reply was judged once more as if its user were somebody else. What is left is what is personal "
-                "about the replies: a model that is merely pleasant gains nothing.",
+                "Every reply is judged a second time, as if its user were another persona. The difference is what is "
+                "personal about the replies: replies that suit everybody equally gain nothing.",
             )
         )
     if series := by_position(models, "gain_by_turn", styles):
         chart = LineChart("gain-turns", "Personal gain by turn", _turns(series), series, "turn k", "gain", (0.0,))
-        figures.append(line_figure(chart, "It can only come from what the user has given away by then."))
+        figures.append(line_figure(chart, "It can only come from what the user has revealed by that turn."))
     return figures
 
 
@@ -71,12 +74,12 @@ def identification_figures(models: Sequence[BenchModel], styles: Mapping[str, in
         series = by_position(models, "identification", styles, key)
         if not series:
             continue
-        name, how = READERS.get(key, (clip(key, 60), "the reader holds the true persona likelier"))
+        name, how = READERS.get(key, (clip(key, 60), "the true persona is ranked higher"))
         chart = LineChart(
-            f"identify-{key if key in READERS else place}", f"Told by {name}", _turns(series), series, "turn k",
+            f"identify-{key if key in READERS else place}", f"Identified by {name}", _turns(series), series, "turn k",
             "AUC", (0.0, 1.0),
         )  # fmt: skip
-        note = f"How often {how}, equal ones half: 0.5 is chance, 1 tells every user from the others."
+        note = f"How often {how} (ties count half). 0.5 is chance; at 1 every user is told apart from the others."
         figures.append(line_figure(chart, note))
     return figures
 
@@ -129,7 +132,7 @@ def scope_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> li
                 "Mind-reading",
                 "AVG by the whole persona minus AVG by what was revealed",
                 rows,
-                "What a model earns by hitting on things that the user never said.",
+                "What a model earns with facts that the user has not revealed.",
             )
         )
     return figures

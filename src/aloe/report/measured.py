@@ -36,13 +36,15 @@ def measure_anew(models: Sequence[BenchModel]) -> Measured:
     notes = [f"{note[:1].upper()}{note[1:]}." for note in beside.notes]
     older = [m.name for m in models if m.result and is_older(m.result)]
     if older:
-        notes.append(f"Measured when empty replies were left unscored: {', '.join(older)}.")
+        notes.append(f"Measured with an earlier version, which left empty replies unscored: {', '.join(older)}.")
     for model in models:
         if model.name in before and (is_older(model.result) or after[model.name] is not before[model.name]):
             model.result.update(_figures(model.result, beside, model.name))
         thin = [f"{p['k']:g}" for p in model.points if p.get("in_figures") is False and number(p.get("n_scored"))]
         if thin:
-            notes.append(f"{model.name}: too few conversations were scored at turn {', '.join(thin)}: in no figure.")
+            notes.append(
+                f"{model.name}: too few conversations were scored at turn {', '.join(thin)}; left out of figures."
+            )
     return Measured(beside.guarded, tuple(notes))
 
 

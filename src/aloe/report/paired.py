@@ -50,7 +50,7 @@ def paired_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> l
     """Forest plots of paired differences in levels, then in rates; none where fewer than two models share personas."""
     known = {m.name: table for m in models if (table := scored(m)) is not None}
     pairs = [(a, b, compare_pair(known[a], known[b])) for a, b in pairs_to_compare(list(known))]
-    note = "Same personas, user and judge; intervals of the difference itself, clustered by profile and personality."
+    note = "Same personas, user and judge. Intervals are those of the difference, clustered by profile and personality."
     figures = []
     for key, title, label in (
         ("avg", "AVG", "difference in AL points"),

@@ -28,6 +28,7 @@ MAX_TEXT = 4000  # characters of a description that are read for the statistics
 MAX_REASONS = 12
 N_PAIRS = 4
 KIND_NAMES = {"profile": "profiles", "personality": "personalities"}
+ITEM_NAMES = {"profile": "attributes", "personality": "trait poles"}
 
 
 def pool_section(run: RunData) -> dict[str, Any]:
@@ -115,9 +116,9 @@ def _reasons_figure(reasons: Counter[tuple[str, str]]) -> Figure | None:
         for (kind, reason), n in order
     ]
     left = total - sum(n for _, n in order)
-    note = f"{total:,} candidates did not enter." + (f" {left:,} more had other reasons." if left else "")
+    note = f"{total:,} candidates were rejected." + (f" {left:,} of them for other reasons." if left else "")
     rows = [(f"{reason} ({kind})", n) for (kind, reason), n in reasons.most_common(400)]
-    return bars_figure("pool-reasons", "Why candidates were refused", note, "candidates", bars,
+    return bars_figure("pool-reasons", "Why candidates were rejected", note, "candidates", bars,
                        ("reason", "candidates"), rows, compact=True)  # fmt: skip
 
 
@@ -127,11 +128,12 @@ def _coverage_figure(stats: KindStats) -> Figure | None:
         return None
     bars = [Bar(name, share, percent(share)) for name, share in stats.coverage if share]
     untold = ", ".join(name for name, share in stats.coverage if not share)
-    what, name = "tell of each thing" if stats.kind == "profile" else "lean each way", KIND_NAMES[stats.kind]
-    note = f"Share of the {stats.n_members:,} {name} that {what}; found by English words, so read it roughly."
-    note += f" Told by none: {untold}." if untold else ""
-    return bars_figure(f"coverage-{stats.kind}", f"What {name} tell", note, f"share of {name}", bars,
-                       ("told", "share"), list(stats.coverage), end=1.0, compact=True)  # fmt: skip
+    what = "mention each attribute" if stats.kind == "profile" else "lean to each pole of a trait"
+    name = KIND_NAMES[stats.kind]
+    note = f"Share of the {stats.n_members:,} {name} that {what}; found with English word lists, so only approximate."
+    note += f" Mentioned by none: {untold}." if untold else ""
+    return bars_figure(f"coverage-{stats.kind}", f"What {name} mention", note, f"share of {name}", bars,
+                       ("mentioned", "share"), list(stats.coverage), end=1.0, compact=True)  # fmt: skip
 
 
 def _facts(stats: PoolStats | None, found: Sequence[KindStats]) -> list[tuple[str, str]]:
@@ -141,7 +143,7 @@ def _facts(stats: PoolStats | None, found: Sequence[KindStats]) -> list[tuple[st
     facts = []
     for one in found:
         facts.append((f"words in a {one.kind}", f"{one.mean_words:.0f}"))
-        facts.append((f"things told by a {one.kind}", f"{one.mean_items:.1f}"))
+        facts.append((f"{ITEM_NAMES[one.kind]} in a {one.kind}", f"{one.mean_items:.1f}"))
         if one.kind == "profile":
             facts.append(("pronouns", ", ".join(f"{pronoun} {n:,}" for pronoun, n in one.pronouns)))
     for what, low, high in stats.uses:
@@ -151,7 +153,7 @@ def _facts(stats: PoolStats | None, found: Sequence[KindStats]) -> list[tuple[st
 
 def _nearest_table(found: Sequence[KindStats]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Quantiles of the cosine to the nearest member: column names and rows."""
-    names = {0.0: "least", 0.5: "median", 1.0: "most"}
+    names = {0.0: "lowest", 0.5: "median", 1.0: "highest"}
     columns = [names.get(q, f"{q:.0%}") for q in QUANTILES]
     return columns, [(KIND_NAMES[one.kind], [shown(v) for v in one.nearest]) for one in found if one.nearest]
 

@@ -24,19 +24,19 @@ TRUTH_NAMES = {
     "implied_recall": "recall of implied facts",
     "false_memory": "false memory",
     "premature": "facts not yet revealed",
-    "style": "style fits",
+    "style": "style accuracy",
     "on_topic": "on topic",
     "personal_gain": "personal gain",
-    "over_personalisation": "facts forced in",
+    "over_personalisation": "facts off topic",
     "style_recall": "style recall",
-    "repetition": "facts said again",
+    "repetition": "repeated facts",
     "reply_words": "words per reply",
-    "length_score_r": "length–score r",
-    "leak_turn_1": "facts leaked at turn 1",
+    "length_score_r": "correlation of length and score",
+    "leak_turn_1": "facts revealed at turn 1",
     "facts_revealed": "facts revealed",
-    "user_contradictions": "contradicts its persona",
-    "user_role_flips": "speaks as the assistant",
-    "user_repeats": "repeats itself",
+    "user_contradictions": "contradictions of the persona",
+    "user_role_flips": "messages not from a user",
+    "user_repeats": "repeated messages",
 }
 USER_TRUTH = {"leak_turn_1", "facts_revealed", "user_contradictions", "user_role_flips", "user_repeats"}
 _SAME = {
@@ -133,7 +133,7 @@ def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
     ):
         values = sorted({clip(m.result.get(key), NAME) for m in models if m.result.get(key)})
         if len(values) > 1:
-            found.append(f"The models had different {name} ({', '.join(values)}): their scores cannot be compared.")
+            found.append(f"The models had different {name} ({', '.join(values)}), so their scores cannot be compared.")
     if len({len(m.points) for m in models if m.points}) > 1:
         found.append("The models were measured over different numbers of turns.")
     return found
@@ -187,7 +187,7 @@ def _finding(model: BenchModel, guarded: Estimate | None) -> str:
         return "no reply of this model could be scored."
     first, last = scored[0], scored[-1]
     if len(scored) == 1:
-        return f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])}; one turn tells nothing about change."
+        return f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])}; one turn cannot show a change."
     if all(p["al"] == first["al"] for p in scored):
         return f"scores {shown(number(first['al']), 2)} at every turn: no change at all over the conversation."
     return f"{_level(model)}; {_change(model, first, last, guarded)}"
@@ -199,7 +199,7 @@ def _level(model: BenchModel) -> str:
     said = f"averages {value} {bounds}".rstrip()
     late, gain = late_mean(model.result)[0], number(model.result.get("gain"))
     if late is not None:
-        said += f", {shown(late, 2)} over the last turns"
+        said += f", {shown(late, 2)} over the last three turns"
     if gain is not None:
         said += f", personal gain {shown(gain, 2)}"
     return said
@@ -219,14 +219,14 @@ def _change(model: BenchModel, first: Row, last: Row, guarded: Estimate | None) 
     over_all = abs(slope) * (int(last["k"]) - int(first["k"]))
     width = model.scale.high - model.scale.low
     if over_all < NOTICEABLE * width and not bounds[0] <= 0 <= bounds[1]:
-        return f"{words}: {change}. That is not chance, but over the whole conversation too little to notice."
+        return f"{words}: {change}. The change is significant, but too small to matter over the whole conversation."
     if bounds[0] > 0 and guarded is not None and guarded.high <= 0:
-        return f"{words}: {change}. It rises from below what answering everybody alike scores, and no higher."
+        return f"{words}: {change}. It rises from below the score of generic replies, but not above it."
     if bounds[0] > 0:
-        return f"{words}: {change}. It suits its users better the longer they talk."
+        return f"{words}: {change}. Its replies suit the user better as the conversation goes on."
     if bounds[1] < 0:
-        return f"{words}: {change}. It suits its users less the longer they talk."
-    return f"{words}: {change}. The interval holds zero: no change over the conversation can be told from chance."
+        return f"{words}: {change}. Its replies suit the user less as the conversation goes on."
+    return f"{words}: {change}. The interval contains zero: no significant change over the conversation."
 
 
 def shares(what: str, counts: Counter[str]) -> list[tuple[str, str]]:
@@ -261,25 +261,25 @@ def synthetic_note(run: RunData) -> str:
     uris = [uri for _, found in roles_table(run) for uri in found]
     if uris and all(uri.startswith("world:") for uri in uris):
         return (
-            "Everything said on this page is synthetic. Users, reply writers and judge are actors of a rule-based, "
-            "simulated world; the personas are generated, and no person took part. Because the world knows the truth, "
-            "recall and false memory are exact. Scores tell how well a model does in this world, not among people."
+            "All texts on this page are synthetic. User, responders and judge are actors of a rule-based simulated "
+            "world, and the personas are generated; no people took part. Because the world knows the ground truth, "
+            "recall and false memory are exact. Scores show how well a model does in this world, not with people."
         )
     if uris:
         return (
-            "The users are played by language models from generated personas, and the scores come from a model that "
-            "judges; no person took part. Scores tell what that judge prefers."
+            "The users are played by language models with generated personas, and the scores come from a judge model; "
+            "no people took part. Scores show what that judge prefers."
         )
-    return "Personas and users are simulated; no person took part."
+    return "Personas and users are simulated; no people took part."
 
 
 def judging(models: Sequence[BenchModel]) -> str:
     """How replies are scored, as the second half of a sentence: the scope and the scale of the models' judge."""
     scopes = {clip(m.result.get("scope"), NAME) for m in models if m.result.get("scope")}
     who = {
-        frozenset({"persona"}): "a judge who knows the whole person scores how well it suits them",
-        frozenset({"revealed"}): "a judge scores how well it suits them, by what they have given away so far",
-    }.get(frozenset(scopes), "a judge scores how well it suits them")
+        frozenset({"persona"}): "a judge that knows the whole persona scores how well it suits the user",
+        frozenset({"revealed"}): "a judge scores how well it suits the user, given what the user has revealed so far",
+    }.get(frozenset(scopes), "a judge scores how well it suits the user")
     scale = scale_of(models)
     if scale is None:
         return who

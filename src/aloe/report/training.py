@@ -60,7 +60,7 @@ def packing_figure(run: RunData) -> Figure | None:
     )
     return bars_figure(
         "packing", "Packing ratio",
-        "Tokens of all training rows, each with its whole history, per token that went through the model: "
-        "what branches share is computed once. 1 means no gain.",
+        "Tokens of all training rows, each with its whole history, divided by the tokens that the model processed. "
+        "What branches share is computed once; 1 means that nothing is shared.",
         "tokens of rows per packed token", bars, columns, rows, end=1.0,
     )  # fmt: skip

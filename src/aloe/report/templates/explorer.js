@@ -5,14 +5,14 @@ const onScale = ([min, max], share) => min + share * (max - min);
 const low = (scale) => onScale(scale, 0.25), high = (scale) => onScale(scale, 0.875);
 const brief = (value) => String(Number(value.toFixed(2)));
 const OUTCOMES = {
-  tree: () => [["", "any"], ["disagreement", "judge disagrees with itself"], ["tie", "tie"], ["unparsed", "judge unreadable"],
+  tree: () => [["", "any"], ["disagreement", "judge disagrees with itself"], ["tie", "tie"], ["unparsed", "judge's answer unreadable"],
     ["generic", "generic reply preferred"], ["failed", "with a failure"]],
   bench: (scale) => [["", "any"], ["low", `a reply scored below ${brief(low(scale))}`], ["high", `a reply scored ${brief(high(scale))} or more`], ["falls", "ends below its first score"],
     ["unscored", "a reply unscored"], ["failed", "with a failure"]],
 };
 const SORTS = {
-  tree: [["", "place in the run"], ["margin-", "largest mean margin"], ["margin", "smallest mean margin"], ["shown-", "most revealed"]],
-  bench: [["", "place in the run"], ["score-", "best mean score"], ["score", "worst mean score"], ["rise-", "largest rise"], ["rise", "largest fall"]],
+  tree: [["", "order in the run"], ["margin-", "largest mean margin"], ["margin", "smallest mean margin"], ["shown-", "most revealed"]],
+  bench: [["", "order in the run"], ["score-", "best mean score"], ["score", "worst mean score"], ["rise-", "largest rise"], ["rise", "largest fall"]],
 };
 const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : null);
 const field = (id) => document.getElementById(id);
@@ -110,7 +110,7 @@ function startExplorer(root) {
     list();
     if (current && found.includes(current)) open(current, false);
     else if (found.length) open(found[0], false);
-    else field("thread").replaceChildren(make("p", { className: "empty", textContent: "Nothing matches. Fewer words or another outcome may." }));
+    else field("thread").replaceChildren(make("p", { className: "empty", textContent: "Nothing matches. Try fewer words or another outcome." }));
   };
   field("source").addEventListener("change", () => { current = null; options(); search(); });
   for (const id of ["q", "persona", "margin"]) field(id).addEventListener("input", search);
