@@ -110,22 +110,24 @@ def converse(
     """A conversation of one policy with one persona, scored turn by turn."""
     talk = Talk()
     latent, stranger = read_persona(*persona), read_persona(*other)
+    actor, _, query = policy.partition("?")
+    options = f"?{query}" if query else ""
     for turn in range(n_turns):
         at = seed * 1000 + turn
         message = say(persona, talk.history, at, user)
         talk.history.append(Message(role="user", content=message))
         shown = [s for new in disclosed(latent, talk.said) for s in new]
-        uri = f"world:{policy}"
-        if policy in ("oracle", "swapped"):
-            mine = notes(shown if policy == "oracle" else swap(shown, stranger))
-            reply = ask(uri, "tailored", talk.history[:-1], at, last=message, revealed=mine)
-        elif policy == "tailored":
+        tailored = f"world:tailored{options}"
+        if actor in ("oracle", "swapped"):
+            mine = notes(shown if actor == "oracle" else swap(shown, stranger))
+            reply = ask(tailored, "tailored", talk.history[:-1], at, last=message, revealed=mine)
+        elif actor == "tailored":
             mine = list(induce(persona, talk.history))
-            reply = ask(uri, "tailored", talk.history[:-1], at, last=message, revealed=mine)
-        elif policy == "knows-all":
-            reply = ask(uri, "informed", talk.history, at, persona=persona)
+            reply = ask(tailored, "tailored", talk.history[:-1], at, last=message, revealed=mine)
+        elif actor == "knows-all":
+            reply = ask(f"world:{policy}", "informed", talk.history, at, persona=persona)
         else:
-            reply = ask(uri, "generic", talk.history, at)
+            reply = ask(f"world:{policy}", "generic", talk.history, at)
         if judged:
             talk.scores.append(score(persona, talk.history, reply, scope))
             talk.truths.append(assess_reply(latent, talk.history, reply))

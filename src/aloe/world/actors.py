@@ -16,7 +16,7 @@ from typing import NamedTuple
 import orjson
 
 from aloe.prompts.sections import read_attribute, read_conversation, read_section, unescape
-from aloe.world import language
+from aloe.world import language, wide
 from aloe.world.judge import judge
 from aloe.world.latent import (
     Item,
@@ -316,7 +316,8 @@ def _reply(
     traits = _thinned(traits, options.slip, seed, "slip", *place)
     asks = asks and rng.random() < QUESTION
     question = _question(messages, items, topic, rng, lexicon, bool(options.steady)) if asks else ""
-    return language.write_tailored(topic, relevant, traits, question, rng, lexicon)
+    write = wide.write_tailored if options.is_wide else language.write_tailored
+    return write(topic, relevant, traits, question, rng, lexicon)
 
 
 def _thinned(items: list[Item], chance: float, *where: object) -> list[Item]:
@@ -374,7 +375,10 @@ def play_generic(messages: Sequence[Utterance], seed: int | None, options: Optio
     lexicon = narrow(options)
     name = read_message(last).topic
     topic = (lexicon.by_topic.get(name) or narrow().by_topic[name]) if name else None
-    return language.write_generic(topic, Random(digest(seed, last, len(messages))), options.phrasings)
+    rng = Random(digest(seed, last, len(messages)))
+    if options.is_wide:
+        return wide.write_generic(topic, rng, lexicon, options.phrasings, options.held)
+    return language.write_generic(topic, rng, options.phrasings)
 
 
 # --- the persona-writer ---------------------------------------------------------------------------------------

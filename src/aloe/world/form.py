@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from aloe.world.lexicon.index import VALUE_MARK, reply_scanner, skeleton
 from aloe.world.lexicon.plain import plain_words, verbs, words_that
@@ -17,6 +18,7 @@ from aloe.world.lexicon.scan import Payload, Span, Tokens, tokenize
 from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
 from aloe.world.lexicon.traits import TRAITS
+from aloe.world.lexicon.wording import every
 
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
@@ -118,6 +120,36 @@ def _frames() -> Mapping[str, tuple[tuple[Tokens, Tokens], ...]]:
     return found
 
 
+class Frame(NamedTuple):
+    """A phrase or sentence of the wide wording around a value, and whether it looks back at advice given before."""
+
+    start: int
+    end: int
+    looks_back: bool
+    stencil: tuple[Tokens, Tokens]
+
+
+@lru_cache(maxsize=1)
+def _wide_frames() -> Mapping[str, Mapping[Tokens, tuple[tuple[Tokens, bool], ...]]]:
+    """Slot -> the words before a value -> the words behind it, and whether that is a sentence that looks back."""
+    found: dict[str, dict[Tokens, list[tuple[Tokens, bool]]]] = {}
+    for kind in ("uses", "follows"):
+        for slot, template in every(kind):
+            tokens = skeleton(template)
+            at = tokens.index(VALUE_MARK)
+            found.setdefault(slot, {}).setdefault(tokens[:at], []).append((tokens[at + 1 :], kind == "follows"))
+    return {
+        slot: {before: tuple(sorted(behind, key=lambda b: -len(b[0]))) for before, behind in frames.items()}
+        for slot, frames in found.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def _wide_reach() -> Mapping[str, tuple[int, ...]]:
+    """Slot -> how many words stand before a value in its wide frames."""
+    return {slot: tuple(sorted({len(before) for before in frames})) for slot, frames in _wide_frames().items()}
+
+
 @lru_cache(maxsize=1)
 def known_words() -> frozenset[str]:
     """Words that make sense in a reply: plain ones, and those of the lexicon's phrases for replies."""
@@ -189,6 +221,7 @@ class Structure:
     def _tie_values(self) -> None:
         form = self._form
         seen: set[Tokens] = set()
+        stencils: set[tuple[Tokens, Tokens]] = set()
         tied_in: set[int] = set()  # clauses with a value that is tied without a phrase of the lexicon
         for span in form.spans:
             values = tuple(p for p in span.payloads if p.kind == "value")
@@ -203,6 +236,14 @@ class Structure:
                     if advises:
                         self.used.append(values)
                     continue
+            wide = self._wide_frame_of(span, values)
+            if wide is not None:
+                form.covered[wide.start : wide.end] = [True] * (wide.end - wide.start)
+                looks_at = any(self._advises[: form.sentence[span.start]]) if wide.looks_back else advises
+                if looks_at and wide.stencil not in stencils:
+                    self.used.append(values)
+                stencils.add(wide.stencil)
+                continue
             if self._is_tied(span, seen, tied_in):
                 if advises and self.whole[form.sentence[span.start]]:
                     self.used.append(values)
@@ -222,6 +263,34 @@ class Structure:
                     if first >= 0 and tokens[first:start] == before and tokens[start : span.start] in ((), ("a",)):
                         return first, end
         return None
+
+    def _wide_frame_of(self, span: Span, values: Sequence[Payload]) -> Frame | None:
+        """The clause or sentence of the wide wording that stands whole around a value, if one does."""
+        form = self._form
+        tokens = form.tokens
+        for payload in values:
+            frames, reach = _wide_frames().get(payload.name, {}), _wide_reach().get(payload.name, ())
+            for start in (span.start, span.start - 1):  # with an article, or without
+                if start < span.start and (start < 0 or tokens[start] != "a"):
+                    continue
+                for n_before in reach:
+                    first = start - n_before
+                    if first < 0:
+                        break
+                    before = tokens[first:start]
+                    for behind, looks_back in frames.get(before, ()):
+                        end = span.end + len(behind)
+                        if tokens[span.end : end] == behind and self._is_whole(first, end, looks_back):
+                            return Frame(first, end, looks_back, (before, behind))
+        return None
+
+    def _is_whole(self, first: int, end: int, is_sentence: bool) -> bool:
+        """Whether a clause begins and ends with these tokens (behind other phrases, too), or a sentence does."""
+        form = self._form
+        if not is_sentence:
+            return (form.begins(first) or form.covered[first - 1]) and form.ends(end)
+        n = form.sentence
+        return (first == 0 or n[first - 1] != n[first]) and (end == len(n) or n[end - 1] != n[end])
 
     def _is_tied(self, span: Span, seen: set[Tokens], tied_in: set[int]) -> bool:
         """Whether free words tie a value to what is said: not a row, not said back, not against it, not a stencil."""

@@ -23,7 +23,9 @@ _JOINED = (
     "something tells", "first things", "plot twist", "as scheduled", "whenever ", "spur of",
 )  # fmt: skip
 _CLOSING = ("with kind", "gotta ", "that is all", "thank you", "fingers ", "no hurry", "take all", "sending ")
-_ASKING = ("how about", "why not", "may i", "what if", "who needs", "what could")  # these end in a question mark
+_ASKING = (
+    "how about", "why not", "may i", "might i", "what if", "who needs", "what could", "hey, why not",
+)  # fmt: skip  # these end in a question mark
 LEADS = ("you could try", "one option is", "many people like", "a common choice is", "you might look at")
 _TAILS = ("", "which works for most people", "if you have the time", "which is easy to arrange", "to begin with")
 _REMARKS = (
@@ -38,13 +40,14 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _stop(phrase: str) -> str:
+def stop_of(phrase: str) -> str:
+    """The mark at the end of a sentence that begins, or consists of, a phrase."""
     return "?" if phrase.lower().startswith(_ASKING) else "."
 
 
-def _alone(phrase: str) -> str:
+def alone(phrase: str) -> str:
     """A phrase as a sentence of its own."""
-    return capital(phrase) + _stop(phrase)
+    return capital(phrase) + stop_of(phrase)
 
 
 def _lower(sentence: str, slot: Slot | None = None) -> str:
@@ -112,9 +115,9 @@ def write_user_message(told: Sequence[Told], markers: Sequence[str], distractor:
             sentence, slot = body[at]
             body[at] = (f"{capital(marker)}, {_lower(sentence, slot)}", None)
         elif marker.startswith(_CLOSING) or number:
-            closing.append(_alone(marker))
+            closing.append(alone(marker))
         else:
-            sentences.append(_alone(marker))
+            sentences.append(alone(marker))
     return " ".join([*sentences, *(s for s, _ in body), *closing])
 
 
@@ -134,7 +137,8 @@ def pick_traits(traits: Sequence[Item], rng: Random, most: int = 3) -> list[Item
     return chosen
 
 
-def _phrases(traits: Sequence[Item], rng: Random, lexicon: Lexicon) -> dict[str, list[str]]:
+def phrases_of(traits: Sequence[Item], rng: Random, lexicon: Lexicon) -> dict[str, list[str]]:
+    """A phrase of manner for each trait, by its place in a reply."""
     by_place: dict[str, list[str]] = {"opener": [], "lead": [], "reason": [], "closer": []}
     for item in traits:
         trait = lexicon.by_trait.get(item.name) or narrow().by_trait[item.name]
@@ -152,7 +156,8 @@ def _use(item: Item, rng: Random, lexicon: Lexicon) -> str:
     return filled if template.startswith("{v}") else template[:1] + filled[1:] if filled else ""
 
 
-def _advice(topic: Topic | None, rng: Random) -> str:
+def advice_on(topic: Topic | None, rng: Random) -> str:
+    """What is advised; where the topic is not known, what would do for anything."""
     return rng.choice(topic.advice if topic else _ANY_ADVICE)
 
 
@@ -165,16 +170,16 @@ def write_tailored(
     lexicon: Lexicon,
 ) -> str:
     """A reply in the manner of the traits, with the facts woven into its advice."""
-    manner = _phrases(traits, rng, lexicon)
+    manner = phrases_of(traits, rng, lexicon)
     lead = manner["lead"][0] if manner["lead"] else LEADS[0]
     uses = [_use(item, rng, lexicon) for item in facts]
     for number, again in enumerate(("given that", "and because"), 1):  # clauses: not "since" three times
         if len(uses) > number and uses[number].startswith("since you ") and not facts[number].is_world:
             uses[number] = again + uses[number].removeprefix("since")
-    core = ", ".join([f"{capital(lead)} {_advice(topic, rng)}", *uses, *manner["reason"]])
-    sentences = [_alone(opener) for opener in manner["opener"]]
-    sentences.append(core + _stop(lead))
-    sentences += [_alone(closer) for closer in manner["closer"]]
+    core = ", ".join([f"{capital(lead)} {advice_on(topic, rng)}", *uses, *manner["reason"]])
+    sentences = [alone(opener) for opener in manner["opener"]]
+    sentences.append(core + stop_of(lead))
+    sentences += [alone(closer) for closer in manner["closer"]]
     if question:
         sentences.append(capital(question))
     return " ".join(sentences)
@@ -183,7 +188,7 @@ def write_tailored(
 def write_generic(topic: Topic | None, rng: Random, n_phrasings: int = 0) -> str:
     """A reply that would suit anybody: on topic, and without manner or facts."""
     cut = n_phrasings or None
-    text = f"{capital(rng.choice(LEADS[:cut]))} {_advice(topic, rng)}"
+    text = f"{capital(rng.choice(LEADS[:cut]))} {advice_on(topic, rng)}"
     tail = rng.choice(_TAILS[:cut])
     text += (f", {tail}" if tail else "") + "."
     remark = rng.choice(_REMARKS[:cut]) if rng.random() < 0.5 else ""

@@ -13,6 +13,7 @@ from aloe.world.lexicon.scan import Payload, Scanner, Tokens, neutral_person, to
 from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
 from aloe.world.lexicon.traits import TRAITS
+from aloe.world.lexicon.wording import every
 
 VALUE_MARK = "\0"
 
@@ -48,6 +49,10 @@ def reply_scanner() -> Scanner:
     entries += [(fits, Payload("fits", t.name, p.name)) for t in TRAITS for p in t.poles for fits in p.fits]
     entries += [(advice, Payload("advice", t.name, "")) for t in TOPICS for advice in t.advice]
     entries += [(question, Payload("question", s.name, "")) for s in SLOTS for question in s.questions]
+    entries += [(question, Payload("question", slot, "")) for slot, question in every("questions")]
+    for section, fits in every("fits"):
+        trait, _, pole = section.partition(" ")
+        entries.append((fits, Payload("fits", trait, pole)))
     return Scanner(_collect(entries))
 
 

@@ -7,7 +7,7 @@ means the same whoever wrote it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 
 from aloe.errors import ConfigError, nearest
@@ -15,8 +15,9 @@ from aloe.world.lexicon.schema import Pole, Slot, Topic, Trait, Value
 from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
 from aloe.world.lexicon.traits import TRAITS
+from aloe.world.lexicon.wording import Held, compositions
 
-CHOICES = {"bias": ("first", "second"), "weighing": ("product", "sum")}
+CHOICES = {"bias": ("first", "second"), "weighing": ("product", "sum"), "wording": ("listed", "wide")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,12 @@ class Options:
     """What a world URI may say. Narrowing concerns writers only; 0 and () mean: everything.
 
     Attributes:
-        values: first N values of each slot (single words first). phrasings: first N phrasings of each kind.
-        hold_out: never the last phrasing of a kind. held_out: only the last one.
+        wording: "wide" composes what is said from grammars (``wording.py``) instead of drawing from a list.
+        values: first N values of each slot (single words first). phrasings: first N phrasings of each kind; under the
+            wide wording the first N lines of a grammar and the first N alternatives of each choice.
+        hold_out: never the last phrasing of a kind; under the wide wording never a composition of the quarter that is
+            held out, nor a line whose words stand nowhere else. held_out: only what ``hold_out`` leaves out; 2 (wide
+            wording): only those lines.
         steady: 1 makes replies that draw on notes predictable: of more than three facts that matter those that the
             topic lists first, in its order; every style marker; the first open question.
         hints, distractors: the user's rates. flaws: the persona-writer's. miss, invent: the inducer's.
@@ -36,6 +41,7 @@ class Options:
         weighing: "sum" makes a judge that adds what manner and content earn instead of multiplying them.
     """
 
+    wording: str = ""
     values: int = 0
     phrasings: int = 0
     advice: int = 0
@@ -58,6 +64,17 @@ class Options:
     flip: float = 0.0
     bias: str = ""
     weighing: str = ""
+
+    @property
+    def is_wide(self) -> bool:
+        return self.wording == "wide"
+
+    @property
+    def held(self) -> Held:
+        """What of the wide wording these options leave to a writer."""
+        if self.held_out:
+            return "words" if self.held_out > 1 else "only"
+        return "out" if self.hold_out else ""
 
 
 def parse_options(query: str, where: str) -> Options:
@@ -107,7 +124,12 @@ def _number(key: str, text: str, kind: type, where: str) -> float | int:
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """What a writer may use. ``by_slot`` etc. find an entry by name."""
+    """What a writer may use. ``by_slot`` etc. find an entry by name.
+
+    Attributes:
+        follows: in the wide wording, slot -> sentences that look back at the advice and use a fact; empty otherwise.
+        leads: in the wide wording, how advice begins without a manner.
+    """
 
     slots: tuple[Slot, ...]
     traits: tuple[Trait, ...]
@@ -115,6 +137,8 @@ class Lexicon:
     by_slot: Mapping[str, Slot]
     by_trait: Mapping[str, Trait]
     by_topic: Mapping[str, Topic]
+    follows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leads: tuple[str, ...] = ()
 
 
 def _cut(options: Options, phrasings: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,10 +185,33 @@ def narrow(options: Options = Options()) -> Lexicon:
         for t in TOPICS
         if not options.topics or t.name in options.topics
     )
+    if options.is_wide:
+        slots = tuple(_widen_slot(options, slot) for slot in slots)
+        traits = tuple(
+            replace(t, poles=(_widen_pole(options, t, t.poles[0]), _widen_pole(options, t, t.poles[1]))) for t in traits
+        )
     return Lexicon(
         slots, traits, topics,
         {s.name: s for s in slots}, {t.name: t for t in traits}, {t.name: t for t in topics},
+        {s.name: _composed(options, "follows", s.name) for s in slots} if options.is_wide else {},
+        _composed(options, "replies", "lead") if options.is_wide else (),
     )  # fmt: skip
+
+
+def _composed(options: Options, kind: str, section: str) -> tuple[str, ...]:
+    return compositions(kind, section, options.phrasings, options.held)
+
+
+def _widen_slot(options: Options, slot: Slot) -> Slot:
+    return replace(
+        slot,
+        uses=_composed(options, "uses", slot.name),
+        questions=_composed(options, "questions", slot.name),
+    )
+
+
+def _widen_pole(options: Options, trait: Trait, pole: Pole) -> Pole:
+    return replace(pole, fits=_composed(options, "fits", f"{trait.name} {pole.name}"))
 
 
 def _cut_pole(options: Options, pole: Pole) -> Pole:
