@@ -23,7 +23,7 @@ _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 SHARE_HELD_OUT = 4  # one composition of so many
 
 
-class Line(NamedTuple):
+class GrammarLine(NamedTuple):
     """A line of a grammar: its texts and choices in turn (texts at even places, of one alternative each)."""
 
     pieces: tuple[tuple[str, ...], ...]
@@ -36,7 +36,7 @@ class Line(NamedTuple):
         return (" ".join("".join(parts).split()) for parts in product(*(piece[:cut] for piece in self.pieces)))
 
 
-def _parse(line: str, where: str) -> Line:
+def _parse(line: str, where: str) -> GrammarLine:
     signs, text = set(), line
     while text[:2] in ("^ ", "~ "):
         signs.add(text[0])
@@ -46,13 +46,13 @@ def _parse(line: str, where: str) -> Line:
     )
     if any("[" in part or "]" in part or "|" in part for piece in pieces for part in piece):
         raise DataError(f"{where}: a choice is not closed: '{line}'", "write [one|other], and none in another")
-    return Line(pieces, "^" in signs, "~" in signs)
+    return GrammarLine(pieces, "^" in signs, "~" in signs)
 
 
 @lru_cache(maxsize=16)
-def grammar(kind: str) -> Mapping[str, tuple[Line, ...]]:
+def grammar(kind: str) -> Mapping[str, tuple[GrammarLine, ...]]:
     """The lines of one file of the wide wording, by section (a slot, a topic, or trait and pole)."""
-    found: dict[str, list[Line]] = {}
+    found: dict[str, list[GrammarLine]] = {}
     section = ""
     for line in (files("aloe.world.lexicon") / "wide" / f"{kind}.txt").read_text("utf-8").splitlines():
         if line.startswith("[") and line.endswith("]") and "|" not in line:
