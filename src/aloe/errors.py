@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 PLACE_ERRORS = (
     errno.ENOENT, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENOSPC,
@@ -92,3 +93,17 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the valid name closest to ``name``, or an empty string."""
     close = get_close_matches(name, list(valid), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def need_packages(what: str, packages: Iterable[str], extra: str) -> None:
+    """Say in one line that something optional is not installed.
+
+    Args:
+        what: what can't be done without it. extra: the extra of aloe that installs it.
+
+    Raises:
+        ConfigError: one of the packages is missing.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"{what} needs {', '.join(missing)}", f"pip install 'aloe-align[{extra}]'")

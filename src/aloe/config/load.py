@@ -15,6 +15,8 @@ from aloe.config.options import Config, ModelConfig, Section
 from aloe.config.world import with_world
 from aloe.errors import ConfigError, nearest
 
+START = "hf:{sft.model}"  # in bench.models
+
 
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with the package."""
@@ -140,9 +142,34 @@ def validate(table: dict[str, Any], where: str) -> Config:
         ConfigError: one line that names the key, what was got, what is expected and the nearest valid name.
     """
     try:
-        return Config.model_validate(with_world(table, where))
+        return Config.model_validate(_with_start(with_world(table, where), where))
     except ValidationError as error:
         raise ConfigError(*_explain(error, where)) from None
+
+
+def _with_start(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """``table`` with ``hf:{sft.model}`` in bench.models as the model that SFT starts from.
+
+    Raises:
+        ConfigError: it stands there, but sft.model is not set.
+    """
+    bench, sft = table.get("bench"), table.get("sft")
+    models = bench.get("models") if isinstance(bench, dict) else None
+    if START not in repr(models):
+        return table
+    start = sft.get("model") if isinstance(sft, dict) else None
+    if not isinstance(start, str):
+        raise ConfigError(f"{where}: bench.models names {START}, but sft.model is not set", "set sft.model, or name it")
+    uri = f"hf:{start.removeprefix('hf:')}"
+
+    def put(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [put(inner) for inner in value]
+        if isinstance(value, dict):
+            return {key: put(inner) for key, inner in value.items()}
+        return uri if value == START else value
+
+    return {**table, "bench": {**bench, "models": put(models)}} if isinstance(bench, dict) else table
 
 
 def _explain(error: ValidationError, where: str) -> tuple[str, str]:

@@ -178,6 +178,7 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from aloe.models.local.checkpoint import base_of
+    from aloe.models.local.packaged import resolve
     from aloe.training.trees.model import candidates
 
     if config.sft.model is None:
@@ -187,7 +188,7 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
         words = len(tokenizer or ())
         return Sizes(body + words * base.d_model, linear, base.d_model, base.d_ffn, base.n_layers)
     try:
-        found = AutoConfig.from_pretrained(base_of(config.sft.model), local_files_only=True)
+        found = AutoConfig.from_pretrained(base_of(resolve(config.sft.model, convert=False)), local_files_only=True)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(found)
     except (OSError, ValueError):
@@ -219,8 +220,11 @@ def _tokenizer(config: Config) -> Any:
             return None  # said by stage base, which is what can't run
     from transformers import AutoTokenizer
 
+    from aloe.models.local.packaged import resolve
+
+    path = resolve(config.sft.model, convert=False)
     try:
-        found = AutoTokenizer.from_pretrained(config.sft.model, local_files_only=not Path(config.sft.model).is_dir())
+        found = AutoTokenizer.from_pretrained(path, local_files_only=not Path(path).is_dir())
     except (OSError, ValueError):
         return None
     return found if getattr(found, "chat_template", None) else None

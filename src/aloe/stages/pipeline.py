@@ -15,6 +15,7 @@ from typing import Any
 
 from aloe.config import Config, digest
 from aloe.errors import AloeError, ConfigError
+from aloe.models.local.packaged import check_packaged
 from aloe.models.local.pool import start_workers, stop_workers
 from aloe.models.registry import create_model
 from aloe.models.uri import split_uri, unwrap
@@ -163,8 +164,13 @@ def _check_models(config: Config) -> None:
     roles = [model for name in type(config.roles).model_fields for model in getattr(config.roles, name)]
     bench = [*config.bench.models, *(config.bench.judge or ()), *(config.bench.user or ())]
     for model in (*roles, *(unwrap(m)[0] for m in bench)):
-        if split_uri(model.uri)[0] != "hf" or model.base_url is not None:  # a checkpoint may not be trained yet
+        scheme, rest = split_uri(model.uri)
+        if scheme != "hf" or model.base_url is not None:
             create_model(model)
+        else:  # a checkpoint may not be trained yet
+            check_packaged(rest)
+    if config.sft.model is not None:
+        check_packaged(config.sft.model)
 
 
 def _check_plug_ins(config: Config) -> None:

@@ -13,6 +13,7 @@ from aloe.config import TrainingSection, digest
 from aloe.errors import DataError
 from aloe.models.local.checkpoint import base_of, load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local.model import weight_digest
+from aloe.models.local.packaged import resolve
 from aloe.training import trl_run
 from aloe.training.data import Lengths, TokenRows, check_tokenizer
 from aloe.training.split import Rows, Split, split_rows
@@ -128,6 +129,7 @@ def fit(
     """
     started = time.monotonic()
     trl_run.check_section(section)
+    model_path = resolve(model_path)
     tokenizer = open_tokenizer(model_path)
     lengths = lengths_for(section, model_path)
     split = Split(rows, held_rows, "given") if held_rows else split_rows(rows, section.eval_share, seed, profiles)

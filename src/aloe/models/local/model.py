@@ -21,8 +21,9 @@ from functools import partial
 from pathlib import Path
 
 from aloe.config import ModelConfig
-from aloe.errors import ConfigError, DataError, EndpointError
+from aloe.errors import ConfigError, DataError, EndpointError, need_packages
 from aloe.models.local.batch import BatchDecoder, Codec, DecodedRow, Lane
+from aloe.models.local.packaged import resolve
 from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
 from aloe.types import Usage
@@ -66,7 +67,8 @@ def create_local_model(config: ModelConfig, replicas: int = 1) -> LocalModel:
         raise ConfigError(f"'{config.uri}' is not a local model", "write hf:PATH or hf:MODEL_ID")
     if replicas < 1:
         raise ConfigError(f"replicas is {replicas}", "use at least 1")
-    return LocalModel(config, path, replicas)
+    need_packages(f"'{config.uri}'", ("torch", "transformers"), "train")
+    return LocalModel(config, resolve(path), replicas)
 
 
 def _open_here(path: str, dtype: str) -> BatchDecoder:

@@ -176,6 +176,23 @@ def _tree_forward(model: Any, plain_forward: Any, backend: str, tree: TreeInputs
     )
 
 
+def score_targets(model: Any, backend: str, tree: TreeInputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of each target, and whether it is the likeliest token; without TRL and without gradients."""
+    inputs = {
+        "input_ids": tree.ids[None],
+        "position_ids": tree.branches.positions[None],
+        "use_cache": False,
+        **_visibility(model, backend, tree.branches, tree.ids.device),
+    }
+    if tree.ids.device.type == "cpu" and not has_special_head(model):
+        states = model.base_model(**inputs).last_hidden_state[0].index_select(0, tree.predictors)
+        head = model.get_output_embeddings()
+        log_probs, _, _, is_top1 = TargetLogProbs.apply(states, head.weight, head.bias, tree.labels)
+        return log_probs, is_top1
+    logs = torch.log_softmax(model(**inputs).logits[0].index_select(0, tree.predictors).float(), -1)
+    return logs.gather(1, tree.labels[:, None])[:, 0], logs.argmax(1) == tree.labels
+
+
 def _trl_head(model: Any, plain_forward: Any, inputs: dict[str, Any], tree: TreeInputs) -> tuple[Any, ...]:
     """Through TRL's fused head, told the targets as labels that are shifted already: its backbone's output is
     cut down to the nodes that predict something on the way."""
