@@ -73,9 +73,24 @@ class EndpointError(AloeError, RuntimeError):
 
 
 class ParseError(AloeError, ValueError):
-    """A model's answer does not have the form that its prompt asks for. Recorded as unparsed, never guessed."""
+    """A model's answer does not have the form that its prompt asks for. Recorded as unparsed, never guessed.
+
+    Args:
+        kind: one of ``prompts.faults.KINDS``; empty where the answer's text tells.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, hint: str = "", kind: str = "") -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, kind)
+        self.kind = kind
+
+
+class DegradedError(AloeError, RuntimeError):
+    """Most answers of a role are of no use, so that going on would only cost."""
+
+    exit_code = 7
 
 
 class BudgetExceeded(AloeError, RuntimeError):

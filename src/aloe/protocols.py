@@ -56,12 +56,16 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. ``logprobs`` is the OpenAI ``choices[0].logprobs.content`` list where asked for."""
+    """One answer. ``logprobs`` is the OpenAI ``choices[0].logprobs.content`` list where asked for.
+
+    ``reasoning`` is what an endpoint sends beside the answer as the model's thoughts; it never becomes part of it.
+    """
 
     text: str
     finish_reason: str = "stop"
     usage: Usage = NO_USAGE
     logprobs: list[dict[str, Any]] | None = None
+    reasoning: str = ""
 
 
 @runtime_checkable

@@ -32,7 +32,7 @@ from aloe.dialogue.state import PathState, content_id
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
-from aloe.prompts.parsers import is_blank
+from aloe.prompts.faults import is_blank
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters
 from aloe.store.records import write_json, write_jsonl

@@ -68,6 +68,9 @@ def add_run_arguments(parser: Parser, stage: str) -> None:
         "calls (default: 0)",
     )
     completed(allow, completers.nothing)
+    parser.add_argument(
+        "--allow-degraded", action="store_true", help="go on where more than half of a role's answers are of no use"
+    )
     parser.add_argument("--dry", action="store_true", help="only print the expected calls and their cost")
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -97,8 +100,11 @@ def run_stage(
         ConfigError: no recipe, or options that do not fit. DataError: nothing to report. AloeError: a stage failed.
     """
     from aloe.cli.places import resolve
+    from aloe.config.load import merge
 
     only = None if stage == "run" else stage
+    if options.allow_degraded:
+        overrides = merge(overrides, {"execution": {"allow_degraded": True}})
     if options.dry:
         from aloe.cli.plan import show_plan
 

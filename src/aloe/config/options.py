@@ -312,6 +312,9 @@ class ExecutionConfig(Section):
     replicas: int = Field(
         1, ge=1, description="hf: processes that decode in parallel, each on its own GPU if there are several"
     )
+    allow_degraded: bool = Field(
+        False, description="go on where more than half of a role's answers are of no use (flag: --allow-degraded)"
+    )
     journal_dir: str | None = Field(
         None, description="put the journal here (if the run is on NFS or another network file system)"
     )

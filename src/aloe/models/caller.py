@@ -32,6 +32,7 @@ from aloe.models.pricing import price_of
 from aloe.models.registry import create_model
 from aloe.models.uri import is_in_process
 from aloe.prompts.catalog import CATALOG, Prompt
+from aloe.prompts.faults import kind_of
 from aloe.prompts.render import PromptSet
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.seeding import derive_seed
@@ -85,7 +86,8 @@ class Caller:
 
     Attributes:
         prompts: what it asks with. stats: what each role's calls came to.
-        listener: told of every answer, replayed ones included.
+        listener: told of every answer, replayed ones included. watch: told of a role's counters after every answer
+            that was asked for; what it raises ends the call.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Caller:
     ) -> None:
         self.stats: dict[str, RoleStats] = {}
         self.listener: Listener | None = None
+        self.watch: Callable[[str, RoleStats], None] | None = None
         self.journal = journal
         self.prompts = prompts
         self._seed = seed
@@ -199,17 +202,30 @@ class Caller:
         plan = self._plan(role or prompt.role, path, prompt.name, model)
         reply = await self._call(plan, path, messages, sample, turn)
         try:
-            return prompt.read(reply.text, history), reply
+            return self._took(plan, prompt.read(reply.text, history), reply)
         except ParseError as error:
+            plan.stats.n_again += 1
             reason = f"That could not be read: {error.message}. Answer again in the form asked for."
             answer = PromptMessage("assistant", (reply.text or "(empty)",))
             again = (*messages, answer, PromptMessage("user", (reason,)))
         reply = await self._call(plan, f"{path}/again", again, sample, turn)
         try:
-            return prompt.read(reply.text, history), reply
-        except ParseError:
-            plan.stats.n_unparsed += 1
-            return None, reply
+            return self._took(plan, prompt.read(reply.text, history), reply)
+        except ParseError as error:
+            return self._took(plan, None, reply, error.kind or kind_of(reply.text, reply.finish_reason))
+
+    def _took(self, plan: _Plan, value: T | None, reply: Reply, fault: str = "") -> tuple[T | None, Reply]:
+        """The final answer, counted; ``fault``: of which kind one is that can't be used."""
+        stats = plan.stats
+        stats.n_answers += 1
+        if fault:
+            stats.n_unparsed += 1
+            stats.unusable[fault] = stats.unusable.get(fault, 0) + 1
+        else:
+            stats.n_cut += reply.finish_reason == "length"
+        if self.watch is not None:
+            self.watch(plan.role, stats)
+        return value, reply
 
     async def _call(self, plan: _Plan, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Reply:
         reply = await self._answer(plan, path, messages, sample, turn)
@@ -298,7 +314,7 @@ class Caller:
             finish_reason=completion.finish_reason,
             call_key=key.hex(),
         )
-        return Reply(completion.text, generation, completion.finish_reason, completion.logprobs)
+        return Reply(completion.text, generation, completion.finish_reason, completion.logprobs, completion.reasoning)
 
     def _plan(self, role: str, path: str, prompt: str, model: ModelConfig | None) -> _Plan:
         config = model if model is not None else self._pick(role, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aloe.types import Generation, Usage
@@ -10,17 +10,28 @@ from aloe.types import Generation, Usage
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's answer. ``logprobs`` is the OpenAI list per token where asked for."""
+    """A model's answer. ``logprobs`` is the OpenAI list per token where asked for.
+
+    ``reasoning`` is what an endpoint sent apart as the model's thoughts; it is not kept, so a replay has none.
+    """
 
     text: str
     generation: Generation
     finish_reason: str
     logprobs: list[dict[str, Any]] | None
+    reasoning: str = ""
 
 
 @dataclass(slots=True)
 class RoleStats:
-    """What a role's calls came to, replayed ones included; ``cost`` is USD, None once a price was unknown."""
+    """What a role's calls came to, replayed ones included; ``cost`` is USD, None once a price was unknown.
+
+    Attributes:
+        n_answers: answers that a stage wanted; one that was asked for again counts once.
+        n_again: those that were asked for again. n_unparsed: those that were of no use even then, and ``unusable``
+            how many of them by kind (``prompts.faults.KINDS``).
+        n_cut: those that could be read but ended at the length limit.
+    """
 
     n_calls: int = 0
     n_replayed: int = 0
@@ -30,6 +41,10 @@ class RoleStats:
     completion_tokens: int = 0
     cached_tokens: int = 0
     cost: float | None = 0.0
+    n_answers: int = 0
+    n_again: int = 0
+    n_cut: int = 0
+    unusable: dict[str, int] = field(default_factory=dict)
 
     @property
     def usage(self) -> Usage:

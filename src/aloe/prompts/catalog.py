@@ -142,6 +142,7 @@ TAILORED = _row(
         variables=("last", "revealed"),
         sections=("<revealed>",),
         needs_history=True,
+        check=parsers.refuse_tags,
     )
 )
 GENERIC = _row(Prompt("generic", role="generic", parse=parsers.clean_message, needs_history=True))

@@ -7,12 +7,12 @@ defaulted here.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from aloe.errors import ParseError
-from aloe.prompts.reading import after_thinking, find_json, find_objects, head, remembered
+from aloe.prompts.faults import QUOTING, REFUSAL, ROLE, THINKING, holds_tags, is_blank, is_refusal, split_thoughts
+from aloe.prompts.reading import find_json, find_objects, head, remembered
 from aloe.protocols import PromptMessage
 from aloe.types import Disclosure, ItemKind, Status, Verdict
 
@@ -20,6 +20,7 @@ Score = tuple[float, dict[str, float], str]  # score, its parts, the reason
 _NUMBER_OF_LINE = re.compile(r"(?:\d{1,3}[.):]|[-*•])\s")
 _STAGE = re.compile(r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I)
 _LABEL = re.compile(r"^\s*(?:user|human|assistant|ai|me|you)\s*:\s*", re.IGNORECASE)
+_BOTH = re.compile(r"^\s*\**(?:assistant|ai|chatbot|bot)\**\s*:", re.IGNORECASE | re.MULTILINE)
 _SPACES = re.compile(r"[ \t]{2,}")
 _WORDS = {"zero": 0.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
 _YES = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # where the scale is 0 or 1
@@ -36,7 +37,6 @@ _AS_ASSISTANT = re.compile(
     r"how (?:can|may) i (?:help|assist) you|i(?: a|')m here to (?:help|assist)|is there anything else i can)",
     re.IGNORECASE,
 )
-_SHAPELESS = "\u115f\u1160\u2800\u3164\uffa0"  # blanks that Unicode counts among letters and symbols
 _VERDICTS = ("first", "second", "tie")
 _VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
 
@@ -185,7 +185,9 @@ def clean_message(raw: str) -> str:
     Raises:
         ParseError: nothing is left.
     """
-    text = after_thinking(raw)  # most have none of these, and every call comes by here
+    text, is_open = split_thoughts(raw)
+    if is_open:
+        raise ParseError("only thoughts, and no answer after them", kind=THINKING)
     if "*" in text or "(" in text:
         text = _STAGE.sub("", text)
     text = _LABEL.sub("", text).strip()
@@ -206,7 +208,11 @@ def parse_user_message(raw: str) -> str:
     """
     text = clean_message(raw)
     if _AS_ASSISTANT.search(text):
-        raise ParseError("you spoke as the assistant; you are the user, in your persona's own voice")
+        raise ParseError("you spoke as the assistant; you are the user, in your persona's own voice", kind=ROLE)
+    if _BOTH.search(text):
+        raise ParseError("you wrote the assistant's part too; write your own next message only", kind=ROLE)
+    if is_refusal(text):
+        raise ParseError("you declined to play; you are the user, in your persona's own voice", kind=REFUSAL)
     return text
 
 
@@ -217,7 +223,20 @@ def refuse_echo(message: str, history: Sequence[PromptMessage]) -> None:
         ParseError: the two are the same.
     """
     if history and message == history[-1].content:
-        raise ParseError("you said the assistant's words back; you are the user, in your persona's own voice")
+        raise ParseError(
+            "you said the assistant's words back; you are the user, in your persona's own voice", kind=ROLE
+        )
+    refuse_tags(message)
+
+
+def refuse_tags(message: str, history: Sequence[PromptMessage] = ()) -> None:
+    """A message that holds tags of its prompt is not meant for the one it is sent to.
+
+    Raises:
+        ParseError: it does.
+    """
+    if holds_tags(message):
+        raise ParseError("you copied tags of the instructions; write the message only", kind=QUOTING)
 
 
 def parse_described(raw: str) -> tuple[str, str]:
@@ -236,11 +255,6 @@ def parse_described(raw: str) -> tuple[str, str]:
 def _one_line(text: str) -> str:
     """Without line breaks, and without half characters, which no file takes."""
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
-
-
-def is_blank(text: str) -> bool:
-    """Whether nothing of a text can be seen: spaces, control and format characters only, or letters without a shape."""
-    return all(unicodedata.category(c)[0] in "ZC" or c in _SHAPELESS for c in text)
 
 
 @remembered

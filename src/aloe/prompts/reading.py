@@ -13,12 +13,12 @@ from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 from aloe.errors import ParseError
+from aloe.prompts.faults import split_thoughts
 
 T = TypeVar("T")
 MAX_READ = 20_000  # characters of an answer that are looked at
 RECENT = 2048  # answers whose reading is kept: equal ones come close together, old ones only cost memory
 MAX_BROKEN = 200  # beginnings of JSON objects that are not objects
-_END_OF_THOUGHT = "</think>"
 _FENCE = "```"
 _OBJECT = re.compile(r'\{[ \t\r\n]*"')
 
@@ -34,15 +34,9 @@ def remembered(read: Callable[..., T]) -> Callable[..., T]:
     return reading
 
 
-def after_thinking(raw: str) -> str:
-    """What follows the last thought: everything before its end may be drafts, doubts or quotations."""
-    at = raw.rfind(_END_OF_THOUGHT)
-    return raw[at + len(_END_OF_THOUGHT) :] if at >= 0 else raw
-
-
 def head(raw: str) -> str:
     """The part of an answer that parsers look at."""
-    return after_thinking(raw)[:MAX_READ].strip()
+    return split_thoughts(raw)[0][:MAX_READ].strip()
 
 
 def _differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -145,6 +145,7 @@ def _content(
     return {
         "judging": sections.judging(run.bench),
         "overview": sections.overview(run),
+        "degraded": sections.degraded_notes(run),
         "roles": sections.roles_table(run),
         "synthetic": sections.synthetic_note(run),
         "headline": sections.headline(run.bench, measured.guarded),

@@ -95,7 +95,7 @@ def calls_table(run: RunData) -> Table:
             if "cost" in row and row["cost"] is None:
                 unpriced.add(role)
     names = {name for row in totals.values() for name in row}
-    columns = [c for c in CALL_COLUMNS if c in names] + sorted(names - set(CALL_COLUMNS) - {"latency"})
+    columns = [c for c in CALL_COLUMNS if c in names] + sorted(names - set(CALL_COLUMNS) - {"latency", "n_answers"})
     rows = []
     for role, row in totals.items():
         rows.append(
@@ -106,7 +106,7 @@ def calls_table(run: RunData) -> Table:
         more = {"cost": " and more"} if unpriced else {}
         rows.append(["all roles", *(_count(sums[c], c) + more.get(c, "") for c in columns)])
     names_shown = ["role", *(c.removeprefix("n_").replace("_", " ") for c in columns)]
-    return without_empty(names_shown, rows, ("cached tokens",))
+    return without_empty(names_shown, rows, ("cached tokens", "again", "cut"))
 
 
 def models_table(journal: JournalData) -> Table:

@@ -122,6 +122,17 @@ def headline(models: Sequence[BenchModel], guarded: Mapping[str, Estimate | None
     return rows
 
 
+def degraded_notes(run: RunData) -> list[str]:
+    """What the manifest says of roles whose answers were of little use, with the stage."""
+    found = run.manifest.get("degraded")
+    return [
+        f"{stage}: {text(line)}"
+        for stage, lines in (found.items() if isinstance(found, dict) else ())
+        for line in (lines if isinstance(lines, list) else ())
+        if text(line)
+    ]
+
+
 def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
     """What makes the models of one page incomparable: another judge, user, scope or set of turns."""
     found = []

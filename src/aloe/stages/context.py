@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from aloe.config import Config
-from aloe.errors import DataError
+from aloe.errors import DataError, DegradedError
 from aloe.models.caller import Caller
+from aloe.models.quality import QualityGate
 from aloe.progress import StageProgress
 from aloe.prompts import PromptSet
 from aloe.store.records import read_jsonl
@@ -40,22 +41,37 @@ class Context:
 
 
 def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
-    """Run async work with an open caller; call statistics go to the manifest whatever happens."""
+    """Run async work with an open caller; call statistics go to the manifest whatever happens.
+
+    Raises:
+        DegradedError: most answers of a role are of no use, and ``execution.allow_degraded`` is off.
+    """
 
     async def inner() -> T:
         journal = context.run.journal_in(context.config.execution.journal_dir)
         caller = Caller.open(context.config, journal, seed=context.config.seed, prompts=context.prompts)
+        gate = QualityGate(context.config.execution.allow_degraded)
+        caller.watch = gate.watch
+        degraded: list[str] = []
         try:
-            return await work(caller)
+            done = await work(caller)
+            degraded = gate.finish(caller.stats)
+            return done
+        except DegradedError as error:
+            degraded = [error.message]
+            raise
         finally:
-            _record_calls(context.run, context.progress.name, caller)
+            _record_calls(context.run, context.progress.name, caller, degraded)
             await caller.aclose()
 
     return asyncio.run(inner())
 
 
-def _record_calls(run: RunDir, stage: str, caller: Caller) -> None:
+def _record_calls(run: RunDir, stage: str, caller: Caller, degraded: list[str]) -> None:
     manifest = run.manifest()
+    told = {name: lines for name, lines in manifest.get("degraded", {}).items() if name != stage}
+    if degraded or told or "degraded" in manifest:
+        manifest["degraded"] = told | ({stage: degraded} if degraded else {})
     calls = manifest.setdefault("calls", {}).setdefault(stage, {})
     for role, stats in caller.stats.items():
         row = asdict(stats)

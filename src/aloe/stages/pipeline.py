@@ -233,6 +233,8 @@ def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
     outcome.seconds[stage.name] = seconds
     if work.say is not None:
         work.say(f"{stage.name:<9} {seconds:7.1f} s  {stage.brief(summary)}")
+        for line in run.manifest().get("degraded", {}).get(stage.name, ()):
+            work.say(f"WARNING   {line}")
     failure = refuse_failed(summary, work.allow_failed)
     if failure is not None:
         failure.add_note(stage.name)

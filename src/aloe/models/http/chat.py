@@ -130,7 +130,9 @@ class OpenAIChatModel:
             raise self._odd(f"has no choices: {self.endpoint.clean(raw)!r}")
         try:
             choice = choices[0]
-            content = choice["message"].get("content")
+            message = choice["message"]
+            content = message.get("content")
+            thoughts = message.get("reasoning_content") or message.get("reasoning")  # as servers differ in the name
             text = content if isinstance(content, str) else flatten_content(content)
             found = choice.get("logprobs")
             logprobs = found.get("content") if found else None
@@ -138,7 +140,7 @@ class OpenAIChatModel:
             usage = read_usage(data.get("usage"), request, text)
         except (KeyError, TypeError, AttributeError):
             raise self._odd(f"has an unknown shape: {self.endpoint.clean(raw)!r}") from None
-        return Completion(text, finish, usage, logprobs)
+        return Completion(text, finish, usage, logprobs, thoughts if isinstance(thoughts, str) else "")
 
     def _odd(self, what: str) -> EndpointError:
         return EndpointError(
