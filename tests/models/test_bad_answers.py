@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from aloe.__main__ import main
+from aloe.config import ModelConfig
 from aloe.errors import DegradedError, ParseError
-from aloe.models.calls import RoleStats
+from aloe.models.calls import RoleStats, takes_schema
 from aloe.models.quality import QualityGate, describe
 from aloe.prompts.catalog import CATALOG, GENERIC, INDUCER, JUDGE_COMPARE, JUDGE_SCORE, TAILORED, USER, WRITER
 from aloe.prompts.faults import kind_of, split_thoughts
 from aloe.report.build import build_report
 from aloe.types import Message, Persona
-from models.faulty import Fault, FaultyServer, answer, calling, model_at, serving
+from models.faulty import Fault, FaultyServer, answer, calling, model_at, refusal, serving
 
 ADA = Persona(persona_id="p", profile="She is a nurse.", personality="She is calm.", profile_id="", personality_id="")
 TALK = (Message(role="user", content="Hello, what could I cook tonight?"),)
@@ -192,3 +193,25 @@ def test_a_run_whose_user_only_thinks_stops_with_one_line_or_goes_on_when_told(
     assert "thoughts" not in (tmp_path / "run" / "trees" / "trees.jsonl").read_text()
     page = build_report(tmp_path / "run")
     assert "trees: user: 12 of 12 answers are of no use" in page.read_text()
+
+
+def test_a_schema_is_asked_for_where_the_endpoint_can_and_left_out_where_it_refuses() -> None:
+    def script(request: dict[str, Any], n: int) -> Fault | str:
+        if "response_format" in request:
+            return refusal("response_format of type json_schema is not supported by this model")
+        return '{"reason": "a", "verdict": "second"}'
+
+    async def work() -> None:
+        async with serving(script) as server:
+            model = model_at(
+                server.base_url, structured="auto", extra={"chat_template_kwargs": {"enable_thinking": False}}
+            )
+            async with calling(model) as caller:
+                for path in "ab":
+                    answer, _ = await caller.ask(JUDGE_COMPARE, path, role="user", **GIVEN["judge_compare"])
+                    assert answer == ("second", "a")
+            assert ["response_format" in r for r in server.requests] == [True, False, False]
+            assert all(r["chat_template_kwargs"] == quiet["chat_template_kwargs"] for r in server.requests)
+        assert not takes_schema(ModelConfig(uri="hf:somewhere", structured="auto"))
+
+    asyncio.run(work())

@@ -26,7 +26,11 @@ class ModelConfig(Section):
     max_tokens: int | None = Field(None, ge=1)
     stop: tuple[str, ...] = ()
     send_seed: bool = Field(True, description="send a sampling seed derived from (run seed, place in the run)")
-    structured: bool = Field(False, description="ask for JSON-schema output where a role has a schema")
+    structured: bool | Literal["auto"] = Field(
+        False,
+        description="ask for JSON-schema output where a role has a schema; a server that refuses it is asked without; "
+        "auto = of models behind an address only",
+    )
     logprobs: bool = Field(
         True,
         description="openai: use log-probabilities, if the endpoint returns them, for the judge's expected score",

@@ -22,7 +22,7 @@ import orjson
 from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.errors import AloeError, ConfigError, ParseError, nearest
 from aloe.models.budget import Budget
-from aloe.models.calls import Reply, RoleStats
+from aloe.models.calls import Reply, RoleStats, takes_schema, tells_logprobs
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
 from aloe.models.http.connection import allow_open_files, make_session
 from aloe.models.http.limits import Limiter
@@ -60,11 +60,6 @@ class _Plan:
     stats: RoleStats
     response_format: dict[str, Any] | None = field(default=None)
     logprobs: int | None = None
-
-
-def _tells_logprobs(config: ModelConfig) -> bool:
-    """Whether alternatives of tokens are asked for: of OpenAI-compatible models, if nobody said otherwise."""
-    return config.logprobs and config.uri.startswith("openai:") and "logprobs" not in config.extra
 
 
 def request_key(
@@ -216,15 +211,9 @@ class Caller:
 
     def _took(self, plan: _Plan, value: T | None, reply: Reply, fault: str = "") -> tuple[T | None, Reply]:
         """The final answer, counted; ``fault``: of which kind one is that can't be used."""
-        stats = plan.stats
-        stats.n_answers += 1
-        if fault:
-            stats.n_unparsed += 1
-            stats.unusable[fault] = stats.unusable.get(fault, 0) + 1
-        else:
-            stats.n_cut += reply.finish_reason == "length"
+        plan.stats.count(fault, reply.finish_reason == "length")
         if self.watch is not None:
-            self.watch(plan.role, stats)
+            self.watch(plan.role, plan.stats)
         return value, reply
 
     async def _call(self, plan: _Plan, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Reply:
@@ -341,8 +330,8 @@ class Caller:
         route = self._route(config)
         model = route.model
         known = CATALOG.get(prompt)
-        schema = known.response_format if known and config.structured else None
-        logprobs = known.alternatives if known and _tells_logprobs(config) else None
+        schema = known.response_format if known and takes_schema(config) else None
+        logprobs = known.alternatives if known and tells_logprobs(config) else None
         sampling = sent_fields(
             ChatRequest(
                 (), config.temperature, config.top_p, config.max_tokens, None, config.stop,

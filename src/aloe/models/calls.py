@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from aloe.config import ModelConfig
+from aloe.models.uri import is_in_process
 from aloe.types import Generation, Usage
 
 
@@ -46,6 +48,15 @@ class RoleStats:
     n_cut: int = 0
     unusable: dict[str, int] = field(default_factory=dict)
 
+    def count(self, fault: str, was_cut: bool) -> None:
+        """One more answer that was wanted; ``fault``: of which kind one is that can't be used."""
+        self.n_answers += 1
+        if fault:
+            self.n_unparsed += 1
+            self.unusable[fault] = self.unusable.get(fault, 0) + 1
+        else:
+            self.n_cut += was_cut
+
     @property
     def usage(self) -> Usage:
         return Usage(
@@ -53,3 +64,13 @@ class RoleStats:
             completion_tokens=self.completion_tokens,
             cached_tokens=self.cached_tokens,
         )
+
+
+def tells_logprobs(config: ModelConfig) -> bool:
+    """Whether alternatives of tokens are asked for: of OpenAI-compatible models, if nobody said otherwise."""
+    return config.logprobs and config.uri.startswith("openai:") and "logprobs" not in config.extra
+
+
+def takes_schema(config: ModelConfig) -> bool:
+    """Whether answers are asked for by schema: a model in this process would not look at one."""
+    return not is_in_process(config) if config.structured == "auto" else config.structured

@@ -52,9 +52,15 @@ class Codec:
         self.tokenizer = tokenizer
         self.max_positions = max_positions
 
-    def encode(self, messages: Sequence[dict[str, str]]) -> list[int]:
-        """Token ids of a conversation up to and including the generation prompt."""
-        encoded = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
+    def encode(self, messages: Sequence[dict[str, str]], **switches: Any) -> list[int]:
+        """Token ids of a conversation up to and including the generation prompt.
+
+        Args:
+            switches: of the chat template, as ``enable_thinking``.
+        """
+        encoded = self.tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, return_dict=True, **switches
+        )
         return list(encoded["input_ids"])
 
     def text(self, ids: Sequence[int]) -> str:

@@ -105,7 +105,8 @@ class LocalModel:
         """
         lane = self._lane(request)
         codec = await lane.codec()
-        ids = codec.encode([{"role": m.role, "content": m.content} for m in request.messages])
+        switches = request.extra.get("chat_template_kwargs") or {}
+        ids = codec.encode([{"role": m.role, "content": m.content} for m in request.messages], **switches)
         if len(ids) >= codec.max_positions:
             raise EndpointError(
                 f"{self.name}: a prompt has {len(ids)} tokens, but the context length is {codec.max_positions}",
