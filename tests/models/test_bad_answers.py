@@ -203,9 +203,8 @@ def test_a_schema_is_asked_for_where_the_endpoint_can_and_left_out_where_it_refu
 
     async def work() -> None:
         async with serving(script) as server:
-            model = model_at(
-                server.base_url, structured="auto", extra={"chat_template_kwargs": {"enable_thinking": False}}
-            )
+            quiet = {"chat_template_kwargs": {"enable_thinking": False}}
+            model = model_at(server.base_url, structured="auto", extra=quiet)
             async with calling(model) as caller:
                 for path in "ab":
                     answer, _ = await caller.ask(JUDGE_COMPARE, path, role="user", **GIVEN["judge_compare"])
