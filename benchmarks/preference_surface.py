@@ -45,7 +45,8 @@ from aloe.types import Persona
 
 WAYS = {"dpo2": (2, True), "dpo6": (6, True), "best2": (2, False), "best6": (6, False)}  # candidates, preference
 TREES = {2: 120, 6: 40}
-RATES = (1e-4, 2e-4, 4e-4, 8e-4)
+RATES = (1e-4, 2e-4, 4e-4, 8e-4)  # doubled further while the last is the best
+LARGEST_RATE = 6.4e-3
 SECOND_JUDGE = "world:judge?weighing=sum"
 DEV_SEED = 1000
 
@@ -183,15 +184,19 @@ def tune(cell: Cell, out: Path, n: int) -> dict[str, float]:
     folder = out / f"{cell}-seed{DEV_SEED}"
     table: dict[str, dict[str, float]] = {}
     for way in WAYS:
-        for rate in RATES:
+        rates = list(RATES)
+        for rate in rates:
             train(way, rate, runs, config, folder / f"{way}-{rate:g}")
             place = folder / "bench" / f"{way}-{rate:g}"
             asyncio.run(evaluate(config, folder / f"{way}-{rate:g}", personas, place))
-            table.setdefault(way, {})[f"{rate:g}"] = average(place)
+            scores = table.setdefault(way, {})
+            scores[f"{rate:g}"] = average(place)
+            if rate == rates[-1] < LARGEST_RATE and scores[f"{rate:g}"] == max(scores.values()):
+                rates.append(2 * rate)
         print(f"tuning, {cell}, {way}: " + ", ".join(f"{r} {v:.3f}" for r, v in table[way].items()), flush=True)
-    rates = {way: max(RATES, key=lambda rate: table[way][f"{rate:g}"]) for way in WAYS}
-    file.write_text(json.dumps({"rates": rates, "table": table}, indent=2) + "\n", "utf-8")
-    return rates
+    best = {way: float(max(scores, key=lambda rate: scores[rate])) for way, scores in table.items()}
+    file.write_text(json.dumps({"rates": best, "table": table}, indent=2) + "\n", "utf-8")
+    return best
 
 
 def best_on_dev(out: Path, preference: bool) -> str:
