@@ -80,7 +80,7 @@ def row(name: str, found: Measured, oracle: Measured, floor: np.ndarray) -> str:
         result.ir,
         guarded_ir(found.curve, floor),
         result.truth.get("recall"),
-        result.truth.get("false_memory_rate"),
+        result.truth.get("untrue_rate"),
         found.natural,
     ]
     return f"| {name} | {' | '.join(map(show, figures))} |"

@@ -5,7 +5,7 @@ own on level and slope, plus noise per reply. What is known exactly is IR and AV
 
 - coverage_...: 95% intervals of IR that hold the truth. Designs: 100 personas that share nothing; 100 profiles of
   which each has one of 4 personalities (100x4); 20 profiles x 5 personalities (20x5), and others; with shares of the
-  personality (and profile) in all variance from none to a quarter.
+  personality (and profile) in all variance from none to a half.
 - conditional_...: the lowest coverage of IR and AVG among what a reader can see of one interval: whether it is in the
   narrowest, middle or widest third of its design, and whether the effect of the personality is estimated to be small
   or large (below or above the design's median). conditional_min: the lowest of all designs. In balanced designs the
@@ -249,10 +249,12 @@ def oracle_power(design: Design, gap: float, gap_sd: float) -> float:
 
 DESIGNS = {
     "independent": independent(100),
+    "100x4_half": one_of(100, 4, 0.5),
     "100x4": one_of(100, 4, 0.25),
     "100x4_tenth": one_of(100, 4, 0.1),
     "100x4_twentieth": one_of(100, 4, 0.05),
     "100x4_no_effect": one_of(100, 4, 0.0),
+    "crossed_half": crossed(20, 5, 0.0, 0.5),
     "crossed": crossed(20, 5, 0.25, 0.25),
     "crossed_no_profile": crossed(20, 5, 0.0, 0.25),
     "crossed_share_10": crossed(20, 5, 0.0, 0.1),

@@ -128,11 +128,12 @@ def test_no_test_decides_whether_an_effect_is_there():
 
 
 def test_an_effect_that_is_plain_to_see_counts_in_full():
-    """Where one effect is nearly all there is, its groups are the data: t of their means, flat prior, J - 2 degrees."""
+    """Where one effect is nearly all there is, its groups are the data: t of their means with J - 2 degrees, and as
+    many more as the prior's exponent falls (0.3 for five groups)."""
     means = derive_rng(4, "plain").normal(size=5)
     z = 8 * means + derive_rng(4, "plain rest").normal(size=(20, 5))
     z -= z.mean(1, keepdims=True)  # no profiles
-    expected = t_quantile(0.95, 3) * np.std(z.mean(0), ddof=1) / np.sqrt(5) * np.sqrt(4 / 3)
+    expected = t_quantile(0.95, 3.3) * np.std(z.mean(0), ddof=1) / np.sqrt(5) * np.sqrt(4 / 3.3)
     assert width(z.ravel(), CROSSED) / 2 == pytest.approx(expected, rel=0.03)
 
 
@@ -154,7 +155,7 @@ def test_a_bayesian_by_other_means_has_the_same_interval():
     tau = np.linspace(1e-4, 60, 400_000)
     inflation = 1 + 25 * tau**2
     rest = 3 * between / inflation + within
-    log_p = -0.15 * np.log(0.0625 + tau**2) - 1.5 * np.log(inflation) - 49.5 * np.log(rest)
+    log_p = np.log(tau / (tau + 0.3)) - 0.3 * np.log(0.09 + tau**2) - 1.5 * np.log(inflation) - 49.5 * np.log(rest)
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
     found = mean_interval(z.ravel(), Clusters(range(100), [i % 4 for i in range(100)]))
@@ -195,7 +196,7 @@ def test_effects_of_an_unbalanced_design_are_those_of_dense_matrices():
 def test_sums_of_effects_without_any_rest():
     z = derive_rng(6, "additive").normal(size=(20, 1)) + derive_rng(7, "additive").normal(size=5)
     ms = mean_squares(z)
-    assert width(z.ravel(), CROSSED) / 2 == pytest.approx(3.4 * np.sqrt((ms[0] + ms[1]) / 100), rel=0.1)
+    assert width(z.ravel(), CROSSED) / 2 == pytest.approx(3.1 * np.sqrt((ms[0] + ms[1]) / 100), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +355,7 @@ def test_intervals_cover_whatever_width_the_reader_sees(draw, clusters):
 
 def test_intervals_are_not_absurdly_wide_where_nothing_is_shared():
     widths = [width(crossed_draw(0.0, 0.0)(derive_rng(1, "none", run)), CROSSED) for run in range(60)]
-    assert 1.3 < np.median(widths) / (2 * 1.96 / 10) < 1.9
+    assert 1.3 < np.median(widths) / (2 * 1.96 / 10) < 2.3
 
 
 def test_ignoring_the_personalities_does_not_cover():

@@ -68,9 +68,9 @@ def test_truth_figures_of_the_controls(controls):
     assert oracle["premature_rate"] == 0.0
     assert oracle["style_accuracy"] > 0.95
     assert knows["premature_rate"] > 0.2
-    assert swapped["false_memory_rate"] > 0.8 > oracle["false_memory_rate"] + 0.5
+    assert swapped["untrue_rate"] > 0.8 > oracle["untrue_rate"] + 0.5
     assert generic["recall"] == 0.0
-    assert generic["false_memory_rate"] is None
+    assert generic["untrue_rate"] is None
     assert 0 < oracle["leak_turn_1"] < 0.5
 
 

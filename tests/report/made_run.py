@@ -254,7 +254,7 @@ def write_bench(run: Path, name: str, personas: list[Persona], rng: np.random.Ge
         truth={
             "recall": 0.62,
             "implied_fact_recall": 0.41,
-            "false_memory_rate": 0.03,
+            "untrue_rate": 0.03,
             "style_accuracy": 0.7,
             "premature_rate": None,
             **dict.fromkeys(("over_personalisation", "repetition", "style_recall", "on_topic"), 0.2),

@@ -7,7 +7,7 @@ over replies (sum of counts over sum of counts), None where nothing could be cou
 - ``recall``: of the revealed facts that matter to the question (at most 3 expected), those the reply uses: ties
   to its advice, not only says.
 - ``implied_fact_recall``: the same over facts that the user only implied. ``recall_by_lag``: by turns since revealed.
-- ``false_memory_rate``: of the facts a reply mentions, those that are not the user's, claims about it in words that
+- ``untrue_rate``: of the facts a reply mentions, those that are not the user's, claims about it in words that
   the lexicon does not know among them.
 - ``premature_rate``: of them, those true but not revealed yet. ``over_personalisation``: of them, those revealed but
   beside the topic. ``repetition``: of them, those that two earlier replies of the conversation had mentioned.
@@ -44,7 +44,7 @@ def has_ground_truth(latent: Latent) -> bool:
 SHARES: dict[str, tuple[str, tuple[str, ...]]] = {
     "recall": ("used", ("relevant",)),
     "implied_fact_recall": ("implied_used", ("implied",)),
-    "false_memory_rate": ("false", ("mentions",)),
+    "untrue_rate": ("false", ("mentions",)),
     "premature_rate": ("premature", ("mentions",)),
     "over_personalisation": ("forced", ("mentions",)),
     "repetition": ("repeated", ("mentions",)),

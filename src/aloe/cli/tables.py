@@ -48,7 +48,7 @@ def results_table(results: list[BenchmarkResult], guarded: Mapping[str, Estimate
         "IR": [number(r.ir, 3) for r in results],
         "N-IR": [number(r.n_ir, 3) for r in results],
         "recall": [number(r.truth.get("recall")) for r in results],
-        "false": [number(r.truth.get("false_memory_rate")) for r in results],
+        "false": [number(r.truth.get("untrue_rate")) for r in results],
         "style": [number(r.truth.get("style_accuracy")) for r in results],
         "markers": [number(r.truth.get("style_recall")) for r in results],
         "unscored": _counts([sum(p.n_unscored for p in r.points) for r in results]),

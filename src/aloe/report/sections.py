@@ -40,7 +40,7 @@ TRUTH_NAMES = {
 }
 USER_TRUTH = {"leak_turn_1", "facts_revealed", "user_contradictions", "user_role_flips", "user_repeats"}
 _SAME = {
-    "false_memory_rate": "false_memory",
+    "untrue_rate": "false_memory",
     "false": "false_memory",
     "style_accuracy": "style",
     "style_fit": "style",

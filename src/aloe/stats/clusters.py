@@ -3,10 +3,11 @@
 A value is mean + one effect per shared group (its profile, its personality) + its own rest. What an interval needs is
 the size of those effects, and five personalities say little about it. A test that decides whether there is an effect
 makes intervals narrow where the data happen to hide it. Here the standard deviation of each effect, relative to the
-rest, keeps its whole posterior distribution: restricted likelihood times a prior that is flat up to a quarter of the
-rest and, above, falls off for fewer than five groups and rises for more (Gelman, Bayesian Analysis 1, 2006, on flat
-priors for few groups). The slopes are such that the narrowest third of a design's intervals covers at least 0.92. The
-sizes are on a fixed grid, so nothing is drawn and nothing can diverge.
+rest, keeps its whole posterior distribution: restricted likelihood times a prior that rises from 0 (an effect that the
+data don't show is not taken for none) up to about a third of the rest and, above, falls off for fewer than six
+groups and rises for more (Gelman, Bayesian Analysis 1, 2006, on priors for few groups). The slopes are such that the
+narrowest third of a design's intervals covers at least 0.92. The sizes are on a fixed grid, so nothing is drawn and
+nothing can diverge.
 
 Invariants: the posterior depends on partitions and values only, not on names, order or scale.
 """
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 
 from aloe.stats.students import Floats, Ints
 
-_FLAT_TO = 0.25  # ratio of an effect's to the rest's standard deviation up to which the prior is flat
-_FLAT_AT = 5.0  # groups for which it is flat everywhere
+_KNEE = 0.3  # ratio of an effect's to the rest's standard deviation around which the prior's rise from 0 ends
+_FLAT_AT = 6.0  # groups for which it is flat above
 _TAIL, _STEEPEST = 0.3, 0.8  # exponent of the tail per group that is missing from those, or more; of its steepest rise
 _LARGEST = 100.0  # ratio at which the grid ends
 _LEAST_REST = 1e-3  # share of all squared deviations that is left to the rest even where effects explain everything
@@ -127,7 +128,9 @@ class SizeGrid:
         width = np.gradient(tau)
         width[0] = 0.5 * tau[1]
         tail = max(-_STEEPEST, _TAIL * (_FLAT_AT - groups))
-        return cls(tau**2, np.log(width) - 0.5 * tail * np.log(_FLAT_TO**2 + tau**2))
+        middle = np.concatenate([[0.25 * tau[1]], tau[1:]])  # of the stretch that each point stands for
+        rise = np.log(middle / (middle + _KNEE))
+        return cls(tau**2, np.log(width) + rise - 0.5 * tail * np.log(_KNEE**2 + tau**2))
 
 
 class Effects:

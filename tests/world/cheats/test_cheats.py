@@ -79,8 +79,8 @@ def test_words_that_nothing_ties_to_advice_are_not_recall(results, name):
 
 @pytest.mark.parametrize(("name", "least"), [("invention", 0.3), ("one_invention", 0.2), ("everybodys_facts", 0.9)])
 def test_what_nobody_said_is_false_memory(results, name, least):
-    assert results[name].truth["false_memory_rate"] > least
-    assert results["attentive"].truth["false_memory_rate"] == 0
+    assert results[name].truth["untrue_rate"] > least
+    assert results["attentive"].truth["untrue_rate"] == 0
 
 
 @pytest.mark.parametrize(
