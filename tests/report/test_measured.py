@@ -44,7 +44,7 @@ def test_levels_come_before_rates(whole_run: Path) -> None:
     order = [page.source.index(f'id="fig-{name}"') for name in names]
     assert order == sorted(order)
     dpo = next(words for words in page.words if words.strip().startswith("averages"))
-    assert "over the last three turns" in dpo
+    assert "over the last three" in dpo
 
 
 def test_a_saboteur_is_not_said_to_suit_its_users(tmp_path: Path) -> None:

@@ -152,3 +152,27 @@ def test_a_pool_too_large_to_compare_is_said_to_be(run: Path) -> None:
     page = Page(build_report(run))
     assert "too large for the page to compare" in page.text and "4,001" in page.text
     assert "Most similar pairs" not in page.text and "coverage-profile" not in page.data["figures"]
+
+
+def test_stages_tell_their_outcome_in_words(run: Path) -> None:
+    """Counts of nothing are left out, shares are percentages; a plug-in's stage has its figures by their names."""
+    manifest = orjson.loads((run / "manifest.json").read_bytes())
+    length = {"mean_chosen": 144.9, "chosen_longer": 0.971}
+    summaries = {
+        "trees": {"n_trees": 0, "n_preferred": 1_938, "n_ties": 62, "n_unparsed": 0, "statistics": {"early_ends": 0.0}},
+        "export": {"n_pairs": 1_938, "n_sft": 1_938, "dropped": {"tie": 62}, "length": length},
+        "rollout": {"skipped": "rollout.n_trees is 0", "failed": {"n": 2, "of": 30, "what": "trees", "first": "busy"}},
+        "bench": {"n_personas": 25, "n_failed": 0, "models": {"dpo": {}, "sft": {}}},
+        "grpo": {"n_groups": 3, "mean_reward": 0.25, "by_turn": {"a": 1}},
+    }
+    manifest["stages"] = {name: {"seconds": 1.0, "summary": summary} for name, summary in summaries.items()}
+    write_json(run / "manifest.json", manifest)
+    told = {row[0]: row[3] for row in cells(Page(build_report(run)), "Stages")[1:]}
+    assert told == {
+        "trees": "0 trees, 1,938 preferences, 62 ties",
+        "export": "1,938 preference pairs, 1,938 SFT conversations, 62 ties left out, "
+        "the chosen reply is longer in 97% of the pairs",
+        "rollout": "rollout.n_trees is 0, calls failed in 2 of 30 trees",
+        "bench": "2 models, 25 personas",
+        "grpo": "groups 3, mean reward 0.250",
+    }

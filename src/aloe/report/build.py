@@ -26,6 +26,7 @@ from aloe.report.explorer import PackedSource, TreeStats, clip, escape_json, pac
 from aloe.report.extras import extra_groups, scope_table
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
 from aloe.report.measured import Measured, measure_anew
+from aloe.report.outcomes import stage_table
 from aloe.report.paired import paired_figures
 from aloe.report.pool import pool_section
 from aloe.report.suites import suite_tables
@@ -165,7 +166,7 @@ def _content(
         "pool": pool_section(run),
         "training": {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()},
         "packing": packing_figure(run),
-        "stages": sections.stage_table(run),
+        "stages": stage_table(run),
         "calls": calls_section(run, journal),
         # last: what could not be read is only known when all was
         "failures": sections.failures(run, {s.name: stats[s.source_id].errors for s in sources}),

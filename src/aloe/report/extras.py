@@ -14,10 +14,13 @@ from aloe.report.figures import ForestRow, LineChart, Series
 
 READERS = {
     "judge": ("the judge", "the reply of that turn scored higher for the true persona than for a swapped one"),
-    "replies": ("the replies alone", "what the replies say up to that turn fits the true persona better than another"),
+    "replies": (
+        "the replies alone",
+        "what the replies say up to that turn fits the true persona better than another one",
+    ),
     "conversation": (
         "the whole conversation",
-        "what all messages say up to that turn fits the true persona better than another",
+        "what all messages say up to that turn fits the true persona better than another one",
     ),
 }
 PARTS = {
@@ -63,7 +66,9 @@ def gain_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> lis
         )
     if series := by_position(models, "gain_by_turn", styles):
         chart = LineChart("gain-turns", "Personal gain by turn", _turns(series), series, "turn k", "gain", (0.0,))
-        figures.append(line_figure(chart, "It can only come from what the user has revealed by that turn."))
+        figures.append(
+            line_figure(chart, "In the scope “revealed”, only what the user has revealed by that turn can raise it.")
+        )
     return figures
 
 

@@ -17,6 +17,7 @@ from aloe.report.measured import late_mean
 from aloe.stats import Estimate
 
 NAME = 160  # characters of a name in a table
+Cell = tuple[str, str]  # a value and its interval
 
 #: Ground-truth figures in the order of the table: keys that may hold them, and what to call them.
 TRUTH_NAMES = {
@@ -39,6 +40,18 @@ TRUTH_NAMES = {
     "user_repeats": "repeated messages",
 }
 USER_TRUTH = {"leak_turn_1", "facts_revealed", "user_contradictions", "user_role_flips", "user_repeats"}
+TREE_TRUTH = {  # of the trees: aloe.dialogue.ledger
+    "inducer_precision": "precision of the inducer",
+    "inducer_recall": "recall of the inducer",
+    "inducer_recall_stated": "recall of stated facts",
+    "inducer_recall_implied": "recall of implied facts",
+    "leak_turn_1": "share of facts revealed at turn 1",
+    "facts_per_message": "facts per user message",
+    "implied_share": "share of facts only implied",
+    "contradictions": "contradictions of the persona per message",
+    "label_agreement": "labels that agree with the ground truth",
+    "branches_differ": "branches after which the user's next message differs",
+}
 _SAME = {
     "untrue_rate": "false_memory",
     "false": "false_memory",
@@ -150,7 +163,7 @@ def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
     return found
 
 
-def truth_tables(models: Sequence[BenchModel]) -> list[tuple[str, list[str], list[tuple[str, list[str]]]]]:
+def truth_tables(models: Sequence[BenchModel]) -> list[tuple[str, list[str], list[tuple[str, list[Cell]]]]]:
     """Every ground-truth figure that any model has, in two tables: its replies, its users (title, columns, rows)."""
     found = [(model.name, truth_of(model)) for model in models]
     known = {key for _, truth in found for key, value in truth.items() if value is not None}
@@ -162,9 +175,7 @@ def truth_tables(models: Sequence[BenchModel]) -> list[tuple[str, list[str], lis
             (
                 model.name,
                 [
-                    " ".join(with_interval(truth[key], _share_bounds(model, key)))
-                    if truth.get(key) is not None
-                    else "–"
+                    with_interval(truth[key], _share_bounds(model, key)) if truth.get(key) is not None else ("–", "")
                     for key in own
                 ],
             )
@@ -201,7 +212,7 @@ def _finding(model: BenchModel, guarded: Estimate | None) -> str:
         return f"scores {shown(number(first['al']), 2)} at turn {int(first['k'])}; one turn cannot show a change."
     if all(p["al"] == first["al"] for p in scored):
         return f"scores {shown(number(first['al']), 2)} at every turn: no change at all over the conversation."
-    return f"{_level(model)}; {_change(model, first, last, guarded)}"
+    return f"{_level(model)}. {_change(model, first, last, guarded)}"
 
 
 def _level(model: BenchModel) -> str:
@@ -210,7 +221,7 @@ def _level(model: BenchModel) -> str:
     said = f"averages {value} {bounds}".rstrip()
     late, gain = late_mean(model.result)[0], number(model.result.get("gain"))
     if late is not None:
-        said += f", {shown(late, 2)} over the last three turns"
+        said += f" over all turns and {shown(late, 2)} over the last three"
     if gain is not None:
         said += f", personal gain {shown(gain, 2)}"
     return said
@@ -218,7 +229,7 @@ def _level(model: BenchModel) -> str:
 
 def _change(model: BenchModel, first: Row, last: Row, guarded: Estimate | None) -> str:
     words = (
-        f"from {shown(number(first['al']), 2)} at turn {int(first['k'])} to {shown(number(last['al']), 2)} "
+        f"From {shown(number(first['al']), 2)} at turn {int(first['k'])} to {shown(number(last['al']), 2)} "
         f"at turn {int(last['k'])}"
     )
     slope, bounds = number(model.result.get("ir")), interval(model.result.get("ir_ci"))
@@ -226,7 +237,7 @@ def _change(model: BenchModel, first: Row, last: Row, guarded: Estimate | None) 
         return f"{words}."
     (rise, _), digits = with_interval(slope, bounds, 3), max(3, _digits(bounds))
     span = f"{shown(bounds[0], digits)} to {shown(bounds[1], digits)}"
-    change = f"{'+' if slope > 0 else ''}{rise} a turn (95% interval {span})"
+    change = f"{'+' if slope > 0 else ''}{rise} per turn (95% interval {span})"
     over_all = abs(slope) * (int(last["k"]) - int(first["k"]))
     width = model.scale.high - model.scale.low
     if over_all < NOTICEABLE * width and not bounds[0] <= 0 <= bounds[1]:
@@ -251,7 +262,8 @@ def stage_truth(run: RunData, stage: str) -> list[tuple[str, str]]:
     summary = run.stages.get(stage, {}).get("summary")
     truth = summary.get("truth") if isinstance(summary, dict) else None
     rows = truth.items() if isinstance(truth, dict) else ()
-    return [(str(key).replace("_", " "), shown(v)) for key, value in rows if (v := number(value)) is not None]
+    named = [(TREE_TRUTH.get(str(key), str(key).replace("_", " ")), number(value)) for key, value in rows]
+    return [(name, shown(value)) for name, value in named if value is not None]
 
 
 def roles_table(run: RunData) -> list[tuple[str, list[str]]]:
@@ -263,8 +275,14 @@ def roles_table(run: RunData) -> list[tuple[str, list[str]]]:
     for role, models in roles.items():
         entries = models if isinstance(models, list) else [models]
         uris = [clip(m.get("uri") if isinstance(m, dict) else m, NAME) for m in entries]
-        table.append((role, [uri for uri in uris if uri]))
+        table.append((role, [short_uri(uri) for uri in uris if uri]))
     return table
+
+
+def short_uri(uri: str) -> str:
+    """A model's URI without its options; the config at the end of the page has them."""
+    name, options, _ = uri.partition("?")
+    return f"{name}?…" if options else name
 
 
 def synthetic_note(run: RunData) -> str:
@@ -331,35 +349,6 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours} h {rest // 60:02d} min" if hours else f"{rest // 60} min {rest % 60:02d} s"
-
-
-def stage_table(run: RunData) -> list[dict[str, str]]:
-    """Time and outcome of every stage that finished."""
-    return [
-        {
-            "name": name,
-            "seconds": duration(number(stage.get("seconds"))),
-            "finished": when(stage.get("finished")),
-            "summary": ", ".join(_summary(stage.get("summary"))),
-        }
-        for name, stage in run.stages.items()
-    ]
-
-
-def _summary(value: Any, prefix: str = "") -> list[str]:
-    if not isinstance(value, dict):
-        return []
-    parts: list[str] = []
-    for key, item in value.items():
-        name = f"{prefix}{key}".replace("_", " ").removeprefix("n ")
-        if isinstance(item, dict):
-            if not prefix and len(item) <= 8:
-                parts.extend(_summary(item, f"{key} "))
-        elif number(item) is not None:
-            parts.append(f"{name} {shown(float(item), 0 if float(item).is_integer() else 3)}")
-        elif isinstance(item, str) and len(item) < 60:
-            parts.append(f"{name} {item}")
-    return parts[:24]
 
 
 def failures(run: RunData, tree_errors: Mapping[str, Counter[tuple[str, str]]]) -> list[tuple[str, str]]:
