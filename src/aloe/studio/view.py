@@ -10,6 +10,7 @@ from typing import Any
 from aloe.bench.scales import SCALES
 from aloe.report import sections
 from aloe.report.data import RunData, read_rows, text
+from aloe.report.outcomes import stage_table
 from aloe.store.rundir import RunDir
 from aloe.studio.people import card
 from aloe.studio.talk import LABELS, Spoken, Talk, Turn
@@ -95,7 +96,7 @@ def view_run(path: Path) -> dict[str, Any]:
         data.manifest = run.manifest()
     except ValueError as error:  # it is being replaced, or damaged: said, not raised
         data.problems.append(str(error))
-    done = {row["name"]: row for row in sections.stage_table(data)}
+    done = {row["name"]: row for row in stage_table(data)}
     events = [_event(row) for row in read_rows(run.log_path, data.problems, path)]
     stages = []
     for name in dict.fromkeys([*data.manifest.get("order", ()), *done]):
