@@ -51,6 +51,8 @@ class EndpointError(AloeError, RuntimeError):
         retryable: whether sending the same request again can help.
         possibly_billed: whether the provider may have charged for the attempt.
         retry_after: seconds the endpoint asked to wait, if it said so.
+        stops: no other call would fare better: the key is refused, the quota is used up, the certificate is bad.
+        patience: seconds after which it is no use to wait for an endpoint that has never answered; None: any time.
     """
 
     exit_code = 4
@@ -63,13 +65,23 @@ class EndpointError(AloeError, RuntimeError):
         retryable: bool = False,
         possibly_billed: bool = False,
         retry_after: float | None = None,
+        stops: bool = False,
+        patience: float | None = None,
     ) -> None:
         super().__init__(message, hint)
-        self.args = (message, hint, status, retryable, possibly_billed, retry_after)
+        self.args = (message, hint, status, retryable, possibly_billed, retry_after, stops, patience)
         self.status = status
         self.retryable = retryable
         self.possibly_billed = possibly_billed
         self.retry_after = retry_after
+        self.stops = stops
+        self.patience = patience
+
+
+class EndpointStopped(AloeError, RuntimeError):
+    """No call gets through to an endpoint: it is down, refuses the key, or wants to be paid. Ends the stage at once."""
+
+    exit_code = 4
 
 
 class ParseError(AloeError, ValueError):

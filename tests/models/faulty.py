@@ -190,10 +190,11 @@ def model_at(base_url: str, **fields: Any) -> ModelConfig:
 
 @asynccontextmanager
 async def calling(
-    *models: ModelConfig, journal: Path | None = None, budget: dict[str, Any] | None = None, seed: int = 1
-) -> AsyncIterator[Caller]:
-    """A caller whose role 'user' is played by ``models``."""
-    config = Config.model_validate({"budget": budget or {}})
+    *models: ModelConfig, journal: Path | None = None, budget: dict[str, Any] | None = None, seed: int = 1,
+    patience: float = 10.0,
+) -> AsyncIterator[Caller]:  # fmt: skip
+    """A caller whose role 'user' is played by ``models`` and that waits ``patience`` seconds for an endpoint."""
+    config = Config.model_validate({"budget": budget or {}, "execution": {"outage_minutes": patience / 60}})
     caller = Caller.open(config, journal, seed=seed, prompts=PROMPTS, models={"user": models})
     try:
         yield caller

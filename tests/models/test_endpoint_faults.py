@@ -11,7 +11,7 @@ import pytest
 from aloe.config import Config
 from aloe.dialogue.forest import grow_forest, plan_jobs
 from aloe.dialogue.tree_builder import TreeBuilder, TreePlan
-from aloe.errors import EndpointError
+from aloe.errors import EndpointError, EndpointStopped
 from aloe.models.caller import Caller
 from aloe.models.server import read_request
 from aloe.store.records import read_jsonl
@@ -88,9 +88,7 @@ def test_a_type_that_lies_is_no_fault() -> None:
     asyncio.run(work())
 
 
-@pytest.mark.parametrize(
-    ("status", "hint"), [(400, "logs"), (401, "key"), (403, "rights"), (404, "model name"), (302, "")]
-)
+@pytest.mark.parametrize(("status", "hint"), [(400, "logs"), (403, "rights"), (302, "")])
 def test_what_will_not_change_is_not_tried_again(status: int, hint: str) -> None:
     async def work() -> None:
         async with (
@@ -183,15 +181,15 @@ def test_the_next_caller_begins_with_the_concurrency_that_the_last_one_found() -
 
 def test_no_connection_and_no_such_host_end_in_one_clear_line() -> None:
     async def work(base_url: str) -> None:
-        async with calling(model_at(base_url)) as caller:
+        async with calling(model_at(base_url), patience=3) as caller:
             found = await asyncio.gather(
                 *(caller.call("user", f"p/{i}", "user", HELLO) for i in range(8)), return_exceptions=True
             )
-            assert all(isinstance(e, EndpointError) for e in found)
-            assert any("is down" in str(e) and "run again" in str(e) for e in found), found
+            assert all(isinstance(e, EndpointStopped) for e in found)
+            assert any("is down" in str(e) and "same command again" in str(e) for e in found), found
             assert all(billed == 0 for _, billed, _ in attempts(caller))
             started = time.monotonic()
-            with pytest.raises(EndpointError, match="is down"):
+            with pytest.raises(EndpointStopped, match="is down"):
                 await caller.call("user", "later", "user", HELLO)
             assert time.monotonic() - started < 0.5  # known to be down: nothing is waited for
 
@@ -208,7 +206,7 @@ def test_an_endpoint_that_dies_for_twenty_seconds_and_returns_loses_no_call() ->
     async def work() -> None:
         async with (
             serving(lambda b, n: f"{b['seed']}") as server,
-            calling(model_at(server.base_url, max_concurrency=8)) as caller,
+            calling(model_at(server.base_url, max_concurrency=8), patience=60) as caller,
         ):
             await caller.call("user", "first", "user", HELLO)
 

@@ -319,6 +319,9 @@ class ExecutionConfig(Section):
     allow_degraded: bool = Field(
         False, description="go on where more than half of a role's answers are of no use (flag: --allow-degraded)"
     )
+    outage_minutes: float = Field(
+        5.0, gt=0, description="how long an endpoint may be down, or refuse for its rate, before the stage stops"
+    )
     journal_dir: str | None = Field(
         None, description="put the journal here (if the run is on NFS or another network file system)"
     )

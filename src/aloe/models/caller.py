@@ -19,13 +19,13 @@ from typing import Any, TypeVar, cast
 import aiohttp
 import orjson
 
-from aloe.config import BudgetConfig, Config, ModelConfig
+from aloe.config import BudgetConfig, Config, ExecutionConfig, ModelConfig
 from aloe.errors import AloeError, ConfigError, ParseError, nearest
 from aloe.models.budget import Budget
 from aloe.models.calls import Reply, RoleStats, takes_schema, tells_logprobs
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
 from aloe.models.http.connection import allow_open_files, make_session
-from aloe.models.http.limits import Limiter
+from aloe.models.http.limits import Host, Limiter
 from aloe.models.http.retries import Route, cost_of, send
 from aloe.models.journal.journal import FailedAttempt, Journal
 from aloe.models.pricing import price_of
@@ -92,7 +92,7 @@ class Caller:
         seed: int,
         models: Mapping[str, Sequence[ModelConfig]],
         budget: BudgetConfig | None = None,
-        replicas: int = 1,
+        execution: ExecutionConfig | None = None,
     ) -> None:
         self.stats: dict[str, RoleStats] = {}
         self.listener: Listener | None = None
@@ -101,7 +101,9 @@ class Caller:
         self.prompts = prompts
         self._seed = seed
         self._models = models
-        self._replicas = replicas
+        self._replicas = (execution or ExecutionConfig()).replicas
+        self._patience = 60 * (execution or ExecutionConfig()).outage_minutes
+        self._hosts: dict[str | None, Host] = {}  # by address
         self._limits = budget or BudgetConfig()
         spent = journal.spent() if self._limits.usd or self._limits.tokens else (0, 0.0)
         self.budget = Budget(self._limits.usd, self._limits.tokens, spent)
@@ -140,7 +142,7 @@ class Caller:
         for role in models.values() if config.budget.usd is not None else ():
             for model in role:
                 _require_price(model)
-        return cls(Journal.open(journal_path), prompts, seed, models, config.budget, config.execution.replicas)
+        return cls(Journal.open(journal_path), prompts, seed, models, config.budget, config.execution)
 
     async def call(
         self,
@@ -164,6 +166,7 @@ class Caller:
 
         Raises:
             EndpointError: the call failed for good.
+            EndpointStopped: no call gets through to the endpoint.
             BudgetExceeded: it might have passed the budget; nothing was sent.
         """
         return await self._call(self._plan(role, path, prompt, model), path, messages, sample, turn)
@@ -370,13 +373,13 @@ class Caller:
                 where = f"{config.uri} at {config.base_url}" if config.base_url else config.uri
                 limiter = self._limiters[name] = Limiter(
                     where, config.max_concurrency, config.requests_per_minute, config.tokens_per_minute,
-                    window=_windows.get(name),
+                    self._patience, _windows.get(name), self._hosts.setdefault(config.base_url, Host()),
                 )  # fmt: skip
             allow_open_files(2 * config.max_concurrency + 256)
             limiter.max_concurrency = max(limiter.max_concurrency, config.max_concurrency)
             if isinstance(model, OpenAIChatModel):
                 model.observe = limiter.observe
-        return Route(model, limiter, self.budget, price_of(config), config.max_attempts)
+        return Route(model, limiter, self.budget, price_of(config), config.max_attempts, self._patience)
 
     def _shared_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

@@ -135,7 +135,8 @@ def create_embedder(name: str, config: Config | None = None, caller: Caller | No
         from aloe.models.embed.journaled import JournaledEmbedder
         from aloe.models.embed.openai import OpenAIEmbedder
 
-        remote = OpenAIEmbedder(endpoint_of(name, config))
+        minutes = (config or Config()).execution.outage_minutes
+        remote = OpenAIEmbedder(endpoint_of(name, config), patience=60 * minutes)
         return JournaledEmbedder(remote, caller) if caller is not None else remote
     known = ("lexical", "world", "st:NAME_OR_PATH", "openai:MODEL")
     raise ConfigError(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from aloe.config import ModelConfig
 from aloe.errors import EndpointError
 from aloe.models.http.connection import Endpoint, make_session
-from aloe.models.http.limits import Limiter
+from aloe.models.http.limits import PATIENCE, Limiter
 from aloe.models.http.retries import Tries, backoff, steer
 from aloe.models.registry import identity
 
@@ -63,7 +63,7 @@ class OpenAIEmbedder:
         ConfigError: an environment variable that the config names is not set.
     """
 
-    def __init__(self, config: ModelConfig, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, config: ModelConfig, batch_size: int = BATCH_SIZE, patience: float = PATIENCE) -> None:
         self.config = config
         self.name, self.revision = identity(config)
         self.dim: int | None = None
@@ -71,7 +71,9 @@ class OpenAIEmbedder:
         self._endpoint = Endpoint(config, "embeddings")
         self._batch_size = batch_size
         where = f"{config.uri} at {config.base_url}" if config.base_url else config.uri
-        self._limiter = Limiter(where, min(MAX_CONCURRENCY, config.max_concurrency), config.requests_per_minute)
+        self._limiter = Limiter(
+            where, min(MAX_CONCURRENCY, config.max_concurrency), config.requests_per_minute, patience=patience
+        )
         self._turn = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -109,7 +111,7 @@ class OpenAIEmbedder:
     async def _embed_batch(self, session: aiohttp.ClientSession, batch: list[str], watcher: Watcher) -> Vectors:
         fields = {"model": self._wire_name, "input": batch, "encoding_format": "float"}
         body = orjson.dumps(fields)
-        tries = Tries(self.config.max_attempts)
+        tries = Tries(self.config.max_attempts, self._limiter, self._limiter.patience)
         while True:
             ticket = self._limiter.try_enter() or await self._limiter.enter(0)
             try:
@@ -128,7 +130,8 @@ class OpenAIEmbedder:
             finally:
                 self._limiter.leave(ticket)
             tries.count(failure)
-            await asyncio.sleep(backoff(failure, tries.number - 1, (0, body[-64:])))
+            if failure.status != 429:  # there the limiter holds everybody
+                await asyncio.sleep(backoff(failure, tries.number - 1, (0, body[-64:])))
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes, batch: list[str]) -> tuple[Vectors, int]:
         endpoint = self._endpoint

@@ -6,9 +6,13 @@ becomes part of an error.
 
 from __future__ import annotations
 
+import math
 import os
+import re
+import time
 import urllib.request
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,7 +23,11 @@ from aloe.config import ModelConfig
 from aloe.errors import ConfigError, EndpointError
 
 OPENAI_URL = "https://api.openai.com/v1"
-RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+GATEWAY_STATUS = frozenset({502, 503, 507, *range(520, 531)} - {524})  # nobody behind the address answers
+RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 504, 524}) | GATEWAY_STATUS
+UNKNOWN_PATIENCE = 10.0  # seconds: a name that nobody knows, or a port that speaks no TLS, is rather a slip of the pen
+_UNKNOWN = aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorSSLError
+_USED_UP = re.compile(rb"insufficient_quota|billing_hard_limit|billing_not_active|credit balance is too low", re.I)
 
 
 def make_session(limit: int = 0, timeout_seconds: float = 120.0) -> aiohttp.ClientSession:
@@ -83,16 +91,22 @@ class Endpoint:
         return " ".join(self.redact(text).split())[:300]
 
     def refused(self, status: int, raw: bytes, headers: Mapping[str, str], what: str) -> EndpointError:
-        hint = {401: "check the key", 403: "check the key's rights", 404: "check base_url and model name"}.get(
-            status, "the endpoint's logs may say more"
-        )
+        hints = {401: "check the key", 403: "check the key's rights", 404: "check base_url and model name"}
+        hint = hints.get(status, "the endpoint's logs may say more")
+        is_used_up = status == 402 or (status == 429 and _USED_UP.search(raw) is not None)
+        if is_used_up:
+            hint = "the account has nothing left to spend"
+        stops = status == 401 or is_used_up
+        if stops:
+            hint += ", then run the same command again: completed calls are kept"
         return EndpointError(
             f"{what} at {self.host} answered {status}: {self.clean(error_text(raw))}",
             hint,
             status=status,
-            retryable=status in RETRYABLE_STATUS,
+            retryable=status in RETRYABLE_STATUS and not stops,
             possibly_billed=status in (408, 504, 524),
             retry_after=read_retry_after(headers),
+            stops=stops,
         )
 
     def broken(self, error: BaseException, what: str, seconds: float) -> EndpointError:
@@ -104,11 +118,18 @@ class Endpoint:
                 status=408, retryable=True, possibly_billed=True,
             )  # fmt: skip
         unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return EndpointError(
+                f"{what} at {self.host}: no secure connection ({self.clean(str(error))})",
+                "correct base_url or the server's certificate, then run the same command again",
+                stops=True,
+            )
         detail = self.clean(str(error)) or type(error).__name__
         return EndpointError(
             f"{what} at {self.host}: {'no connection' if unsent else 'connection lost'} ({detail})",
             "check base_url and that the server runs",
             status=0, retryable=True, possibly_billed=not unsent,
+            patience=UNKNOWN_PATIENCE if isinstance(error, _UNKNOWN) else None,
         )  # fmt: skip
 
 
@@ -128,15 +149,30 @@ def error_text(raw: bytes) -> str:
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by ``retry-after-ms`` or ``Retry-After`` (seconds; dates are left to our own back-off)."""
+    """Seconds to wait by ``retry-after-ms`` or ``Retry-After`` (seconds, or a date by the server's own clock)."""
     for name, scale in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
         value = headers.get(name)
-        if value is not None:
-            try:
-                return max(0.0, float(value) * scale)
-            except ValueError:
-                continue
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * scale
+        except ValueError:
+            seconds = _seconds_until(value, headers.get("Date"))
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
     return None
+
+
+def _seconds_until(date: str, now: str | None) -> float:
+    """From the one HTTP date to the other (default: our clock); NaN where it is not a date."""
+    try:
+        then = parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    try:
+        return then - parsedate_to_datetime(now or "").timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return then - time.time()
 
 
 def _proxy_of(base: str) -> str | None:

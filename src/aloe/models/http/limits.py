@@ -18,7 +18,8 @@ import re
 import time
 from collections.abc import Mapping
 
-from aloe.errors import EndpointError
+from aloe.errors import EndpointError, EndpointStopped
+from aloe.models.http.rate import Bucket, LearntRate
 
 log = logging.getLogger(__name__)
 
@@ -27,30 +28,19 @@ GROWTH = 2.0  # per answer during slow start: the window triples per round trip
 DECREASE = 0.6
 BREAK_AFTER = 4  # connections refused in a row
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+PATIENCE = 300.0  # seconds
 DOWN_SECONDS = 60.0  # an endpoint that was given up is not asked again for so long
 _RESET = re.compile(r"([\d.]+)(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
-class Bucket:
-    """Paces a rate: about one second's worth may go at once, the rest evenly. The level may go below zero."""
+class Host:
+    """What the limiters of one address share: whether anything has ever come from there."""
 
-    def __init__(self, per_minute: float) -> None:
-        self._per_second = per_minute / 60.0
-        self._capacity = max(1.0, self._per_second)
-        self._level = self._capacity
-        self._at: float | None = None
+    __slots__ = ("has_answered",)
 
-    def wait(self, amount: float, now: float) -> float:
-        """Seconds until ``amount`` may be taken; a larger amount than fits at once waits for a full bucket."""
-        if self._at is not None:
-            self._level = min(self._capacity, self._level + (now - self._at) * self._per_second)
-        self._at = now
-        missing = min(amount, self._capacity) - self._level
-        return missing / self._per_second if missing > 1e-9 else 0.0
-
-    def take(self, amount: float) -> None:
-        self._level -= amount
+    def __init__(self) -> None:
+        self.has_answered = False
 
 
 class Ticket:
@@ -69,9 +59,9 @@ class Limiter:
     Args:
         where: the endpoint, for messages.
         max_concurrency: calls in flight at most.
-        patience: seconds that an endpoint may be unreachable after it has answered before; one that never
-            answered is given up after ``first_patience``.
+        patience: seconds for which nothing need be answered before the endpoint is given up.
         window: calls in flight to begin with, where an earlier limiter of this endpoint has found it out.
+        host: shared with other limiters of the same address.
     """
 
     def __init__(
@@ -80,9 +70,9 @@ class Limiter:
         max_concurrency: int,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
-        patience: float = 300.0,
-        first_patience: float = 10.0,
+        patience: float = PATIENCE,
         window: float | None = None,
+        host: Host | None = None,
     ) -> None:
         self.where = where
         self.max_concurrency = max_concurrency
@@ -97,14 +87,26 @@ class Limiter:
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._decreased_at = -math.inf
-        self._patience, self._first_patience = patience, first_patience
+        self.patience = patience
+        self._host = host or Host()
+        self._rate = LearntRate()
+        self._is_told = False  # that the endpoint limits the rate
         self._n_refused = 0
-        self._has_answered = False
         self._broken_since: float | None = None
         self._pause = FIRST_PAUSE
         self._probing = False
         self._down_until = -math.inf
-        self._last_error = ""
+        self._why_down = ""
+
+    @property
+    def is_down(self) -> bool:
+        """Whether nobody can be reached at present: what fails meanwhile says nothing about the call."""
+        return self._broken_since is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether one request at a time goes out, to see whether it is answered."""
+        return self.is_down or self._rate.refused_since is not None
 
     # -- entering and leaving
 
@@ -119,12 +121,12 @@ class Limiter:
         """Wait for leave to send; higher ``turn`` first, then first come. ``tokens``: estimate for tokens/min.
 
         Raises:
-            EndpointError: the endpoint is down.
+            EndpointStopped: the endpoint is down.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now < self._down_until:
-            raise self._down(now)
+            raise self._stopped(self._why_down)
         future: asyncio.Future[Ticket] = loop.create_future()
         self._n_queued += 1
         heapq.heappush(self._queue, (-turn, self._n_queued, future, tokens))
@@ -150,7 +152,8 @@ class Limiter:
             self._requests.take(1.0)
         if self._tokens is not None:
             self._tokens.take(tokens)
-        probe = self._broken_since is not None
+        self._rate.sent(now)
+        probe = self.is_waiting
         self._probing = self._probing or probe
         return Ticket(now, probe)
 
@@ -158,11 +161,13 @@ class Limiter:
         """Seconds until a request may go; infinity: not before another one comes back."""
         if now < self._not_before:
             return self._not_before - now
-        if self._broken_since is not None and self._probing:
+        if self.is_waiting and self._probing:
             return math.inf
         if self.n_in_flight >= int(self.window):
             return math.inf
-        delay = self._requests.wait(1.0, now) if self._requests is not None else 0.0
+        delay = self._rate.wait(now)
+        if self._requests is not None:
+            delay = max(delay, self._requests.wait(1.0, now))
         if self._tokens is not None:
             delay = max(delay, self._tokens.wait(tokens, now))
         return delay
@@ -192,12 +197,8 @@ class Limiter:
 
     def succeeded(self, ticket: Ticket, extra_tokens: float = 0.0) -> None:
         """An answer arrived. ``extra_tokens``: what it used above the estimate (negative: below)."""
-        self._has_answered = True
-        self._n_refused = 0
-        if self._broken_since is not None:
-            log.warning("%s answers again", self.where)
-            self._broken_since = None
-            self._pause = FIRST_PAUSE
+        self.heard()
+        self._rate.answered(time.monotonic(), ticket.is_probe)
         if extra_tokens and self._tokens is not None:
             self._tokens.take(extra_tokens)
         if self.window < self.max_concurrency and (self._queue or self.n_in_flight >= int(self.window)):
@@ -207,14 +208,46 @@ class Limiter:
     def overloaded(self, ticket: Ticket, retry_after: float | None) -> None:
         """It is too much (429, 503, no answer in time): fewer at once, and a pause if the endpoint asked."""
         now = asyncio.get_running_loop().time()
-        self._has_answered = True
-        self._n_refused = 0
         if ticket.sent_at >= self._decreased_at:  # once per round: what was sent before it says nothing new
             self.window = max(1.0, min(self.window, self.n_in_flight + 1.0) * DECREASE)
             self._threshold = self.window
             self._decreased_at = now
         if retry_after:
-            self.hold(min(retry_after, 300.0))
+            self.hold(min(retry_after, self.patience))
+
+    def limited(self, ticket: Ticket, error: EndpointError) -> None:
+        """The endpoint limits the rate (429): nothing is wrong with the call, which waits like all others."""
+        now = asyncio.get_running_loop().time()
+        is_new = not self.is_waiting or ticket.is_probe  # the others were sent before it was known
+        self.heard()
+        self.overloaded(ticket, None)
+        if not is_new:
+            if error.retry_after:
+                self.hold(min(error.retry_after, self.patience))
+            return
+        own = self._rate.refused(now)
+        if not self._is_told:
+            self._is_told = True
+            log.warning(
+                "%s limits the rate (429): calls wait until it answers, at most %s", self.where, span(self.patience)
+            )
+        waited = now - (self._rate.refused_since or now)
+        left = self.patience - waited
+        if error.retry_after and error.retry_after > left:
+            self._give_up(f"limits the rate and asks to wait for {span(error.retry_after)}: {error.message}")
+        elif left <= 0:
+            self._give_up(f"limits the rate, and nothing was answered for {span(waited)}: {error.message}")
+        else:
+            self.hold(error.retry_after or min(own, left))
+
+    def heard(self) -> None:
+        """Whatever it said, somebody is there."""
+        self._host.has_answered = True
+        self._n_refused = 0
+        if self._broken_since is not None:
+            log.warning("%s answers again", self.where)
+            self._broken_since = None
+            self._pause = FIRST_PAUSE
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so long."""
@@ -227,38 +260,49 @@ class Limiter:
                 self.hold(min(read_reset(headers.get(f"x-ratelimit-reset-{kind}", "")), 5.0))
 
     def unreachable(self, ticket: Ticket, error: EndpointError) -> None:
-        """No connection. After some in a row only probes go out, with growing pauses, until one gets through."""
+        """Nobody there. After some in a row only probes go out, with growing pauses, until one gets through."""
         now = asyncio.get_running_loop().time()
         self._n_refused += 1
-        self._last_error = error.message
+        patience = self.patience
+        if error.patience is not None and not self._host.has_answered:
+            patience = min(patience, error.patience)
         if self._broken_since is None:
             if self._n_refused < BREAK_AFTER:
                 return
             self._broken_since = ticket.sent_at
-            log.warning("%s can't be reached, trying again with growing pauses (%s)", self.where, error.message)
+            log.warning(
+                "%s can't be reached, trying again for %s at most (%s)", self.where, span(patience), error.message
+            )
         elif not ticket.is_probe:
             return
-        patience = self._patience if self._has_answered else self._first_patience
-        if now - self._broken_since >= patience:
-            self._give_up(now)
+        waited = now - self._broken_since
+        if waited >= patience:
+            self._give_up(
+                f"is down: {self._n_refused} attempts failed in a row over {waited:.0f} s, the last: {error.message}"
+            )
             return
-        left = patience - (now - self._broken_since)
-        self.hold(min(self._pause, LONGEST_PAUSE, max(left, 0.05)))
+        self.hold(min(self._pause, LONGEST_PAUSE, max(patience - waited, 0.05)))
         self._pause *= 2
 
-    def _give_up(self, now: float) -> None:
-        self._down_until = now + DOWN_SECONDS
+    def _give_up(self, why: str) -> None:
+        self._why_down = why
+        self._down_until = asyncio.get_running_loop().time() + DOWN_SECONDS
         queue, self._queue = self._queue, []
         for _, _, future, _ in queue:
             if not future.done():
-                future.set_exception(self._down(now))
+                future.set_exception(self._stopped(why))
 
-    def _down(self, now: float) -> EndpointError:
-        return EndpointError(
-            f"{self.where} is down: {self._n_refused} connections failed in a row over "
-            f"{now - (self._broken_since or now):.0f} s, the last: {self._last_error}",
-            "start it (or correct base_url) and run again: completed calls are kept",
+    def _stopped(self, why: str) -> EndpointStopped:
+        return EndpointStopped(
+            f"{self.where} {why}",
+            "correct that and run the same command again: completed calls are kept "
+            "(--execution.outage_minutes says how long to wait)",
         )
+
+
+def span(seconds: float) -> str:
+    """``"5 min"``, ``"30 s"``."""
+    return f"{seconds / 60:.3g} min" if seconds >= 120 else f"{seconds:.3g} s"
 
 
 def read_reset(text: str) -> float:

@@ -1,9 +1,9 @@
 """One call to one model: attempts under limits and budget until it is answered or given up.
 
-Tried again: 408, 409, 429, 5xx, time-outs, lost connections, answers cut short or without content. Never: an answer
-that ended by length, or another 4xx, which would not change. Pauses are drawn with full jitter from a generator of the
-call's own, so that they are repeatable. A connection that was refused does not use up an attempt: nothing was sent, and
-the circuit breaker bounds it.
+Tried again: 408, 409, 5xx, time-outs, lost connections, answers cut short or without content; 404 once. Never: an
+answer that ended by length, or another 4xx, which would not change. Pauses are drawn with full jitter from a generator
+of the call's own, so that they are repeatable. What says nothing about the call uses up no attempt and is waited out,
+as long as the limiter has patience: a rate limit (429), a refused connection, a gateway behind which nobody answers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aloe.errors import EndpointError
+from aloe.errors import EndpointError, EndpointStopped
 from aloe.models.budget import Budget, Reservation, worst_case
-from aloe.models.http.limits import Limiter, Ticket
+from aloe.models.http.connection import GATEWAY_STATUS
+from aloe.models.http.limits import PATIENCE, Limiter, Ticket
 from aloe.models.journal.journal import FailedAttempt
 from aloe.models.pricing import Price
 from aloe.protocols import ChatModel, ChatRequest, Completion
@@ -23,7 +24,7 @@ from aloe.seeding import derive_rng
 from aloe.types import Usage
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
-_OVERLOAD = frozenset({408, 429, 502, 503, 504, 529})
+_OVERLOAD = frozenset({408, 502, 503, 504, 529})
 _MAX_REFUSED = 64  # connections refused per call, in case others get through meanwhile
 _GUESS = 256  # completion tokens assumed by tokens/min where no max_tokens is set
 
@@ -37,6 +38,7 @@ class Route:
     budget: Budget
     price: Price | None
     max_attempts: int
+    patience: float = PATIENCE
 
     @property
     def is_direct(self) -> bool:
@@ -48,13 +50,21 @@ Record = Callable[[FailedAttempt], None]
 
 
 class Tries:
-    """How often one call was tried, and whether it may be again. ``number`` is of the attempt under way, from 1."""
+    """How often one call was tried, and whether it may be again. ``number`` is of the attempt under way, from 1.
 
-    __slots__ = ("_max", "_n_refused", "number")
+    Args:
+        limiter: of the endpoint, which knows whether anybody gets through.
+        patience: seconds for which a rate limit may keep one call waiting while others are answered.
+    """
 
-    def __init__(self, max_attempts: int) -> None:
+    __slots__ = ("_is_lost", "_limited_at", "_limiter", "_max", "_n_limited", "_n_refused", "_patience", "number")
+
+    def __init__(self, max_attempts: int, limiter: Limiter | None = None, patience: float = PATIENCE) -> None:
         self.number = 1
-        self._n_refused = 0
+        self._limiter, self._patience = limiter, patience
+        self._n_refused = self._n_limited = 0
+        self._limited_at: float | None = None
+        self._is_lost = False
         self._max = max_attempts
 
     def count(self, error: EndpointError) -> None:
@@ -62,12 +72,33 @@ class Tries:
 
         Raises:
             EndpointError: it will not change, or it was tried often enough.
+            EndpointStopped: no other call would fare better.
         """
-        refused = error.status == 0 and not error.possibly_billed
-        self._n_refused += refused
-        if not error.retryable or self.number - self._n_refused >= self._max or self._n_refused >= _MAX_REFUSED:
+        if error.stops:
+            raise EndpointStopped(error.message, error.hint) from None
+        if error.status == 404 and not self._is_lost:  # one of many servers behind an address may lack the model
+            self._is_lost = True
+            self._n_refused += 1
+        elif error.status == 429:
+            self._n_limited += 1
+            self._n_refused += 1
+            self._limited_at = self._limited_at or time.monotonic()
+            if self._n_limited > self._max and time.monotonic() - self._limited_at > self._patience:
+                raise _final(error, self.number) from None
+        elif not error.retryable:
+            raise _final(error, self.number) from None
+        elif self._is_nobodys_fault(error):
+            self._n_refused += 1
+        elif self.number - self._n_refused >= self._max:
             raise _final(error, self.number) from None
         self.number += 1
+
+    def _is_nobodys_fault(self, error: EndpointError) -> bool:
+        """Whether the call got nowhere: the circuit breaker says how long that may go on."""
+        is_down = self._limiter is not None and self._limiter.is_down
+        if _is_unsent(error):
+            return is_down or self._n_refused < _MAX_REFUSED
+        return is_down and error.status in GATEWAY_STATUS
 
 
 async def send(
@@ -82,6 +113,7 @@ async def send(
 
     Raises:
         EndpointError: a failure that will not change, or too many of the other kind.
+        EndpointStopped: the endpoint is down, or refuses every call.
         BudgetExceeded: the next attempt might pass the budget.
     """
     tries: Tries | None = None
@@ -91,9 +123,10 @@ async def send(
             completion, ms = await _attempt(route, request, turn, number, record)
             return completion, number, ms
         except EndpointError as error:
-            tries = tries or Tries(route.max_attempts)
+            tries = tries or Tries(route.max_attempts, route.limiter, route.patience)
             tries.count(error)
-            await asyncio.sleep(backoff(error, number, seed))
+            if error.status != 429:  # there the limiter holds everybody
+                await asyncio.sleep(backoff(error, number, seed))
 
 
 def _final(error: EndpointError, number: int) -> EndpointError:
@@ -107,11 +140,16 @@ def _final(error: EndpointError, number: int) -> EndpointError:
 
 def backoff(error: EndpointError, number: int, seed: tuple[int, bytes]) -> float:
     """Seconds to wait after attempt ``number``, drawn from (run seed, the call's key, number)."""
-    refused = error.status == 0 and not error.possibly_billed  # then the circuit breaker sets the pace, for everybody
-    span = FIRST_BACKOFF if refused else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (number - 1))
+    # Where nobody is there the circuit breaker sets the pace, for everybody.
+    span = FIRST_BACKOFF if _is_unsent(error) else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(number - 1, 10))
     jitter = float(derive_rng(seed[0], "backoff", seed[1].hex(), number).uniform(0.0, span))
     # Where the endpoint named a time the limiter holds everybody; a little jitter keeps them from coming at once.
     return min(jitter, 0.25) if error.retry_after is not None else jitter
+
+
+def _is_unsent(error: EndpointError) -> bool:
+    """Whether the request cannot have arrived."""
+    return error.status == 0 and not error.possibly_billed
 
 
 async def _attempt(
@@ -166,12 +204,20 @@ async def _attempt(
 
 def steer(limiter: Limiter, ticket: Ticket, error: EndpointError) -> None:
     """Tell the limiter what a failure means for everybody else."""
-    if error.status == 0 and not error.possibly_billed:
+    if _is_unsent(error):
         limiter.unreachable(ticket, error)
+    elif error.status in GATEWAY_STATUS:
+        limiter.overloaded(ticket, error.retry_after)
+        limiter.unreachable(ticket, error)
+    elif error.status == 429 and not error.stops:
+        limiter.limited(ticket, error)
     elif error.status in _OVERLOAD:
         limiter.overloaded(ticket, error.retry_after)
-    elif error.retry_after:
-        limiter.hold(min(error.retry_after, 300.0))
+    else:
+        if error.status >= 200:
+            limiter.heard()
+        if error.retry_after:
+            limiter.hold(min(error.retry_after, limiter.patience))
 
 
 def _estimate(request: ChatRequest) -> float:
