@@ -69,6 +69,10 @@ TOOLS = (
     ),
     Row("journal", "look", "journal", "inspect the journal of all model calls"),
     Row("compare", "measure", "compare", "paired differences between the models of one or more runs"),
+    Row(
+        "probe", "measure", "probe",
+        "measure what a local model would decide (which fact now, which value, which manner) without decoding",
+    ),
     Row("metrics", "measure", "metrics", "compute AVG, late mean, IR, N-IR, N-R2 from per-turn values in JSON or CSV"),
     Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, compare the judge with human ratings"),
     Row("import", "data", "import_", "import conversations in the published format as trees"),

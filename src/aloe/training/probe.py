@@ -64,7 +64,7 @@ def answer(
         progress: called with the number of conversations answered. precision: of the arithmetic, such as autocast.
 
     Raises:
-        DataError: the tokenizer's chat template puts something behind a reply's beginning.
+        DataError: a conversation is longer than the model's context, or a continuation has no token of its own.
     """
     talks = [list(group) for _, group in groupby(questions, lambda question: question.persona)]
     was_training, before = model.training, model.config.get_text_config()._attn_implementation
@@ -73,6 +73,7 @@ def answer(
     try:
         backend = ""
         for batch in _batches(talks, tokenizer, budget):
+            _check_length(model, _longest([rows for _, rows in batch]))
             if not backend:
                 backend = trees.choose_backend(model, longest=_longest([rows for _, rows in batch]))[0]
                 trees.set_attention(model, backend)
@@ -122,6 +123,12 @@ def _rows(talk: Sequence[Question], tokenizer: Any) -> list[Row]:
             raise DataError(f"'{text}' has no token of its own for this tokenizer", "use another model")
         rows.append((list(ids), max(1, at)))
     return rows
+
+
+def _check_length(model: Any, longest: int) -> None:
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit and longest > limit:
+        raise DataError(f"a conversation has {longest} tokens, but the context length is {limit}", "ask fewer turns")
 
 
 def _longest(conversations: Iterable[Sequence[Row]]) -> int:

@@ -15,7 +15,7 @@ A model answers by its log-probabilities (``aloe.training.probe``): nothing is d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -34,7 +34,7 @@ from aloe.world.latent import (
     write_personality,
     write_profile,
 )
-from aloe.world.lexicon.options import Options, narrow
+from aloe.world.lexicon.options import Lexicon, Options, narrow
 from aloe.world.lexicon.scan import Span
 from aloe.world.truth import Known, read_known
 
@@ -113,47 +113,97 @@ def _converse(
         items = [*known.facts, *(latent.poles[trait] for trait in known.traits)]
         plain = [Utterance(m.role, m.content) for m in history]
         reply = reply_with(plain, rng.randrange(1 << 32), writers.tailored, items, asks=True)
-        yield from _questions(name, known, tuple(history), reply, rng, setting.n_rivals)
+        taken = _Taken(name, known, tuple(history), reply, rng, (narrow(writers.tailored), setting.n_rivals))
+        yield from taken.questions()
         if rng.random() >= setting.p_tailored:
             reply = play_generic(plain, rng.randrange(1 << 32), writers.generic)
         history.append(Message(role="assistant", content=reply))
 
 
-def _questions(
-    persona: str, known: Known, history: tuple[Message, ...], reply: str, rng: Random, n: int
-) -> Iterator[Question]:
-    """All questions of one reply, in its order."""
-    form = Form(reply)
-    used: list[Item] = []
-    end_of_last = 0
-    for span in form.spans:
-        item = _item_of(span, known)
-        if item is not None:
-            start, end = _extent(form, span, reply)
+class _Taken:
+    """A reply taken apart: its questions, in its order. ``rivals``: what they are made of, and how many of a kind."""
+
+    def __init__(
+        self,
+        persona: str,
+        known: Known,
+        history: tuple[Message, ...],
+        reply: str,
+        rng: Random,
+        rivals: tuple[Lexicon, int],
+    ) -> None:
+        self.lexicon, self.n = rivals
+        self.about = (persona, known.turn)
+        self.known, self.history, self.reply = known, history, reply
+        self.rng = rng
+        self.form = Form(reply)
+        self.used: list[Item] = []
+
+    def questions(self) -> Iterator[Question]:
+        reply, end_of_last, in_core = self.reply, 0, False
+        for span in self.form.spans:
+            item = _item_of(span, self.known)
+            if item is None:
+                yield from self._style(span)
+                continue
+            start, end = _extent(self.form, span, reply)
             clause = _clause_start(reply, start)
-            status = known.facts[item][1]
-            strangers = _strangers(item, reply[:start], rng, n)
-            about = (persona, known.turn)
-            yield Question(
-                *about, "value", item.name, status, history, reply[:start].rstrip(), _cut(reply, start, end),
-                others=tuple(_like(reply[:start], value) for value in strangers),
-            )  # fmt: skip
-            lead = reply[clause:start]
-            yield Question(
-                *about, "fact", item.name, status, history, reply[:clause].rstrip(), _cut(reply, clause, end),
-                own=tuple(_clause(i, rng) for i in _idle(known, used, item, rng, n)),
-                others=tuple(" " + lead.rstrip() + _like(reply[:start], value) for value in strangers),
-            )  # fmt: skip
-            used.append(item)
-            end_of_last = _clause_end(reply, end)
-            continue
-        yield from _style_question(persona, known, history, reply, form, span, n)
-    if used and reply[end_of_last : end_of_last + 1] in (".", "?"):
-        idle = _idle(known, used, None, rng, n)
-        clauses = tuple("," + _clause(i, rng) for i in idle)
+            yield from self._fact(item, clause, start, end)
+            self.used.append(item)
+            end_of_last, in_core = _clause_end(reply, end), reply[:clause].rstrip()[-1:] not in ("", ".", "?", "!")
+        if in_core and reply[end_of_last : end_of_last + 1] in (".", "?"):
+            own = tuple("," + text for text in self._idle_clauses(None, True))
+            yield Question(*self.about, "stop", "", "", self.history, reply[:end_of_last], reply[end_of_last], own)
+
+    def _fact(self, item: Item, clause: int, start: int, end: int) -> Iterator[Question]:
+        """Which fact now, and which value, the words that lead to it given."""
+        reply, status = self.reply, self.known.facts[item][1]
+        strangers = _strangers(item, reply[:start], self.rng, self.n)
+        values = tuple(_like(reply[:start], value) for value in strangers)
         yield Question(
-            persona, known.turn, "stop", "", "", history, reply[:end_of_last], reply[end_of_last], own=clauses
-        )
+            *self.about, "value", item.name, status, self.history, reply[:start].rstrip(), _cut(reply, start, end),
+            others=values,
+        )  # fmt: skip
+        lead = _cut(reply, clause, start).rstrip() if start > clause else ""
+        own = self._idle_clauses(item, reply[:clause].rstrip()[-1:] == ",")
+        yield Question(
+            *self.about, "fact", item.name, status, self.history, reply[:clause].rstrip(), _cut(reply, clause, end),
+            own=own, others=tuple(lead + value for value in values),
+        )  # fmt: skip
+
+    def _idle_clauses(self, right: Item | None, in_core: bool) -> tuple[str, ...]:
+        """What could be said of facts that this user has told and that are not called for: beside the topic, or said in
+        this reply already; up to the value, as replies have it behind a comma or at the beginning of a sentence."""
+        known = self.known
+        idle = [i for i in known.facts if i != right and i.is_world and (i in self.used or not known.matters(i))]
+        found = []
+        for item in self.rng.sample(idle, min(self.n, len(idle))):
+            slot = self.lexicon.by_slot.get(item.name) or narrow().by_slot[item.name]
+            templates = slot.uses if in_core else self.lexicon.follows.get(item.name) or slot.uses
+            template = self.rng.choice(templates)
+            head = template[: template.index("{v}") + 3]
+            text = fill(head, item.value)
+            found.append(" " + (text if head.startswith("{v}") or not in_core else text[:1].lower() + text[1:]))
+        return tuple(found)
+
+    def _style(self, span: Span) -> Iterator[Question]:
+        """Which manner, where a style marker that suits the user is due."""
+        for payload in span.payloads:
+            if payload.kind != "fits" or self.known.traits.get(payload.name) != payload.value:
+                continue
+            start, end = _extent(self.form, span, self.reply)
+            trait = self.lexicon.by_trait.get(payload.name) or narrow().by_trait[payload.name]
+            texts = [text for pole in trait.poles if pole.name != payload.value for text in pole.fits]
+            rivals = self.rng.sample(texts, min(self.n, len(texts)))
+            right = self.reply[start:end]
+            if right[:1].isupper():
+                rivals = [text[:1].upper() + text[1:] for text in rivals]
+            space = " " if start else ""
+            yield Question(
+                *self.about, "style", payload.name, "", self.history, self.reply[:start].rstrip(), space + right,
+                others=tuple(space + text for text in rivals),
+            )  # fmt: skip
+            return
 
 
 def _item_of(span: Span, known: Known) -> Item | None:
@@ -172,7 +222,7 @@ def _extent(form: Form, span: Span, reply: str) -> tuple[int, int]:
     end = form.starts[span.end] if span.end < len(form.starts) else len(reply)
     while end > start and not reply[end - 1].isalnum():
         end -= 1
-    return start, end
+    return start, end - 2 if reply[start:end].endswith(("'s", "’s")) else end
 
 
 def _clause_start(reply: str, at: int) -> int:
@@ -202,36 +252,3 @@ def _strangers(item: Item, before: str, rng: Random, n: int) -> list[str]:
     if before.endswith((" a ", " an ")):
         values = [value for value in values if before.endswith(f" {article(value)} ")]
     return rng.sample(values, min(n, len(values)))
-
-
-def _idle(known: Known, used: Sequence[Item], right: Item | None, rng: Random, n: int) -> list[Item]:
-    """Facts that this user has told and that are not called for: beside the topic, or said in this reply already."""
-    idle = [i for i in known.facts if i != right and i.is_world and (i in used or not known.matters(i))]
-    return rng.sample(idle, min(n, len(idle)))
-
-
-def _clause(item: Item, rng: Random) -> str:
-    """A clause that uses a fact, up to its value, as replies have them."""
-    template = rng.choice(narrow().by_slot[item.name].uses)
-    head = template[: template.index("{v}") + 3]
-    text = fill(head, item.value)
-    return " " + (text if head.startswith("{v}") else text[:1].lower() + text[1:])
-
-
-def _style_question(
-    persona: str, known: Known, history: tuple[Message, ...], reply: str, form: Form, span: Span, n: int
-) -> Iterator[Question]:
-    for payload in span.payloads:
-        if payload.kind == "fits" and known.traits.get(payload.name) == payload.value:
-            start, end = _extent(form, span, reply)
-            trait = narrow().by_trait[payload.name]
-            rivals = [text for pole in trait.poles if pole.name != payload.value for text in pole.fits][:n]
-            right = reply[start:end]
-            if right[:1].isupper():
-                rivals = [text[:1].upper() + text[1:] for text in rivals]
-            space = " " if start else ""
-            yield Question(
-                persona, known.turn, "style", payload.name, "", history, reply[:start].rstrip(), space + right,
-                others=tuple(space + text for text in rivals),
-            )  # fmt: skip
-            return
