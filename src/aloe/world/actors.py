@@ -111,7 +111,10 @@ def _character(prompt: str) -> tuple[Latent, Character]:
 def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
     """What the user asks in a turn: the same on every branch, never twice in a row, rather what concerns it."""
     _, character = _character(prompt)
-    topics = narrow(options).topics
+    lexicon = narrow(options)
+    if options.neutral and roll(character.key, "neutral", turn) < options.neutral:
+        return Random(digest(character.key, "neutral", turn)).choice(lexicon.neutral)
+    topics = lexicon.topics
     slots = {item.name for item in character.facts}
     ranked = sorted(topics, key=lambda t: -min(3, len(slots.intersection(t.slots))))
     n_best = max(len(topics) // 2, sum(len(slots.intersection(t.slots)) >= 3 for t in topics))
@@ -146,8 +149,12 @@ def play_user(messages: Sequence[Utterance], seed: int | None, options: Options)
     distractor = ""
     if (told or turn == 1) and rng.random() < options.distractors:
         distractor = language.tell_of_other(character.own, rng, lexicon)
-    request = rng.choice(_topic_at(prompt, turn, options).requests)
-    return language.write_user_message(told, markers, distractor, request, rng)
+    topic = _topic_at(prompt, turn, options)
+    request = rng.choice(topic.requests)
+    if not topic.slots:
+        request = wide.change_to(request, rng)
+    write = wide.write_user_message if options.is_wide else language.write_user_message
+    return write(told, markers, distractor, request, rng)
 
 
 def _split_release(text: str) -> tuple[str, int | None]:
@@ -301,7 +308,8 @@ def _reply(
     relevant = [
         item
         for item in items
-        if item.kind == "fact" and (not item.is_world or topic is None or item.name in topic.slots)
+        if item.kind == "fact"
+        and (topic is None or item.name in topic.slots or (bool(topic.slots) and not item.is_world))
     ]
     if options.steady and topic is not None:
         rank = {slot: number for number, slot in enumerate(topic.slots)}

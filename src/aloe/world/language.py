@@ -50,7 +50,7 @@ def alone(phrase: str) -> str:
     return capital(phrase) + stop_of(phrase)
 
 
-def _lower(sentence: str, slot: Slot | None = None) -> str:
+def lower(sentence: str, slot: Slot | None = None) -> str:
     """The sentence as it goes on after a comma: its first letter small, unless it is I or a name."""
     first = sentence.split(" ", 1)[0]
     if first in ("I", "I'm", "I've", "I'd", "I'll") or first.isupper():
@@ -113,7 +113,7 @@ def write_user_message(told: Sequence[Told], markers: Sequence[str], distractor:
         if marker.startswith(_JOINED) and number < len(body):
             at = number if number == 0 else len(body) - 1
             sentence, slot = body[at]
-            body[at] = (f"{capital(marker)}, {_lower(sentence, slot)}", None)
+            body[at] = (f"{capital(marker)}, {lower(sentence, slot)}", None)
         elif marker.startswith(_CLOSING) or number:
             closing.append(alone(marker))
         else:

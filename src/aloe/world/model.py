@@ -14,7 +14,8 @@ from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
 from aloe.world.actors import Utterance
 from aloe.world.assistant import ACTORS
-from aloe.world.lexicon.options import narrow, parse_options
+from aloe.world.lexicon.options import Options, narrow, parse_options
+from aloe.world.lexicon.wording import digest_of_wording
 
 WORLD_VERSION = "3"  # raise it when an actor would answer differently
 SCHEME = "world:"
@@ -26,6 +27,12 @@ def world_revision() -> str:
     lexicon = narrow()
     text = repr((lexicon.slots, lexicon.traits, lexicon.topics)).encode()
     return f"world-{WORLD_VERSION}-{hashlib.blake2b(text, digest_size=4).hexdigest()}"
+
+
+def _revision_of(options: Options) -> str:
+    """The world's revision; of those who write in the wide wording, or of neutral matters, with a digest of that."""
+    own = options.is_wide or options.neutral
+    return f"{world_revision()}-{digest_of_wording()}" if own else world_revision()
 
 
 def actor_names() -> tuple[str, ...]:
@@ -50,9 +57,9 @@ class WorldModel:
                 f"use one of: {', '.join(ACTORS)}",
             )
         self.name = uri if uri.startswith(SCHEME) else SCHEME + uri
-        self.revision = world_revision()
         self._actor = ACTORS[actor]
         self._options = parse_options(query, f"model '{uri}'")
+        self.revision = _revision_of(self._options)
 
     def answer(self, request: ChatRequest) -> Completion:
         """The answer, without waiting (there is nothing to wait for)."""

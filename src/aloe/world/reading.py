@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from aloe.world.lexicon.index import said_skeletons, skeletons_around, user_scanner
+from aloe.world.lexicon.index import links, said_skeletons, skeletons_around, user_scanner
 from aloe.world.lexicon.scan import Payload, Span, Tokens, split_sentences, tokenize
 
 _FIRST_PERSON = frozenset({"i", "my", "me", "mine", "i'm", "i've", "i'd", "i'll", "we", "our", "myself"})
@@ -72,13 +72,18 @@ def _read_fact(tokens: Tokens, spans: Sequence[Span], sentence: str) -> tuple[li
             del rest[mark.start : mark.end]
             start -= (mark.end - mark.start) if mark.start < span.start else 0
         frame = skeletons_around(tuple(rest), start, start + span.end - span.start)
-        for kind, slot in known.get(frame, ()):
+        for kind, slot in known.get(frame) or known.get(_unlinked(frame), ()):
             fitting = tuple(p for p in candidates if p.name == slot and (p.kind == "cue") == (kind == "hinted"))
             if kind == "other":
                 fitting = tuple(p for p in candidates if p.name == slot)
             if fitting:
                 return ([], list(fitting)) if kind == "other" else ([Mention(fitting, sentence)], [])
     return _read_free(tokens, spans, sentence)
+
+
+def _unlinked(frame: Tokens) -> Tokens:
+    """A sentence without what joins it to the one before."""
+    return next((frame[len(link) :] for link in links() if frame[: len(link)] == link), frame)
 
 
 def _read_free(tokens: Tokens, spans: Sequence[Span], sentence: str) -> tuple[list[Mention], list[Payload]]:

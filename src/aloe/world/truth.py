@@ -115,8 +115,8 @@ class Known:
     replies: tuple[str, ...] = ()  # those before
 
     def matters(self, item: Item) -> bool:
-        """Whether a fact has to do with what the user asks. Clauses may always."""
-        return self.slots is None or item.name in self.slots or not item.is_world
+        """Whether a fact has to do with what the user asks. Clauses may, unless nothing does."""
+        return self.slots is None or item.name in self.slots or (bool(self.slots) and not item.is_world)
 
 
 def read_known(latent: Latent, conversation: Sequence[Message]) -> Known:

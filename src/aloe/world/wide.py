@@ -1,7 +1,8 @@
-"""Replies in the wide wording: facts before, behind and after the advice, in clauses and sentences of many shapes.
+"""How the world's people write in the wide wording: messages and replies of many shapes.
 
-``[opener.] [fact,] lead advice [fact][, fact][, reason]. [fact.] [closer.] [question]``. What is said is decided by
-``actors.py`` and composed from ``lexicon/wide``; no clause or beginning of one is used twice in a reply.
+Replies: ``[opener.] [fact,] lead advice [fact][, fact][, reason]. [fact.] [closer.] [question]``; no clause or
+beginning of one twice in a reply. Users: ``[manner.] [fact.] [link, fact.] [somebody else.] [link,] request [fact.]
+[manner.]``. What is said is decided by ``actors.py`` and composed from ``lexicon/wide``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from aloe.world import fallback, language
 from aloe.world.latent import Item, fill
 from aloe.world.lexicon.options import Lexicon, narrow
 from aloe.world.lexicon.schema import Topic
-from aloe.world.lexicon.wording import Held, compositions, may_lead
+from aloe.world.lexicon.wording import Held, compositions, may_lead, signed
 
 _FRONT, _BEHIND, _AFTER = "front", "behind", "after"
 _PLACES: dict[int, tuple[tuple[str, ...], ...]] = {
@@ -120,4 +121,38 @@ def write_generic(topic: Topic | None, rng: Random, lexicon: Lexicon, most: int,
     sentences = [f"{language.capital(rng.choice(lexicon.leads))} {language.advice_on(topic, rng)}{tail}."]
     sentences += [one("remark")] if rng.random() < 0.5 else []
     sentences += [one("offer")] if rng.random() < 0.2 else []
+    return " ".join(sentences)
+
+
+def change_to(request: str, rng: Random) -> str:
+    """A request that has nothing to do with the talk before, more often than not announced as such."""
+    change = rng.choice(compositions("links", "change")) if rng.random() < 0.6 else ""
+    return f"{change} {request}" if change else request
+
+
+def write_user_message(
+    told: Sequence[language.Told], markers: Sequence[str], distractor: str, request: str, rng: Random
+) -> str:
+    """The parts as one message: facts rather before the request, manner before or behind, links between."""
+    facts = [(t.sentence, t.slot) for t in told]
+    if distractor:
+        facts.insert(rng.randint(0, len(facts)), (distractor, None))
+    n_before = len(facts) if rng.random() < 0.75 else rng.randint(0, len(facts))
+    joined = next((m for m in markers if m in signed("shown", "^")), "")
+    sentences = []
+    for number, (sentence, slot) in enumerate(facts):
+        section = "second" if 0 < number < n_before else "beside"
+        chance = 0.35 if section == "second" or number >= n_before else 0.12
+        link = rng.choice(compositions("links", section)) if rng.random() < chance else ""
+        sentences.append(f"{language.capital(link)}, {language.lower(sentence, slot)}" if link else sentence)
+    if joined:
+        asked = f"{language.capital(joined)}, {language.lower(request)}"
+    elif n_before and "," not in request and ":" not in request and rng.random() < 0.3:
+        asked = f"{language.capital(rng.choice(compositions('links', 'request')))}, {language.lower(request)}"
+    else:
+        asked = language.capital(request)
+    sentences.insert(n_before, asked)
+    for number, marker in enumerate(m for m in markers if m != joined):
+        ends = marker in signed("shown", "_") or ((number or rng.random() < 0.3) and marker not in signed("shown", "+"))
+        sentences.insert(len(sentences) if ends else 0, language.alone(marker))
     return " ".join(sentences)

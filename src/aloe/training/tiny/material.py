@@ -88,16 +88,18 @@ def _phrases(material: Material) -> Iterator[str]:
         yield f"{slot.name}:"
         said, used = user.by_slot[slot.name], reply.by_slot[slot.name]
         for value in slot.values:
-            for template in (*said.said, *said.other, *used.uses):
+            for template in (*said.said, *said.other, *used.uses, *reply.follows.get(slot.name, ())):
                 yield fill(template, value.text)
             if value.cue and material.user.hints:
                 for template in said.hinted:
                     yield fill(template, value.text, value.cue)
         yield from used.questions
-    for topic in user.topics:
+    is_neutral = bool(material.user.neutral)
+    for topic in (*user.topics, *(user.neutral if is_neutral else ())):
         yield from topic.requests
-    for topic in reply.topics:
+    for topic in (*reply.topics, *(reply.neutral if is_neutral else ())):
         yield from topic.advice
+    yield from reply.leads
     for trait in persona.traits:
         yield f"{trait.name}:"
         for mine, fitting in zip(user.by_trait[trait.name].poles, reply.by_trait[trait.name].poles, strict=True):

@@ -32,6 +32,11 @@ def _values() -> Iterable[tuple[str, Payload]]:
             yield value.text, Payload("value", slot.name, value.text)
 
 
+def _manner(kind: str, section: str) -> Payload:
+    trait, _, pole = section.partition(" ")
+    return Payload(kind, trait, pole)
+
+
 @lru_cache(maxsize=1)
 def user_scanner() -> Scanner:
     """Finds in a user's words: values, cues, what shows a trait, requests."""
@@ -39,6 +44,8 @@ def user_scanner() -> Scanner:
     entries += [(v.cue, Payload("cue", s.name, v.text)) for s in SLOTS if s.hinted for v in s.values if v.cue]
     entries += [(shown, Payload("shown", t.name, p.name)) for t in TRAITS for p in t.poles for shown in p.shown]
     entries += [(request, Payload("request", t.name, "")) for t in TOPICS for request in t.requests]
+    entries += [(request, Payload("request", topic, "")) for topic, request in every("requests")]
+    entries += [(shown, _manner("shown", section)) for section, shown in every("shown")]
     return Scanner(_collect(entries))
 
 
@@ -50,9 +57,8 @@ def reply_scanner() -> Scanner:
     entries += [(advice, Payload("advice", t.name, "")) for t in TOPICS for advice in t.advice]
     entries += [(question, Payload("question", s.name, "")) for s in SLOTS for question in s.questions]
     entries += [(question, Payload("question", slot, "")) for slot, question in every("questions")]
-    for section, fits in every("fits"):
-        trait, _, pole = section.partition(" ")
-        entries.append((fits, Payload("fits", trait, pole)))
+    entries += [(advice, Payload("advice", topic, "")) for topic, advice in every("advice")]
+    entries += [(fits, _manner("fits", section)) for section, fits in every("fits")]
     return Scanner(_collect(entries))
 
 
@@ -92,7 +98,18 @@ def said_skeletons() -> Mapping[Tokens, tuple[tuple[SaidKind, str], ...]]:
         for kind in kinds:
             for template in getattr(slot, kind):
                 table.setdefault(_marked(template), []).append((kind, slot.name))
+    for kind in kinds:
+        for name, template in every(kind):
+            entry = (kind, name)
+            if entry not in table.setdefault(_marked(template), []):
+                table[_marked(template)].append(entry)
     return {key: tuple(found) for key, found in table.items()}
+
+
+@lru_cache(maxsize=1)
+def links() -> tuple[Tokens, ...]:
+    """What joins a user's sentence to the one before it, the longest first."""
+    return tuple(sorted({tokenize(link) for _, link in every("links")}, key=len, reverse=True))
 
 
 @lru_cache(maxsize=1)

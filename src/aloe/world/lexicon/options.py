@@ -15,7 +15,7 @@ from aloe.world.lexicon.schema import Pole, Slot, Topic, Trait, Value
 from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
 from aloe.world.lexicon.traits import TRAITS
-from aloe.world.lexicon.wording import Held, compositions
+from aloe.world.lexicon.wording import Held, compositions, grammar
 
 CHOICES = {"bias": ("first", "second"), "weighing": ("product", "sum"), "wording": ("listed", "wide")}
 
@@ -33,7 +33,8 @@ class Options:
             wording): only those lines.
         steady: 1 makes replies that draw on notes predictable: of more than three facts that matter those that the
             topic lists first, in its order; every style marker; the first open question.
-        hints, distractors: the user's rates. flaws: the persona-writer's. miss, invent: the inducer's.
+        hints, distractors: the user's rates. neutral: how often the user asks for something to which nothing matters
+            that it told. flaws: the persona-writer's. miss, invent: the inducer's.
         lapse, slip: how often a reply that draws on notes leaves out a fact, or a style marker, that it could have
             used, each on its own.
         leak, repeat, flip: faults of a user (tells all at once, repeats itself, answers as an assistant).
@@ -54,6 +55,7 @@ class Options:
     topics: tuple[str, ...] = ()
     hints: float = 0.35
     distractors: float = 0.12
+    neutral: float = 0.0
     flaws: float = 0.03
     miss: float = 0.15
     lapse: float = 0.0
@@ -129,6 +131,7 @@ class Lexicon:
     Attributes:
         follows: in the wide wording, slot -> sentences that look back at the advice and use a fact; empty otherwise.
         leads: in the wide wording, how advice begins without a manner.
+        neutral: topics to which no fact matters (also found in ``by_topic``, but not among ``topics``).
     """
 
     slots: tuple[Slot, ...]
@@ -139,6 +142,7 @@ class Lexicon:
     by_topic: Mapping[str, Topic]
     follows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     leads: tuple[str, ...] = ()
+    neutral: tuple[Topic, ...] = ()
 
 
 def _cut(options: Options, phrasings: tuple[str, ...]) -> tuple[str, ...]:
@@ -190,11 +194,17 @@ def narrow(options: Options = Options()) -> Lexicon:
         traits = tuple(
             replace(t, poles=(_widen_pole(options, t, t.poles[0]), _widen_pole(options, t, t.poles[1]))) for t in traits
         )
+        topics = tuple(
+            replace(t, requests=_composed(options, "requests", t.name), advice=_composed_advice(options, t.name))
+            for t in topics
+        )
+    neutral = _neutral(options)
     return Lexicon(
         slots, traits, topics,
-        {s.name: s for s in slots}, {t.name: t for t in traits}, {t.name: t for t in topics},
+        {s.name: s for s in slots}, {t.name: t for t in traits}, {t.name: t for t in (*neutral, *topics)},
         {s.name: _composed(options, "follows", s.name) for s in slots} if options.is_wide else {},
         _composed(options, "replies", "lead") if options.is_wide else (),
+        neutral,
     )  # fmt: skip
 
 
@@ -202,16 +212,34 @@ def _composed(options: Options, kind: str, section: str) -> tuple[str, ...]:
     return compositions(kind, section, options.phrasings, options.held)
 
 
+def _composed_advice(options: Options, topic: str) -> tuple[str, ...]:
+    """What is advised: content rather than wording, so none of it is held out."""
+    return compositions("advice", topic, options.phrasings)[: options.advice or None]
+
+
+def _neutral(options: Options) -> tuple[Topic, ...]:
+    known = {topic.name for topic in TOPICS}
+    return tuple(
+        Topic(name, _composed(options, "requests", name), _composed_advice(options, name), ())
+        for name in grammar("requests")
+        if name not in known
+    )
+
+
 def _widen_slot(options: Options, slot: Slot) -> Slot:
     return replace(
         slot,
+        said=_composed(options, "said", slot.name),
+        hinted=_composed(options, "hinted", slot.name),
+        other=_composed(options, "other", slot.name),
         uses=_composed(options, "uses", slot.name),
         questions=_composed(options, "questions", slot.name),
     )
 
 
 def _widen_pole(options: Options, trait: Trait, pole: Pole) -> Pole:
-    return replace(pole, fits=_composed(options, "fits", f"{trait.name} {pole.name}"))
+    manner = f"{trait.name} {pole.name}"
+    return replace(pole, shown=_composed(options, "shown", manner), fits=_composed(options, "fits", manner))
 
 
 def _cut_pole(options: Options, pole: Pole) -> Pole:

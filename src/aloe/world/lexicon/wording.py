@@ -24,11 +24,10 @@ SHARE_HELD_OUT = 4  # one composition of so many
 
 
 class GrammarLine(NamedTuple):
-    """A line of a grammar: its texts and choices in turn (texts at even places, of one alternative each)."""
+    """A line of a grammar: its texts and choices in turn (texts at even places, of one alternative each), its signs."""
 
     pieces: tuple[tuple[str, ...], ...]
-    may_lead: bool
-    is_held_out: bool
+    signs: frozenset[str]
 
     def compose(self, most: int = 0) -> Iterable[str]:
         """Every sentence that the line stands for, of the first ``most`` alternatives of each choice (0: of all)."""
@@ -38,7 +37,7 @@ class GrammarLine(NamedTuple):
 
 def _parse(line: str, where: str) -> GrammarLine:
     signs, text = set(), line
-    while text[:2] in ("^ ", "~ "):
+    while text[:2] in ("^ ", "_ ", "+ ", "~ "):
         signs.add(text[0])
         text = text[2:]
     pieces = tuple(
@@ -46,7 +45,34 @@ def _parse(line: str, where: str) -> GrammarLine:
     )
     if any("[" in part or "]" in part or "|" in part for piece in pieces for part in piece):
         raise DataError(f"{where}: a choice is not closed: '{line}'", "write [one|other], and none in another")
-    return GrammarLine(pieces, "^" in signs, "~" in signs)
+    return GrammarLine(pieces, frozenset(signs))
+
+
+_FILES = (
+    "uses",
+    "follows",
+    "fits",
+    "questions",
+    "replies",
+    "said",
+    "hinted",
+    "other",
+    "shown",
+    "requests",
+    "advice",
+    "links",
+)
+
+
+@lru_cache(maxsize=16)
+def _text(kind: str) -> str:
+    return (files("aloe.world.lexicon") / "wide" / f"{kind}.txt").read_text("utf-8")
+
+
+@lru_cache(maxsize=1)
+def digest_of_wording() -> str:
+    """A digest of all grammars, so that answers composed from others are not taken for these."""
+    return hashlib.blake2b("".join(map(_text, _FILES)).encode(), digest_size=4).hexdigest()
 
 
 @lru_cache(maxsize=16)
@@ -54,7 +80,7 @@ def grammar(kind: str) -> Mapping[str, tuple[GrammarLine, ...]]:
     """The lines of one file of the wide wording, by section (a slot, a topic, or trait and pole)."""
     found: dict[str, list[GrammarLine]] = {}
     section = ""
-    for line in (files("aloe.world.lexicon") / "wide" / f"{kind}.txt").read_text("utf-8").splitlines():
+    for line in _text(kind).splitlines():
         if line.startswith("[") and line.endswith("]") and "|" not in line:
             section = line.strip("[] ")
         elif line.strip() and not line.startswith("#"):
@@ -65,7 +91,7 @@ def grammar(kind: str) -> Mapping[str, tuple[GrammarLine, ...]]:
 @lru_cache(maxsize=4096)
 def _held_out(kind: str, section: str) -> frozenset[str]:
     """The quarter of a section's compositions that can be held out: those whose words have the lowest digests."""
-    lines = [line for line in grammar(kind).get(section, ()) if not line.is_held_out]
+    lines = [line for line in grammar(kind).get(section, ()) if "~" not in line.signs]
     texts = dict.fromkeys(chain.from_iterable(line.compose() for line in lines))
     ranked = sorted(texts, key=lambda text: hashlib.blake2b(text.encode(), digest_size=8).digest())
     return frozenset(ranked[: len(ranked) // SHARE_HELD_OUT])
@@ -83,8 +109,8 @@ def compositions(kind: str, section: str, most: int = 0, held: Held = "") -> tup
             stand in no other.
     """
     lines = grammar(kind).get(section, ())
-    marked = [line for line in lines if line.is_held_out]
-    plain = [line for line in lines if not line.is_held_out][: most or None]
+    marked = [line for line in lines if "~" in line.signs]
+    plain = [line for line in lines if "~" not in line.signs][: most or None]
     rare = tuple(dict.fromkeys(chain.from_iterable(line.compose(most) for line in marked)))
     usual = tuple(dict.fromkeys(chain.from_iterable(line.compose(most) for line in plain)))
     if held == "words":
@@ -96,12 +122,16 @@ def compositions(kind: str, section: str, most: int = 0, held: Held = "") -> tup
     return (*usual, *rare) if not most else usual
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=16)
+def signed(kind: str, sign: str) -> frozenset[str]:
+    """The compositions of one file whose lines have a sign (``^``, ``_`` or ``+``: the file says what it means)."""
+    lines = chain.from_iterable(grammar(kind).values())
+    return frozenset(text for line in lines if sign in line.signs for text in line.compose())
+
+
 def may_lead() -> frozenset[str]:
     """The clauses for replies that may stand in front of the advice."""
-    return frozenset(
-        text for lines in grammar("uses").values() for line in lines if line.may_lead for text in line.compose()
-    )
+    return signed("uses", "^")
 
 
 def every(kind: str) -> Iterable[tuple[str, str]]:
