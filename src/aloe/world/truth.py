@@ -318,15 +318,22 @@ class ReplyTruth:
     n_implied_used: int
 
 
+def expected_facts(known: Known, seen: Weighed) -> list[tuple[Item, bool]]:
+    """The facts that a reply could be expected to use, at least those that it used, and whether it did.
+
+    A reply can't use everything: with more than three relevant facts, those it left out for others are not missed.
+    """
+    recent_first = sorted(known.facts, key=lambda i: -known.facts[i][0])
+    missed = [i for i in recent_first if known.matters(i) and i not in seen.used]
+    expected = [*((i, True) for i in seen.used), *((i, False) for i in missed)]
+    return expected[: max(MAX_EXPECTED, len(seen.used))]
+
+
 def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) -> ReplyTruth:
     """Ground truth of a reply to a conversation that ends with the user's message."""
     known = read_known(latent, conversation)
     seen = weigh(known, reply)
-    # A reply can't use everything: with more than three relevant facts, those it left out for others are not missed.
-    recent_first = sorted(known.facts, key=lambda i: -known.facts[i][0])
-    missed = [i for i in recent_first if known.matters(i) and i not in seen.used]
-    expected = [*((i, True) for i in seen.used), *((i, False) for i in missed)]
-    expected = expected[: max(MAX_EXPECTED, len(seen.used))]
+    expected = expected_facts(known, seen)
     implied = [used for item, used in expected if known.facts[item][1] == "implied"]
     shown = [suits for _, suits, was_shown in seen.fits if was_shown]
     return ReplyTruth(
@@ -348,6 +355,6 @@ def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) ->
 Scope = Literal["persona", "revealed"]
 __all__ = [
     "Item", "Known", "Latent", "ReplyReading", "ReplyTruth", "Scope", "Shown", "UserReading", "Weighed",
-    "assess_reply", "disclosed", "read_known", "read_message", "read_persona", "read_reply", "read_sentence",
-    "read_user_message", "swap", "weigh",
+    "assess_reply", "disclosed", "expected_facts", "read_known", "read_message", "read_persona", "read_reply",
+    "read_sentence", "read_user_message", "swap", "weigh",
 ]  # fmt: skip
