@@ -48,7 +48,9 @@ class ModelConfig(Section):
     price_cached: float | None = Field(None, ge=0, description="USD per million cached prompt tokens")
     batch_size: int = Field(32, ge=1, description="hf: prompts generated together")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="hf: number format of the weights; auto = float32 on a CPU, as saved on a GPU"
+        "auto",
+        description="hf: number format of the weights; auto = as saved on a GPU, bfloat16 on a CPU with AMX or "
+        "AVX512-BF16 for models of hidden size 512 and more, else float32",
     )
     weight: float = Field(1.0, gt=0, description="relative share of the calls, if a role has several models")
 
@@ -228,6 +230,11 @@ class TrainingSection(Section):
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="number format of the weights; auto = bfloat16 for frozen weights on a GPU, else float32"
+    )
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="number format of matrix products; trained weights stay as 'dtype' says. auto = bfloat16 on a GPU "
+        "and, for models of hidden size 512 and more, on a CPU with AMX or AVX512-BF16; else float32",
     )
     gradient_checkpointing: bool = False
     freeze_embeddings: bool = Field(

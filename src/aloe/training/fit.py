@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from aloe.config import TrainingSection, digest
 from aloe.errors import DataError
 from aloe.models.local.checkpoint import base_of, load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local.model import weight_digest
 from aloe.models.local.packaged import resolve
-from aloe.training import trl_run
+from aloe.models.local.processor import width_of
+from aloe.training import precision, trl_run
 from aloe.training.data import Lengths, TokenRows, check_tokenizer
 from aloe.training.split import Rows, Split, split_rows
-from aloe.training.trees.model import choose_backend, guess_backend
+from aloe.training.trees.model import attention_of, choose_backend, guess_backend
 from aloe.training.trees.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
 
 log = logging.getLogger(__name__)
@@ -150,18 +153,23 @@ def fit(
         _say(f"{stage}: {lengths.say()}")
     source = source_of(model_path)
     shape = [[c.key, c.rows, c.starts, c.pairs] for c in (*train, *evaluate)]
-    trl_run.claim(out_dir, digest([stage, section.model_dump(mode="json"), seed, source, shape]))
+    compute = precision.compute_dtype(section, width_of(model_path))
+    settings = _settings(section, compute)
+    trl_run.claim(out_dir, digest([stage, settings, seed, source, shape]))
     with trl_run.quietly():
         model = _open_model(section, model_path, out_dir)
-        before = model.config.get_text_config()._attn_implementation
+        before = attention_of(model)
         job = prepare_job(section, model, tokenizer, train, evaluate, seed)
         shaped_by = [section.token_budget, section.batch_size, section.dtype, trl_run.processes().num_processes]
-        job.key = digest([source, shape, seed, job.backend, shaped_by])
-        arguments = trl_run.common_arguments(section, out_dir, seed, job.accumulation)
+        job.key = digest(
+            [source, shape, seed, job.backend, shaped_by, *([compute] if "compute_dtype" in settings else [])]
+        )
+        arguments = trl_run.common_arguments(section, out_dir, seed, job.accumulation, compute)
         trainer = make_trainer(job, arguments)
         trl_run.set_lora_dropout(trainer.model, section)
         prepared = time.monotonic()
-        result = trl_run.train(trainer, out_dir)
+        with precision.economically(trainer.model, compute):
+            result = trl_run.train(trainer, out_dir)
         trl_run.plain_model(trainer).set_attn_implementation(before)
     history = trainer.state.log_history
     summary = {
@@ -178,9 +186,21 @@ def fit(
         "seconds_preparing": round(prepared - started, 2),
         "seconds": round(time.monotonic() - started, 2),
     }
-    made_by = {"stage": stage, "seed": seed, "config": section.model_dump(mode="json"), "from": source}
+    made_by = {
+        "stage": stage,
+        "seed": seed,
+        "config": {**section.model_dump(mode="json"), "compute_dtype": compute},
+        "from": source,
+    }
     _save(trainer, tokenizer, out_dir, made_by, (title, summary))
     return summary
+
+
+def _settings(section: Any, compute: str) -> dict[str, Any]:
+    """What shapes a training, with ``compute_dtype`` as it was chosen; left out where it is what it always was."""
+    usual = "bfloat16" if torch.cuda.is_available() else "float32"
+    found: dict[str, Any] = section.model_dump(mode="json", exclude={"compute_dtype"})
+    return found if compute == usual else found | {"compute_dtype": compute}
 
 
 def _open_model(section: Any, path: str | Path, out_dir: Path) -> Any:

@@ -23,7 +23,7 @@ from datasets import Dataset
 from trl import DPOTrainer, SFTTrainer
 
 from aloe.training.gather import Counts, UnequalGather, exact_means
-from aloe.training.trees.model import add_trees
+from aloe.training.trees.model import add_trees, attention_of, set_attention
 from aloe.training.trees.packs import Collator, Pack
 from aloe.training.trees.rope import angle_bound, run_rows_apart
 from aloe.training.trl_run import is_sharded
@@ -68,7 +68,10 @@ class _OnPacks:
             bound = angle_bound(base.config)
             if self.backend != "rows":
                 add_trees(base, self.backend)
-            elif bound is not None and not is_sharded():  # sharded weights need equally many passes in all processes
+                continue
+            if self.args.bf16 and base.device.type == "cpu" and attention_of(base) == "sdpa":
+                set_attention(base, "segments")  # for rows it is sdpa with a backward pass in float32
+            if bound is not None and not is_sharded():  # sharded weights need equally many passes in all processes
                 run_rows_apart(base, bound)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
@@ -202,7 +205,8 @@ class TreeDPOTrainer(_OnPacks, DPOTrainer):  # type: ignore[misc]
             batch = self.data_collator([{"pack": number}])
             del batch["weight"]
             batch = {key: value.to(self.accelerator.device) for key, value in batch.items()}
-            chosen, rejected = self.compute_ref_log_probs(model, batch)
+            with self.accelerator.autocast():  # the model is not prepared yet, and must multiply as it will in training
+                chosen, rejected = self.compute_ref_log_probs(model, batch)
             mine[number] = torch.stack([chosen, rejected]).float().cpu().numpy()
             if chosen.dtype == torch.float64:
                 mine[number] = torch.stack([chosen, rejected]).cpu().numpy()

@@ -46,8 +46,14 @@ def is_sharded() -> bool:
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes") for name in names)
 
 
-def common_arguments(section: TrainingSection, out_dir: Path, seed: int, accumulation: int) -> dict[str, Any]:
-    """Training arguments for a config section; one pack is one batch of a process."""
+def common_arguments(
+    section: TrainingSection, out_dir: Path, seed: int, accumulation: int, compute: str
+) -> dict[str, Any]:
+    """Training arguments for a config section; one pack is one batch of a process.
+
+    Args:
+        compute: number format of matrix products, see ``precision``.
+    """
     on_gpu = torch.cuda.is_available()
     evaluates = section.eval_share > 0
     return {
@@ -62,7 +68,7 @@ def common_arguments(section: TrainingSection, out_dir: Path, seed: int, accumul
         "max_steps": section.max_steps or -1,
         "weight_decay": section.weight_decay,
         "max_length": None,
-        "bf16": on_gpu,
+        "bf16": compute == "bfloat16",
         "use_cpu": not on_gpu,
         "gradient_checkpointing": section.gradient_checkpointing,
         "logging_steps": 1,

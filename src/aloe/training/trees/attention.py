@@ -12,6 +12,7 @@ Sliding windows go by depth in the tree, not by place in the pack.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,14 +166,20 @@ def attention(
     if branches is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        out: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-        )
+        is_short = query.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if is_short:  # the backward pass of PyTorch's kernel is slower in bfloat16
+            query, key, value = query.float(), key.float(), value.float()
+        with torch.autocast("cpu", enabled=False) if is_short else nullcontext():
+            out: tuple[torch.Tensor, None] = sdpa_attention_forward(
+                module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+            )
         return out
     if dropout or kwargs.get("softcap") or kwargs.get("s_aux") is not None:
         raise ValueError("attention along branches has no dropout, soft-capping or sinks")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     window = kwargs.get("sliding_window") or 0
+    if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        query = query.float()
     # a model whose layers differ in dtype (LoRA in float32 over bfloat16) hands in mixed queries and keys
     key, value = key.to(query.dtype), value.to(query.dtype)
     result = SegmentAttention.apply(query, key, value, branches, scale, window)

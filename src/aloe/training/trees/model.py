@@ -106,6 +106,11 @@ def add_trees(model: Any, backend: str) -> None:
     model.forward = types.MethodType(forward, model)
 
 
+def attention_of(model: Any) -> str:
+    """The form of attention that is selected."""
+    return str(model.config.get_text_config()._attn_implementation)
+
+
 def set_attention(model: Any, backend: str) -> None:
     """Select the form of attention that ``backend`` stands for."""
     if backend == "segments":
@@ -113,7 +118,7 @@ def set_attention(model: Any, backend: str) -> None:
         model.set_attn_implementation(tree_attention.NAME)
     elif backend == "flex":
         model.set_attn_implementation("flex_attention")
-    elif model.config.get_text_config()._attn_implementation not in ("sdpa", "eager"):
+    elif attention_of(model) not in ("sdpa", "eager"):
         model.set_attn_implementation("sdpa")
 
 
@@ -154,7 +159,8 @@ def _tree_forward(model: Any, plain_forward: Any, backend: str, tree: TreeInputs
     if tree.ids.device.type == "cpu" and not has_special_head(model):
         states = model.base_model(**inputs).last_hidden_state[0].index_select(0, tree.predictors)
         head = model.get_output_embeddings()
-        found = TargetLogProbs.apply(states, head.weight, head.bias, tree.labels)
+        short = torch.is_autocast_enabled("cpu")
+        found = TargetLogProbs.apply(states, head.weight, head.bias, tree.labels, short)
     else:
         found = _trl_head(model, plain_forward, inputs, tree)
     at = tree.scatter
@@ -297,7 +303,7 @@ def _try(model: Any, backend: str) -> tuple[float, float]:
     rows = [[*trunk, *draw[2]], [*trunk, *draw[3][:4]], [*trunk, *draw[2], *draw[4]], [*draw[0], *draw[4][:3]]]
     trie = build_trie(rows)
     tree = tree_inputs([trie], [[1] * len(rows)]).to(model.device)
-    was_training, before = model.training, model.config.get_text_config()._attn_implementation
+    was_training, before = model.training, attention_of(model)
     model.eval()
     try:
         wanted = [_row_logps(model, row) for row in rows]

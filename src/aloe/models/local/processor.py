@@ -1,0 +1,70 @@
+"""What the processor and its memory offer to a local model: short number formats, cores, gigabytes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+WIDE = 512  # hidden size from which bfloat16 pays on a CPU: below, casts cost more than shorter products save
+SHORT_PRODUCTS = {"amx_bf16", "avx512_bf16"}  # a CPU's instructions for matrix products in bfloat16
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies matrices in bfloat16 by instructions of its own (known on Linux only)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return bool(SHORT_PRODUCTS & set(flags))
+
+
+def pays_on_cpu(width: int | None) -> bool:
+    """Whether bfloat16 makes a model of that hidden size (None: unknown, taken as wide) faster on this CPU."""
+    return cpu_has_bfloat16() and (width is None or width >= WIDE)
+
+
+def width_of(path: str | Path) -> int | None:
+    """Hidden size of the model at ``path`` (for an adapter: of its base model); None where its config is not here."""
+    from transformers import AutoConfig
+
+    from aloe.models.local.checkpoint import base_of
+
+    try:
+        config = AutoConfig.from_pretrained(base_of(path), local_files_only=True).get_text_config()
+    except (OSError, ValueError):
+        return None
+    return int(getattr(config, "hidden_size", 0) or 0) or None
+
+
+def free_memory() -> int:
+    """Bytes of memory that nothing uses (where the system does not say: 8 GiB)."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return 8 << 30
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def wait_passively() -> None:
+    """Let idle threads of matrix products sleep instead of spinning; counts only before torch is loaded.
+
+    A thread that spins at the end of each product takes the core from the thread that it waits for, once other
+    processes are at work: what took half a minute on an idle machine then took a quarter of an hour. What is set in
+    the environment already stays.
+    """
+    if "torch" in sys.modules:
+        return
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")

@@ -1,0 +1,61 @@
+"""In which number format a training multiplies: weights and their optimiser stay float32, products may be bfloat16.
+
+bfloat16 comes by autocast. On a CPU attention stays float32 (its kernels' backward pass is slower in bfloat16), and
+frozen matrices are kept in bfloat16, which is what autocast would make of them at every use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from aloe.config import TrainingSection
+from aloe.models.local.processor import pays_on_cpu
+
+SHORT = "bfloat16"
+
+
+def compute_dtype(section: TrainingSection, width: int | None) -> str:
+    """The format of matrix products: as configured, else what makes a model of that hidden size faster here."""
+    if section.compute_dtype != "auto":
+        return section.compute_dtype
+    if torch.cuda.is_available():
+        return SHORT
+    return SHORT if pays_on_cpu(width) else "float32"
+
+
+def products(kind: str) -> Any:
+    """Context in which products on a CPU have that format."""
+    return torch.autocast("cpu", torch.bfloat16) if kind == SHORT else nullcontext()
+
+
+@contextmanager
+def economically(model: Any, kind: str) -> Iterator[None]:
+    """On a CPU, save what bfloat16 products would cast in vain while ``model`` trains."""
+    if kind != SHORT or torch.cuda.is_available():
+        yield
+        return
+    shrink_frozen(model)
+    with without_casts(model):
+        yield
+
+
+def shrink_frozen(model: Any) -> None:
+    """Keep the matrices of linear layers that are not trained in bfloat16 (a head tied to the embeddings stays)."""
+    held = {id(p) for m in model.modules() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad and id(module.weight) not in held:
+            module.weight.data = module.weight.data.to(torch.bfloat16)
+
+
+def without_casts(model: Any) -> Any:
+    """Context in which adapters take their inputs as they come: peft would make them float32, autocast bfloat16 again."""
+    stack = ExitStack()
+    if hasattr(model, "peft_config"):
+        from peft.helpers import disable_input_dtype_casting
+
+        stack.enter_context(disable_input_dtype_casting(model))
+    return stack
