@@ -24,6 +24,7 @@ from aloe.prompts import PromptSet
 from aloe.stages.context import Context
 from aloe.stages.done import drop_stale, is_done, read_inputs, stamp_outputs
 from aloe.stages.failures import refuse_failed
+from aloe.stages.precision import settle_precision
 from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
 from aloe.store.rundir import RunDir
 from aloe.training.methods import methods_of
@@ -58,10 +59,15 @@ def _lookup(data: dict[str, Any], dotted: str) -> Any:
 
 
 def _without(section: Any, name: str, ignored: tuple[str, ...]) -> Any:
-    """A section without the fields that shape no result."""
+    """A section without the fields that shape no result, or shape it as before there was the field."""
     if not isinstance(section, dict):
         return section
-    return {key: value for key, value in section.items() if f"{name}.{key}" not in ignored}
+    usual = {"compute_dtype": "auto"}
+    return {
+        key: value
+        for key, value in section.items()
+        if f"{name}.{key}" not in ignored and not (key in usual and usual[key] == value)
+    }
 
 
 def _what_matters(roles: dict[str, list[dict[str, Any]]], names: tuple[str, ...]) -> Any:
@@ -121,15 +127,16 @@ def run_pipeline(
         AloeError: a stage failed; what was paid for is in the journal and the next run continues.
     """
     prompts = PromptSet(config.prompts_dir)
-    digests = stage_digests(config, prompts)
     if redo_from is not None:
         stage_by_name(redo_from, stages_of(config))
     stages = wanted_stages(config, only)  # a name without a stage is told before it gets into the run's config
+    redo = _stages_after(redo_from, stages_of(config))
+    config = settle_precision(config, run, {stage.name for stage in stages}, redo)
+    digests = stage_digests(config, prompts)
     _check_models(config)
     _check_plug_ins(config)
     run.open(config, recipe)
     try:
-        redo = _stages_after(redo_from, stages_of(config))
         _refuse_other_config(run, config, digests, redo)
         run.forget_stages([n for n in redo if only is None or n in {s.name for s in stages}])
         run.save_config(config)

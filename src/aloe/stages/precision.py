@@ -5,27 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from aloe.config import Config
-from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu
+from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, width_of
 from aloe.store.rundir import RunDir
 from aloe.training.methods import BASE, Method, methods_of
 
 
-def settle_precision(config: Config, run: RunDir, stages: set[str]) -> Config:
+def settle_precision(config: Config, run: RunDir, stages: set[str], redo: set[str]) -> Config:
     """``config`` with ``compute_dtype`` of its training sections as the run has it, or as this machine chooses it.
 
     Left at ``auto`` where that means what it meant before there was a choice: float32 on a CPU, bfloat16 on a GPU.
 
     Args:
-        stages: those of which settings are settled.
+        stages: those that are wanted now. redo: those that are done again and may be settled anew.
     """
-    known = run.load_config() if run.has_config else None
+    known = run.load_config() if run.exists() else None
+    done = set() if known is None else set(run.manifest().get("stages", {})) - redo
     for method in methods_of(config):
         if method.name not in stages or _setting(method, config) != "auto":
             continue
         before = "auto" if known is None or method not in methods_of(known) else _setting(method, known)
         if before != "auto":
             config = _with(config, method, before)
-        elif known is None and _pays(method, config):
+        elif method.name not in done and _pays(method, config):
             config = _with(config, method, "bfloat16")
     return config
 
@@ -40,9 +41,9 @@ def _pays(method: Method, config: Config) -> bool:
         return False
     width: int | None = config.base.d_model
     if method.start != BASE or config.sft.model is not None:
-        from aloe.models.local.processor import width_of
+        from aloe.models.local.packaged import resolve
 
-        width = config.base.d_model if config.sft.model is None else width_of(config.sft.model)
+        width = config.base.d_model if config.sft.model is None else width_of(resolve(config.sft.model, convert=False))
     if not pays_on_cpu(width):
         return False
     from importlib.util import find_spec

@@ -161,6 +161,7 @@ def fit(
         before = attention_of(model)
         job = prepare_job(section, model, tokenizer, train, evaluate, seed)
         shaped_by = [section.token_budget, section.batch_size, section.dtype, trl_run.processes().num_processes]
+        shaped_by += [settings[name] for name in ("compute_dtype",) if name in settings]
         job.key = digest(
             [source, shape, seed, job.backend, shaped_by, *([compute] if "compute_dtype" in settings else [])]
         )

@@ -7,13 +7,14 @@ frozen matrices are kept in bfloat16, which is what autocast would make of them 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from aloe.config import TrainingSection
 from aloe.models.local.processor import pays_on_cpu
+from aloe.training.adapters import lean_adapters
 
 SHORT = "bfloat16"
 
@@ -27,11 +28,6 @@ def compute_dtype(section: TrainingSection, width: int | None) -> str:
     return SHORT if pays_on_cpu(width) else "float32"
 
 
-def products(kind: str) -> Any:
-    """Context in which products on a CPU have that format."""
-    return torch.autocast("cpu", torch.bfloat16) if kind == SHORT else nullcontext()
-
-
 @contextmanager
 def economically(model: Any, kind: str) -> Iterator[None]:
     """On a CPU, save what bfloat16 products would cast in vain while ``model`` trains."""
@@ -39,7 +35,10 @@ def economically(model: Any, kind: str) -> Iterator[None]:
         yield
         return
     shrink_frozen(model)
-    with without_casts(model):
+    if not hasattr(model, "peft_config"):
+        yield
+        return
+    with lean_adapters(model):
         yield
 
 
@@ -49,13 +48,3 @@ def shrink_frozen(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad and id(module.weight) not in held:
             module.weight.data = module.weight.data.to(torch.bfloat16)
-
-
-def without_casts(model: Any) -> Any:
-    """Context in which adapters take their inputs as they come: peft would make them float32, autocast bfloat16 again."""
-    stack = ExitStack()
-    if hasattr(model, "peft_config"):
-        from peft.helpers import disable_input_dtype_casting
-
-        stack.enter_context(disable_input_dtype_casting(model))
-    return stack

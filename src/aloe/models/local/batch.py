@@ -83,6 +83,31 @@ class BatchDecoder(Protocol):
         """Free the model."""
 
 
+def split_rows(rows: Sequence[DecodedRow], most: int) -> list[list[DecodedRow]]:
+    """``rows`` in parts whose prompts and replies take at most ``most`` places of a cache; one prompt is never split.
+
+    Every prompt of a part takes as many places as the longest one with its replies. Rows keep their order within a
+    part, and a single part is the rows as they came.
+    """
+    samples = Counter(tuple(row.ids) for row in rows)
+    parts: list[list[DecodedRow]] = []
+    part_of: dict[tuple[int, ...], int] = {}
+    n_prompts = widest = 0
+    for row in rows:
+        prompt = tuple(row.ids)
+        if prompt in part_of:
+            parts[part_of[prompt]].append(row)
+            continue
+        width = max(widest, len(prompt) + row.max_tokens * samples[prompt])
+        if not parts or width * (n_prompts + 1) > most:
+            parts.append([])
+            n_prompts, width = 0, len(prompt) + row.max_tokens * samples[prompt]
+        widest, n_prompts = width, n_prompts + 1
+        part_of[prompt] = len(parts) - 1
+        parts[-1].append(row)
+    return parts
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on a device or on the host."""
     told = ("can't allocate memory", "out of memory", "cannot allocate memory", "bad_alloc")

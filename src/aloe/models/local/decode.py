@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from aloe.models.local.batch import Codec, DecodedRow
+from aloe.models.local.batch import Codec, DecodedRow, split_rows
 from aloe.models.local.checkpoint import load_model, load_tokenizer
-from aloe.models.local.prefixes import PrefixStore, free_memory
+from aloe.models.local.prefixes import PrefixStore
+from aloe.models.local.processor import free_memory
 
 READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
+MOST_DECODED = 1 << 30  # bytes of keys and values of the rows that are decoded together on a CPU
+MOST_SAMPLED = 1 << 21  # probabilities made at once where rows are sampled
 
 
 def _nothing(ids: Sequence[int]) -> tuple[int, Any]:
@@ -135,9 +138,14 @@ class Decoder:
         del self.model
         self.forget()
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def decode(self, rows: Sequence[DecodedRow]) -> None:
-        """Fill in ``new``, ``logprobs`` and ``finish`` of every row."""
+        """Fill in ``new``, ``logprobs`` and ``finish`` of every row, on a CPU in parts that memory bears."""
+        parts = [rows] if self.device.type != "cpu" else split_rows(rows, MOST_DECODED // self._token_bytes())
+        for part in parts:
+            self._decode(part)
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _decode(self, rows: Sequence[DecodedRow]) -> None:
         batch = self._start(rows)
         for step in range(max(row.max_tokens for row in rows)):
             tokens = self._pick(batch, step)
@@ -309,12 +317,14 @@ class Decoder:
         if sampled:
             places = [i for i, _ in sampled]
             heat = torch.tensor([[row.temperature] for _, row in sampled], dtype=torch.double)
-            probabilities = torch.softmax(batch.logits[places].cpu().double() / heat, -1)
-            probabilities = self._nucleus(probabilities, [row.top_p for _, row in sampled])
-            summed = probabilities.cumsum(-1)
             at = torch.tensor([[row.uniforms[step]] for _, row in sampled], dtype=torch.double)
-            picked = torch.searchsorted(summed, at * summed[:, -1:], right=True)[:, 0]
-            tokens[places] = picked.clamp(max=batch.logits.shape[-1] - 1)
+            n = max(1, MOST_SAMPLED // batch.logits.shape[-1])
+            for few in (slice(i, i + n) for i in range(0, len(places), n)):
+                probabilities = torch.softmax(batch.logits[places[few]].cpu().double() / heat[few], -1)
+                probabilities = self._nucleus(probabilities, [row.top_p for _, row in sampled[few]])
+                summed = probabilities.cumsum_(-1)
+                picked = torch.searchsorted(summed, at[few] * summed[:, -1:], right=True)[:, 0]
+                tokens[places[few]] = picked.clamp(max=batch.logits.shape[-1] - 1)
         for i, row in going:
             if row.n_logprobs is not None:
                 self._note_logprobs(batch.logits[i], int(tokens[i]), row)

@@ -5,19 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-
-def free_memory() -> int:
-    """Bytes of memory that nothing uses (where the system does not say: 8 GiB)."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return 8 << 30
 
 
 class PrefixStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from functools import cache
@@ -29,15 +30,21 @@ def pays_on_cpu(width: int | None) -> bool:
 
 def width_of(path: str | Path) -> int | None:
     """Hidden size of the model at ``path`` (for an adapter: of its base model); None where its config is not here."""
-    from transformers import AutoConfig
-
     from aloe.models.local.checkpoint import base_of
 
+    base = Path(base_of(path))
     try:
-        config = AutoConfig.from_pretrained(base_of(path), local_files_only=True).get_text_config()
-    except (OSError, ValueError):
+        if base.is_dir():
+            stored = json.loads((base / "config.json").read_text("utf-8"))
+            width = stored.get("text_config", stored).get("hidden_size") or stored.get("n_embd")
+        else:
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(str(base), local_files_only=True).get_text_config()
+            width = getattr(config, "hidden_size", None)
+    except (OSError, ValueError, AttributeError):
         return None
-    return int(getattr(config, "hidden_size", 0) or 0) or None
+    return width if isinstance(width, int) and width > 0 else None
 
 
 def free_memory() -> int:
