@@ -24,6 +24,7 @@ from aloe.training.trees.model import attention_of, choose_backend, guess_backen
 from aloe.training.trees.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
 
 log = logging.getLogger(__name__)
+SHORTER = "compute_dtype"  # a setting that is named in fingerprints only where it is not what it always was
 
 
 @dataclass(slots=True)
@@ -160,11 +161,7 @@ def fit(
         model = _open_model(section, model_path, out_dir)
         before = attention_of(model)
         job = prepare_job(section, model, tokenizer, train, evaluate, seed)
-        shaped_by = [section.token_budget, section.batch_size, section.dtype, trl_run.processes().num_processes]
-        shaped_by += [settings[name] for name in ("compute_dtype",) if name in settings]
-        job.key = digest(
-            [source, shape, seed, job.backend, shaped_by, *([compute] if "compute_dtype" in settings else [])]
-        )
+        job.key = _key([source, shape, seed, job.backend], settings)
         arguments = trl_run.common_arguments(section, out_dir, seed, job.accumulation, compute)
         trainer = make_trainer(job, arguments)
         trl_run.set_lora_dropout(trainer.model, section)
@@ -187,21 +184,23 @@ def fit(
         "seconds_preparing": round(prepared - started, 2),
         "seconds": round(time.monotonic() - started, 2),
     }
-    made_by = {
-        "stage": stage,
-        "seed": seed,
-        "config": {**section.model_dump(mode="json"), "compute_dtype": compute},
-        "from": source,
-    }
+    made_by = {"stage": stage, "seed": seed, "config": settings | {SHORTER: compute}, "from": source}
     _save(trainer, tokenizer, out_dir, made_by, (title, summary))
     return summary
+
+
+def _key(parts: list[Any], settings: dict[str, Any]) -> str:
+    """What reference log-probabilities depend on, as one name."""
+    shaped_by = [settings["token_budget"], settings["batch_size"], settings["dtype"]]
+    shaped_by += [trl_run.processes().num_processes, *([settings[SHORTER]] if SHORTER in settings else [])]
+    return digest([*parts, shaped_by])
 
 
 def _settings(section: Any, compute: str) -> dict[str, Any]:
     """What shapes a training, with ``compute_dtype`` as it was chosen; left out where it is what it always was."""
     usual = "bfloat16" if torch.cuda.is_available() else "float32"
-    found: dict[str, Any] = section.model_dump(mode="json", exclude={"compute_dtype"})
-    return found if compute == usual else found | {"compute_dtype": compute}
+    found: dict[str, Any] = section.model_dump(mode="json", exclude={SHORTER})
+    return found if compute == usual else found | {SHORTER: compute}
 
 
 def _open_model(section: Any, path: str | Path, out_dir: Path) -> Any:
