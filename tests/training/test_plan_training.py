@@ -13,6 +13,7 @@ from aloe.forecast.calls import format_plan, make_plan
 from aloe.forecast.training import Sizes, memory_gb
 from aloe.models.local.checkpoint import model_card, save_checkpoint
 from aloe.training import train_dpo, train_sft
+from aloe.training.memory import LIBRARIES, Shape, most_tokens, token_bytes
 from aloe.training.tiny.material import prepare
 from aloe.training.tiny.model import create_model
 
@@ -83,9 +84,21 @@ def test_a_model_that_is_not_here_is_counted_by_characters_and_said() -> None:
 def test_memory_grows_with_the_pack_and_shrinks_with_adapters_and_checkpointing() -> None:
     model = make_model("llama")
     n = sum(p.numel() for p in model.parameters())
-    sizes = Sizes(n, 1000, 64, 128, 4)
+    sizes = Sizes(n, 1000, Shape.of(model.config))
     section = config().sft
     full = memory_gb(section, sizes, 1000)
-    assert full > memory_gb(section, sizes, 100) > n * 16 / 1e9
+    assert full > memory_gb(section, sizes, 100) > (n * 16 + LIBRARIES) / 1e9
     assert memory_gb(section.model_copy(update={"lora_rank": 8}), sizes, 1000) < full
     assert memory_gb(section.model_copy(update={"gradient_checkpointing": True}), sizes, 1000) < full
+
+
+def test_a_pack_on_a_cpu_is_as_long_as_its_memory_allows() -> None:
+    """A wide model gets shorter packs, the demo's as many tokens as ever."""
+    section, tiny = config().sft, Shape(96, 256, 3, 96, 96, 960)
+    wide = Shape(576, 1536, 30, 576, 192, 49152)
+    assert most_tokens(section, tiny, "float32") == section.token_budget
+    for kind in ("float32", "bfloat16"):
+        n = most_tokens(section, wide, kind)
+        assert n < section.token_budget and n * token_bytes(section, wide, kind) <= section.pass_gb * 1e9
+    assert most_tokens(section, wide, "bfloat16") > most_tokens(section, wide, "float32")
+    assert most_tokens(section.model_copy(update={"pass_gb": 0.01}), wide, "float32") == 512

@@ -222,6 +222,9 @@ class TrainingSection(Section):
     token_budget: int = Field(
         8192, ge=1, description="tokens per forward pass; a longer conversation gets a pass of its own"
     )
+    pass_gb: float = Field(
+        2.0, gt=0, description="CPU: fewer tokens per pass than token_budget, if a pass would otherwise take more GB"
+    )
     max_length: int = Field(
         0, ge=0, description="most tokens of a history with its reply; 0 = the model's context length"
     )

@@ -48,7 +48,7 @@ class TrainingLine:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What memory and tokens depend on: numbers of parameters and widths of a model, and what packing it allows.
+    """What memory and tokens depend on: numbers of parameters, widths (``memory.Shape``), and what packing allows.
 
     Attributes:
         has_form: whether a form of attention along branches is worth trying. config: transformers' of the model.
@@ -56,9 +56,7 @@ class Sizes:
 
     n_parameters: int
     n_linear: int  # sum of inputs and outputs over the linear layers that adapters go on
-    width: int
-    ffn: int
-    layers: int
+    shape: Any
     context: int | None = None
     has_form: bool = True
     config: Any = None
@@ -116,6 +114,7 @@ def _line(
     config: Config, method: Method, rows: list[dict[str, Any]], scale: float, tokenizer: Any, sizes: Sizes | None
 ) -> TrainingLine:
     from aloe.training.data import Lengths, dpo_conversations, sft_conversations
+    from aloe.training.precision import pass_tokens
     from aloe.training.trees.packs import make_packs, packs_per_step
 
     section = method.settings(config)
@@ -132,8 +131,9 @@ def _line(
         conversations = dpo_conversations(chosen, tokenizer, lengths)
     longest = max((len(row) for c in conversations for row in c.rows), default=0)
     trees = section.packing != "rows" and (sizes is None or sizes.can_pack(longest))
+    budget = section.token_budget if sizes is None else pass_tokens(section, sizes.shape)
     packs, statistics = make_packs(
-        conversations, seed=config.seed, budget=section.token_budget, items=section.batch_size, trees=trees
+        conversations, seed=config.seed, budget=budget, items=section.batch_size, trees=trees
     )
     accumulation = packs_per_step(packs, section.batch_size)
     share = 1 - section.eval_share
@@ -152,20 +152,13 @@ def _line(
 
 
 def memory_gb(section: Any, sizes: Sizes, n_tokens: int) -> float:
-    """Gigabytes for weights, gradients, AdamW's moments and the activations of one pack of ``n_tokens``.
+    """Gigabytes of a process that trains on packs of ``n_tokens``, all that its libraries take included."""
+    from aloe.training.memory import process_bytes
+    from aloe.training.precision import compute_dtype
 
-    Activations: 8 widths and 3 feed-forward widths a token and layer (what a Llama block keeps for its backward
-    pass); with checkpointing one width a layer and one layer whole. The head keeps no logits, see ``tree_head``.
-    """
-    lora = bool(section.lora_rank)
-    half = section.dtype == "bfloat16"
-    weight = 2 if half else 4
-    trained = section.lora_rank * sizes.n_linear if lora else sizes.n_parameters
-    weights = sizes.n_parameters * weight + (trained * 4 if lora else 0)
-    optimiser = trained * (2 * 4 + (4 if lora else weight))  # two moments and the gradient
-    block = 8 * sizes.width + 3 * sizes.ffn
-    per_token = sizes.layers * sizes.width + block if section.gradient_checkpointing else sizes.layers * block
-    return float((weights + optimiser + n_tokens * per_token * weight) / GB)
+    compute = compute_dtype(section, sizes.shape.width)
+    adapter = section.lora_rank * sizes.n_linear
+    return process_bytes(section, sizes.shape, compute, sizes.n_parameters, adapter, n_tokens) / GB
 
 
 def _model_name(config: Config) -> str:
@@ -179,6 +172,7 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
 
     from aloe.models.local.checkpoint import base_of
     from aloe.models.local.packaged import resolve
+    from aloe.training.memory import Shape
     from aloe.training.trees.model import candidates
 
     if config.sft.model is None:
@@ -186,7 +180,8 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
         body = base.n_layers * (4 * base.d_model**2 + 3 * base.d_model * base.d_ffn)
         linear = base.n_layers * (8 * base.d_model + 3 * (base.d_model + base.d_ffn))
         words = len(tokenizer or ())
-        return Sizes(body + words * base.d_model, linear, base.d_model, base.d_ffn, base.n_layers)
+        shape = Shape(base.d_model, base.d_ffn, base.n_layers, base.d_model, base.d_model, words)
+        return Sizes(body + words * base.d_model, linear, shape)
     try:
         found = AutoConfig.from_pretrained(base_of(resolve(config.sft.model, convert=False)), local_files_only=True)
         with torch.device("meta"):
@@ -198,10 +193,9 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
         m.in_features + m.out_features for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head
     )
     text = found.get_text_config()
-    ffn = int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
     n = sum(p.numel() for p in model.parameters())
     has_form = bool(candidates(model, "cpu")[0])
-    return Sizes(n, linear, int(text.hidden_size), ffn, int(text.num_hidden_layers), _context(text), has_form, found)
+    return Sizes(n, linear, Shape.of(found), _context(text), has_form, found)
 
 
 def _context(text: Any) -> int | None:

@@ -19,6 +19,7 @@ from aloe.models.local.packaged import resolve
 from aloe.models.local.processor import width_of
 from aloe.training import precision, trl_run
 from aloe.training.data import Lengths, TokenRows, check_tokenizer
+from aloe.training.memory import Shape
 from aloe.training.split import Rows, Split, split_rows
 from aloe.training.trees.model import attention_of, choose_backend, guess_backend
 from aloe.training.trees.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
@@ -84,7 +85,8 @@ def prepare_job(
         _say(f"trees go through this model as rows, each with its whole history: {reason}")
     n = trl_run.processes().num_processes
     trees = backend != "rows"
-    options = {"budget": section.token_budget, "items": section.batch_size, "trees": trees}
+    budget = precision.pass_tokens(section, Shape.of(base.config))
+    options = {"budget": budget, "items": section.batch_size, "trees": trees}
     packs, statistics = make_packs(train, seed=seed, **options)
     accumulation = packs_per_step(packs, section.batch_size, n)
     packs = pad_packs(packs, n)
@@ -154,8 +156,7 @@ def fit(
         _say(f"{stage}: {lengths.say()}")
     source = source_of(model_path)
     shape = [[c.key, c.rows, c.starts, c.pairs] for c in (*train, *evaluate)]
-    compute = precision.compute_dtype(section, width_of(model_path))
-    settings = _settings(section, compute)
+    compute, settings = _settings(section, model_path)
     trl_run.claim(out_dir, digest([stage, settings, seed, source, shape]))
     with trl_run.quietly():
         model = _open_model(section, model_path, out_dir)
@@ -169,7 +170,6 @@ def fit(
         with precision.economically(trainer.model, compute):
             result = trl_run.train(trainer, out_dir)
         trl_run.plain_model(trainer).set_attn_implementation(before)
-    history = trainer.state.log_history
     summary = {
         ("n_pairs" if any(c.pairs for c in train) else "n_replies"): n_rows,
         **({"n_mixed": job.statistics.n_items - n_rows} if extra is not None else {}),
@@ -180,7 +180,7 @@ def fit(
         **tail(trainer),
         **_left_out(lengths),
         **split.as_dict(),
-        **({"eval_loss": loss} if (loss := last_logged(history, "eval_loss")) is not None else {}),
+        **({"eval_loss": loss} if (loss := last_logged(trainer.state.log_history, "eval_loss")) is not None else {}),
         "seconds_preparing": round(prepared - started, 2),
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -196,11 +196,14 @@ def _key(parts: list[Any], settings: dict[str, Any]) -> str:
     return digest([*parts, shaped_by])
 
 
-def _settings(section: Any, compute: str) -> dict[str, Any]:
-    """What shapes a training, with ``compute_dtype`` as it was chosen; left out where it is what it always was."""
+def _settings(section: Any, model_path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The number format of products, and what shapes a training: that format too, unless it is what it always was."""
+    compute = precision.compute_dtype(section, width_of(model_path))
     usual = "bfloat16" if torch.cuda.is_available() else "float32"
-    found: dict[str, Any] = section.model_dump(mode="json", exclude={SHORTER})
-    return found if compute == usual else found | {SHORTER: compute}
+    usual_bound = type(section).model_fields["pass_gb"].default
+    exclude = {SHORTER} | ({"pass_gb"} if section.pass_gb == usual_bound else set())
+    found: dict[str, Any] = section.model_dump(mode="json", exclude=exclude)
+    return compute, found if compute == usual else found | {SHORTER: compute}
 
 
 def _open_model(section: Any, path: str | Path, out_dir: Path) -> Any:

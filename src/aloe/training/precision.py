@@ -15,6 +15,7 @@ import torch
 from aloe.config import TrainingSection
 from aloe.models.local.processor import pays_on_cpu
 from aloe.training.adapters import lean_adapters
+from aloe.training.memory import Shape, most_tokens
 
 SHORT = "bfloat16"
 
@@ -26,6 +27,13 @@ def compute_dtype(section: TrainingSection, width: int | None) -> str:
     if torch.cuda.is_available():
         return SHORT
     return SHORT if pays_on_cpu(width) else "float32"
+
+
+def pass_tokens(section: TrainingSection, shape: Shape) -> int:
+    """Most tokens of a pack on this machine: on a CPU as many as ``pass_gb`` allows."""
+    if torch.cuda.is_available():
+        return section.token_budget
+    return most_tokens(section, shape, compute_dtype(section, shape.width))
 
 
 @contextmanager
