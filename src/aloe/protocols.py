@@ -59,6 +59,7 @@ class Completion:
     """One answer. ``logprobs`` is the OpenAI ``choices[0].logprobs.content`` list where asked for.
 
     ``reasoning`` is what an endpoint sends beside the answer as the model's thoughts; it never becomes part of it.
+    ``nothing`` says of which kind an answer without text is that is worth asking for again (``prompts.faults.KINDS``).
     """
 
     text: str
@@ -66,6 +67,7 @@ class Completion:
     usage: Usage = NO_USAGE
     logprobs: list[dict[str, Any]] | None = None
     reasoning: str = ""
+    nothing: str = ""
 
 
 @runtime_checkable

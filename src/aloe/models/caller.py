@@ -8,10 +8,10 @@ without touching the model; equal calls in flight are sent once.
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,7 +20,7 @@ import aiohttp
 import orjson
 
 from aloe.config import BudgetConfig, Config, ExecutionConfig, ModelConfig
-from aloe.errors import AloeError, ConfigError, ParseError, nearest
+from aloe.errors import AloeError, ConfigError, EndpointError, ParseError, nearest
 from aloe.models.budget import Budget
 from aloe.models.calls import Reply, RoleStats, takes_schema, tells_logprobs
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
@@ -29,10 +29,12 @@ from aloe.models.http.limits import Host, Limiter
 from aloe.models.http.retries import Route, cost_of, send
 from aloe.models.journal.journal import FailedAttempt, Journal
 from aloe.models.pricing import price_of
+from aloe.models.quality import MEASURED
+from aloe.models.rare_collections import RareCollections
 from aloe.models.registry import create_model
 from aloe.models.uri import is_in_process
 from aloe.prompts.catalog import CATALOG, Prompt
-from aloe.prompts.faults import kind_of
+from aloe.prompts.faults import KINDS, kind_of
 from aloe.prompts.render import PromptSet
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.seeding import derive_seed
@@ -112,7 +114,7 @@ class Caller:
         self._plans: dict[tuple[str, str, int], _Plan] = {}
         self._made: dict[str, ChatModel] = {}
         self._session: aiohttp.ClientSession | None = None
-        self._collections = _RareCollections()
+        self._collections = RareCollections()
 
     @classmethod
     def open(
@@ -199,6 +201,8 @@ class Caller:
         messages = self.prompts.render(prompt.name, history, **variables)
         plan = self._plan(role or prompt.role, path, prompt.name, model)
         reply = await self._call(plan, path, messages, sample, turn)
+        if reply.nothing:  # the same request was repeated already; a complaint would change the question
+            return self._nothing(plan, reply)
         try:
             return self._took(plan, prompt.read(reply.text, history), reply)
         except ParseError as error:
@@ -207,6 +211,8 @@ class Caller:
             answer = PromptMessage("assistant", (reply.text or "(empty)",))
             again = (*messages, answer, PromptMessage("user", (reason,)))
         reply = await self._call(plan, f"{path}/again", again, sample, turn)
+        if reply.nothing:
+            return self._nothing(plan, reply)
         try:
             return self._took(plan, prompt.read(reply.text, history), reply)
         except ParseError as error:
@@ -218,6 +224,18 @@ class Caller:
         if self.watch is not None:
             self.watch(plan.role, plan.stats)
         return value, reply
+
+    def _nothing(self, plan: _Plan, reply: Reply) -> tuple[None, Reply]:
+        """No attempt brought any text: so it is with the model under test, for any other role the call has failed."""
+        self._took(plan, None, reply, reply.nothing)
+        if plan.role in MEASURED:
+            return None, reply
+        plan.stats.n_failed += 1
+        raise EndpointError(
+            f"{plan.route.model.name} gave no text in {plan.config.max_attempts} attempts: {KINDS[reply.nothing]}",
+            "the next run asks again",
+            status=200,
+        )
 
     async def _call(self, plan: _Plan, path: str, messages: tuple[PromptMessage, ...], sample: int, turn: int) -> Reply:
         reply = await self._answer(plan, path, messages, sample, turn)
@@ -280,10 +298,14 @@ class Caller:
         else:
 
             def record(failed: FailedAttempt) -> None:
+                if failed.kind:
+                    plan.stats.nothing[failed.kind] = plan.stats.nothing.get(failed.kind, 0) + 1
                 self.journal.note_attempt(key, plan.row, place[0], failed)
 
             completion, tries, ms = await send(route, request, turn, (self._seed, key), record)
         cost = cost_of(route.price, completion.usage)
+        if completion.nothing:  # no answer to keep: the attempts are on record
+            return self._reply(plan, key, completion, cost)
         await self.journal.append(key, plan.row, place, messages, completion, (cost, ms, tries))
         return self._reply(plan, key, completion, cost)
 
@@ -306,7 +328,14 @@ class Caller:
             finish_reason=completion.finish_reason,
             call_key=key.hex(),
         )
-        return Reply(completion.text, generation, completion.finish_reason, completion.logprobs, completion.reasoning)
+        return Reply(
+            completion.text,
+            generation,
+            completion.finish_reason,
+            completion.logprobs,
+            completion.reasoning,
+            completion.nothing,
+        )
 
     def _plan(self, role: str, path: str, prompt: str, model: ModelConfig | None) -> _Plan:
         config = model if model is not None else self._pick(role, path)
@@ -377,8 +406,11 @@ class Caller:
                 )  # fmt: skip
             allow_open_files(2 * config.max_concurrency + 256)
             limiter.max_concurrency = max(limiter.max_concurrency, config.max_concurrency)
-            if isinstance(model, OpenAIChatModel):
+            if isinstance(model, OpenAIChatModel) and model.learn is None:
                 model.observe = limiter.observe
+                where = f"{model.name} at {model.endpoint.host}"
+                model.refused |= self.journal.learnt(where)
+                model.learn = partial(self.journal.learn, where)
         return Route(model, limiter, self.budget, price_of(config), config.max_attempts, self._patience)
 
     def _shared_session(self) -> aiohttp.ClientSession:
@@ -395,32 +427,6 @@ class Caller:
             await model.aclose()
         if self._session is not None:
             await self._session.close()
-
-
-class _RareCollections:
-    """Looking for cyclic garbage less often while a caller is open.
-
-    Every call leaves something behind for good (its key, its texts' hashes), which Python's collector takes for a
-    reason to look through everything again: a fifth of the time of a call, and cycles are rare here. As before once
-    the last holder has ended; :meth:`end` may be called again.
-    """
-
-    thresholds = (20_000, 20, 100)
-    _n_holders = 0
-    _before = thresholds
-
-    def __init__(self) -> None:
-        self._holds = gc.get_threshold()[0] > 0  # zero: somebody has switched the collector off
-        if self._holds and self._n_holders == 0:
-            _RareCollections._before = gc.get_threshold()
-            gc.set_threshold(*map(max, self.thresholds, self._before))
-        _RareCollections._n_holders += self._holds
-
-    def end(self) -> None:
-        _RareCollections._n_holders -= self._holds
-        if self._holds and self._n_holders == 0:
-            gc.set_threshold(*self._before)
-        self._holds = False
 
 
 def _settle(followers: list[asyncio.Future[Reply | None]], error: BaseException) -> None:

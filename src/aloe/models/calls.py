@@ -15,6 +15,7 @@ class Reply:
     """A model's answer. ``logprobs`` is the OpenAI list per token where asked for.
 
     ``reasoning`` is what an endpoint sent apart as the model's thoughts; it is not kept, so a replay has none.
+    ``nothing``: of which kind an answer without text is; it is not kept, and asked for anew by the next run.
     """
 
     text: str
@@ -22,6 +23,7 @@ class Reply:
     finish_reason: str
     logprobs: list[dict[str, Any]] | None
     reasoning: str = ""
+    nothing: str = ""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class RoleStats:
         n_again: those that were asked for again. n_unparsed: those that were of no use even then, and ``unusable``
             how many of them by kind (``prompts.faults.KINDS``).
         n_cut: those that could be read but ended at the length limit.
+        nothing: attempts whose answer held no text, by kind; most of them are mended by the next attempt.
     """
 
     n_calls: int = 0
@@ -47,6 +50,7 @@ class RoleStats:
     n_again: int = 0
     n_cut: int = 0
     unusable: dict[str, int] = field(default_factory=dict)
+    nothing: dict[str, int] = field(default_factory=dict)
 
     def count(self, fault: str, was_cut: bool) -> None:
         """One more answer that was wanted; ``fault``: of which kind one is that can't be used."""

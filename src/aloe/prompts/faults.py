@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 THINKING, EMPTY, REFUSAL, ROLE, QUOTING, CUT, FORM = "thinking", "empty", "refusal", "role", "quoting", "cut", "form"
+FILTERED, TOOLS = "filtered", "tools"
 KINDS = {
     THINKING: "thoughts that never came to an answer",
     EMPTY: "empty",
@@ -17,6 +18,8 @@ KINDS = {
     QUOTING: "the prompt said back",
     CUT: "cut off by the length limit",
     FORM: "not in the form asked for",
+    FILTERED: "withheld by a content filter",
+    TOOLS: "calls of tools instead of text",
 }
 
 _THOUGHT = re.compile(

@@ -7,9 +7,10 @@ learnt from its error once and remembered.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -17,19 +18,32 @@ import orjson
 
 from aloe.config import ModelConfig
 from aloe.errors import EndpointError
-from aloe.models.http.connection import Endpoint, error_text, make_session
+from aloe.models.http.connection import RETRYABLE_STATUS, Endpoint, make_session
+from aloe.models.http.refusals import refused_field, without
+from aloe.prompts.faults import EMPTY, FILTERED, REFUSAL, THINKING, TOOLS, is_blank
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
 
 log = logging.getLogger(__name__)
 
-_REFUSES = re.compile(
-    r"unsupported|not support|not allowed|unrecognized|unexpected|only the default|deprecated|extra_forbidden|"
-    r"extra inputs|not permitted|invalid|unknown|incompatible|only user and",
-    re.IGNORECASE,
-)
-_OPTIONAL = ("temperature", "top_p", "seed", "response_format", "logprobs")
-_MAX_ADAPTATIONS = 6
+_MOST_FIELDS = 6  # that a server may refuse
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back for one request."""
+
+    status: int
+    raw: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def is_good(self) -> bool:
+        return self.status == 200
+
+    @property
+    def is_passing(self) -> bool:
+        return self.status in RETRYABLE_STATUS
 
 
 class OpenAIChatModel:
@@ -43,6 +57,7 @@ class OpenAIChatModel:
 
     Attributes:
         observe: called with the response's headers where they hold rate limits.
+        refused: fields that the server has been found not to take (``refusals``). learn: told of each new one.
     """
 
     def __init__(
@@ -63,10 +78,9 @@ class OpenAIChatModel:
         self._limit = config.max_concurrency
         self._shared = session
         self._own: aiohttp.ClientSession | None = None
-        self._renamed: dict[str, str] = {}
-        self._dropped: set[str] = set()
-        self._system_refused = False
-        self._n_learnt = 0
+        self.refused: set[str] = set()
+        self.learn: Callable[[str], None] | None = None
+        self._asking = asyncio.Lock()  # one call at a time finds out what the server does not take
 
     def _session(self) -> aiohttp.ClientSession:
         if self._shared is not None:
@@ -75,47 +89,67 @@ class OpenAIChatModel:
             self._own = make_session(self._limit, self._seconds)
         return self._own
 
-    def _body(self, request: ChatRequest) -> bytes:
+    def _fields(self, request: ChatRequest) -> dict[str, Any]:
         messages = [{"role": m.role, "content": m.content} for m in request.messages]
-        if self._system_refused:
-            messages = merge_system(messages)
-        fields: dict[str, Any] = {"model": self._wire_name, "messages": messages}
-        fields.update(sent_fields(request))
-        for name, other in self._renamed.items():
-            if name in fields:
-                fields[other] = fields.pop(name)
-        for name in self._dropped:
-            fields.pop(name, None)
-        return orjson.dumps(fields)
+        return {"model": self._wire_name, "messages": messages, **sent_fields(request)}
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """One attempt (and a second one right away where the server's error says how it wants to be asked).
+        """One attempt (and more right away where the server's error says how it wants to be asked).
 
         Raises:
             EndpointError: ``retryable`` says whether sending it again can help.
         """
+        fields = self._fields(request)
+        known = frozenset(self.refused)
+        answer = await self._post(without(fields, known))
+        if answer.is_good or not self._names(answer, fields, known):
+            return self._take(answer, request)
+        async with self._asking:
+            return self._take(await self._find_out(fields), request)
+
+    async def _find_out(self, fields: dict[str, Any]) -> _Answer:
+        """Ask without one refused field after the other; what proves right is remembered for all calls."""
+        tried: list[str] = []
+        known = frozenset(self.refused)
+        answer = await self._post(without(fields, known))  # the same again: one refusal may be an accident
+        first = answer
+        while not answer.is_good and len(tried) < _MOST_FIELDS:
+            field = self._names(answer, fields, known | set(tried))
+            if field is None:
+                return answer if answer.is_passing else first  # the caller is told what was wrong to begin with
+            tried.append(field)
+            answer = await self._post(without(fields, known | set(tried)))
+        for field in tried if answer.is_good else ():
+            self.refused.add(field)
+            log.warning("%s at %s does not take %s: it is asked without", self.name, self.endpoint.host, field)
+            if self.learn is not None:
+                self.learn(field)
+        return answer if answer.is_good else first
+
+    def _names(self, answer: _Answer, fields: dict[str, Any], known: Collection[str]) -> str | None:
+        """The field that an answer refuses, if it is one that can be left out and has not been yet."""
+        if answer.status not in (400, 422) and not (answer.status == 403 and b"logprobs" in answer.raw):
+            return None
+        return refused_field(answer.raw, without(fields, known))
+
+    async def _post(self, fields: dict[str, Any]) -> _Answer:
         endpoint = self.endpoint
-        for _ in range(_MAX_ADAPTATIONS):
-            learnt = self._n_learnt
-            try:
-                async with self._session().post(
-                    endpoint.url, data=self._body(request), headers=endpoint.headers,
-                    proxy=endpoint.proxy, timeout=self._timeout, allow_redirects=False,
-                ) as response:  # fmt: skip
-                    raw = await response.read()
-                    status, headers = response.status, response.headers
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                raise endpoint.broken(error, self.name, self._seconds) from None
-            if self.observe is not None and "x-ratelimit-remaining-requests" in headers:
-                self.observe(headers)
-            if status == 200:
-                return self._read(raw, request)
-            if status not in (400, 422) and not (status == 403 and b"logprobs" in raw):
-                raise endpoint.refused(status, raw, headers, self.name)
-            # What was sent before another call's error taught us better is just sent again.
-            if learnt == self._n_learnt and not self._adapt(raw, request):
-                raise endpoint.refused(status, raw, headers, self.name)
-        raise endpoint.refused(400, raw, headers, self.name)
+        try:
+            async with self._session().post(
+                endpoint.url, data=orjson.dumps(fields), headers=endpoint.headers,
+                proxy=endpoint.proxy, timeout=self._timeout, allow_redirects=False,
+            ) as response:  # fmt: skip
+                raw = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise endpoint.broken(error, self.name, self._seconds) from None
+        if self.observe is not None and "x-ratelimit-remaining-requests" in response.headers:
+            self.observe(response.headers)
+        return _Answer(response.status, raw, response.headers)
+
+    def _take(self, answer: _Answer, request: ChatRequest) -> Completion:
+        if not answer.is_good:
+            raise self.endpoint.refused(answer.status, answer.raw, answer.headers, self.name)
+        return self._read(answer.raw, request)
 
     def _read(self, raw: bytes, request: ChatRequest) -> Completion:
         try:
@@ -134,13 +168,14 @@ class OpenAIChatModel:
             content = message.get("content")
             thoughts = message.get("reasoning_content") or message.get("reasoning")  # as servers differ in the name
             text = content if isinstance(content, str) else flatten_content(content)
+            nothing = why_nothing(message, choice.get("finish_reason"), thoughts) if is_blank(text) else ""
             found = choice.get("logprobs")
             logprobs = found.get("content") if found else None
             finish = choice.get("finish_reason") or "stop"
             usage = read_usage(data.get("usage"), request, text)
         except (KeyError, TypeError, AttributeError):
             raise self._odd(f"has an unknown shape: {self.endpoint.clean(raw)!r}") from None
-        return Completion(text, finish, usage, logprobs, thoughts if isinstance(thoughts, str) else "")
+        return Completion(text, finish, usage, logprobs, thoughts if isinstance(thoughts, str) else "", nothing)
 
     def _odd(self, what: str) -> EndpointError:
         return EndpointError(
@@ -148,34 +183,6 @@ class OpenAIChatModel:
             "check that base_url points to an OpenAI-compatible server (it ends in /v1)",
             status=200, retryable=True, possibly_billed=True,
         )  # fmt: skip
-
-    def _adapt(self, raw: bytes, request: ChatRequest) -> bool:
-        """Learn from a 400 what this server does not take; False if it says nothing that we know."""
-        text = error_text(raw)
-        low = text.lower()
-        if "max_completion_tokens" in low and "max_tokens" not in self._renamed and request.max_tokens:
-            self._renamed["max_tokens"] = "max_completion_tokens"
-        elif self._renamed and "max_completion_tokens" in low:
-            return False
-        elif (
-            "system" in low
-            and re.search(r"role|message|prompt", low)
-            and _REFUSES.search(low)
-            and not self._system_refused
-        ):
-            self._system_refused = True
-        else:
-            names = [n for n in _OPTIONAL if n in low and n not in self._dropped and getattr(request, n) is not None]
-            if "json_schema" in low and request.response_format and "response_format" not in self._dropped:
-                names.append("response_format")
-            if not names or not _REFUSES.search(low):
-                return False
-            if "logprobs" in names:
-                names.append("top_logprobs")
-            self._dropped.update(names)
-        self._n_learnt += 1
-        log.warning("%s at %s: adapted to '%s'", self.name, self.endpoint.host, self.endpoint.clean(text)[:120])
-        return True
 
     async def aclose(self) -> None:
         if self._own is not None:
@@ -208,15 +215,20 @@ def sent_fields(request: ChatRequest) -> dict[str, Any]:
     return fields
 
 
-def merge_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """System messages moved to the top of the first user message, for models that have no system role."""
-    system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
-    rest = [m for m in messages if m["role"] != "system"]
-    if not system:
-        return rest
-    if rest and rest[0]["role"] == "user":
-        return [{"role": "user", "content": f"{system}\n\n{rest[0]['content']}"}, *rest[1:]]
-    return [{"role": "user", "content": system}, *rest]
+def why_nothing(message: Mapping[str, Any], finish: Any, thoughts: Any) -> str:
+    """Of which kind an answer without text is (``prompts.faults.KINDS``); empty where its length ended it.
+
+    An answer that ended by length would end there again.
+    """
+    if finish == "length":
+        return ""
+    if message.get("refusal") or finish == "refusal":
+        return REFUSAL
+    if finish == "content_filter":
+        return FILTERED
+    if message.get("tool_calls") or message.get("function_call"):
+        return TOOLS
+    return THINKING if thoughts else EMPTY
 
 
 def flatten_content(content: Any) -> str:

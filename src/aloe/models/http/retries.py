@@ -19,6 +19,7 @@ from aloe.models.http.connection import GATEWAY_STATUS
 from aloe.models.http.limits import PATIENCE, Limiter, Ticket
 from aloe.models.journal.journal import FailedAttempt
 from aloe.models.pricing import Price
+from aloe.prompts.faults import KINDS
 from aloe.protocols import ChatModel, ChatRequest, Completion
 from aloe.seeding import derive_rng
 from aloe.types import Usage
@@ -67,6 +68,11 @@ class Tries:
         self._is_lost = False
         self._max = max_attempts
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the attempt under way is the last that may fail for the call's own sake."""
+        return self.number - self._n_refused >= self._max
+
     def count(self, error: EndpointError) -> None:
         """The attempt under way failed; go on to the next.
 
@@ -89,7 +95,7 @@ class Tries:
             raise _final(error, self.number) from None
         elif self._is_nobodys_fault(error):
             self._n_refused += 1
-        elif self.number - self._n_refused >= self._max:
+        elif self.is_last:
             raise _final(error, self.number) from None
         self.number += 1
 
@@ -106,6 +112,8 @@ async def send(
 ) -> tuple[Completion, int, int]:
     """Attempts until an answer: the completion, the number of attempts, milliseconds of the last one.
 
+    An answer without text is asked for again; where the last attempt brings none either, that is the completion.
+
     Args:
         turn: priority in the limiter's queue.
         seed: run seed and the call's key, for the jitter.
@@ -121,7 +129,14 @@ async def send(
         number = tries.number if tries is not None else 1
         try:
             completion, ms = await _attempt(route, request, turn, number, record)
-            return completion, number, ms
+            if not completion.nothing:
+                return completion, number, ms
+            record(_without_text(route, completion, number, ms))
+            tries = tries or Tries(route.max_attempts, route.limiter, route.patience)
+            if tries.is_last:
+                return completion, number, ms
+            tries.number += 1
+            await asyncio.sleep(_jitter(FIRST_BACKOFF, number, seed))
         except EndpointError as error:
             tries = tries or Tries(route.max_attempts, route.limiter, route.patience)
             tries.count(error)
@@ -142,9 +157,22 @@ def backoff(error: EndpointError, number: int, seed: tuple[int, bytes]) -> float
     """Seconds to wait after attempt ``number``, drawn from (run seed, the call's key, number)."""
     # Where nobody is there the circuit breaker sets the pace, for everybody.
     span = FIRST_BACKOFF if _is_unsent(error) else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(number - 1, 10))
-    jitter = float(derive_rng(seed[0], "backoff", seed[1].hex(), number).uniform(0.0, span))
+    jitter = _jitter(span, number, seed)
     # Where the endpoint named a time the limiter holds everybody; a little jitter keeps them from coming at once.
     return min(jitter, 0.25) if error.retry_after is not None else jitter
+
+
+def _jitter(span: float, number: int, seed: tuple[int, bytes]) -> float:
+    return float(derive_rng(seed[0], "backoff", seed[1].hex(), number).uniform(0.0, span))
+
+
+def _without_text(route: Route, completion: Completion, number: int, ms: int) -> FailedAttempt:
+    """The record of an attempt whose answer holds no text."""
+    tokens = completion.usage.prompt_tokens + completion.usage.completion_tokens
+    cost = cost_of(route.price, completion.usage)
+    return FailedAttempt(
+        number, ms, 200, f"no text: {KINDS[completion.nothing]}", True, tokens, cost, completion.nothing
+    )
 
 
 def _is_unsent(error: EndpointError) -> bool:

@@ -102,7 +102,10 @@ class Reader:
         """Counts, sizes and use by model and role."""
         n_calls, request_bytes = self._one("SELECT COUNT(*), COALESCE(SUM(LENGTH(request)), 0) FROM calls")
         n_texts, text_bytes = self._one("SELECT COUNT(*), COALESCE(SUM(LENGTH(CAST(body AS BLOB))), 0) FROM texts")
-        by_status = self._database.execute("SELECT status, COUNT(*) FROM attempts GROUP BY status ORDER BY 2 DESC")
+        by_status = self._database.execute(
+            "SELECT CASE WHEN status = 200 AND error LIKE 'no text: %' THEN error ELSE status END AS what, COUNT(*)"
+            " FROM attempts GROUP BY what ORDER BY 2 DESC"
+        )
         failures = {str(status) if status else "no answer": n for status, n in by_status}
         return Stats(
             n_calls, n_texts, sum(failures.values()), failures, self.path.stat().st_size, text_bytes, request_bytes,

@@ -52,7 +52,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """An attempt that brought no answer. Tokens and cost are the worst case where it may have been billed."""
+    """An attempt that brought no answer. Tokens and cost are the worst case where it may have been billed.
+
+    ``kind`` is one of ``prompts.faults.KINDS`` where an answer came that holds no text.
+    """
 
     number: int
     ms: int
@@ -61,6 +64,7 @@ class FailedAttempt:
     billed: bool
     tokens: int | None
     cost: float | None
+    kind: str = ""
 
 
 def hash_text(text: str) -> bytes:
@@ -127,6 +131,16 @@ class Journal:
             self._database.execute("INSERT INTO plans VALUES (?, ?)", (found, body))
             self._database.commit()
         return found
+
+    def learnt(self, endpoint: str) -> set[str]:
+        """Fields of a request that an endpoint was found not to take."""
+        return {
+            field for (field,) in self._database.execute("SELECT field FROM learnt WHERE endpoint = ?", (endpoint,))
+        }
+
+    def learn(self, endpoint: str, field: str) -> None:
+        """Keep that an endpoint does not take a field, so that later runs ask as this one did."""
+        self._database.execute("INSERT OR IGNORE INTO learnt VALUES (?, ?, ?)", (endpoint, field, int(time.time())))
 
     def read(self, row: int) -> Stored:
         """The completed call in ``row`` (a value of ``keys``)."""

@@ -27,6 +27,10 @@ CREATE VIEW every_attempt AS
          prompt_tokens + completion_tokens AS tokens, cost FROM calls
   UNION ALL SELECT key, plan, path, number, at, ms, status, error, billed, tokens, cost FROM attempts;
 """
+# Tables that came later: earlier versions pass over them, and files without them are given them when opened to write.
+_LATER = """
+CREATE TABLE IF NOT EXISTS learnt (endpoint TEXT, field TEXT, at INTEGER, PRIMARY KEY (endpoint, field)) WITHOUT ROWID;
+"""
 
 
 def connect(where: str) -> sqlite3.Connection:
@@ -55,6 +59,7 @@ def prepare(database: sqlite3.Connection, where: str, wal: bool) -> None:
         database.executescript(
             f"BEGIN;{_TABLES}PRAGMA application_id={_APPLICATION_ID};PRAGMA user_version={SCHEMA};COMMIT;"
         )
+    database.executescript(_LATER)
 
 
 def check_schema(database: sqlite3.Connection, where: str) -> int:
