@@ -14,7 +14,7 @@ import pytest
 
 from aloe.__main__ import main
 from aloe.config import ModelConfig
-from aloe.errors import DegradedError, ParseError
+from aloe.errors import DegradedError, EndpointError, ParseError
 from aloe.models.calls import RoleStats, takes_schema
 from aloe.models.quality import QualityGate, describe
 from aloe.prompts.catalog import CATALOG, GENERIC, INDUCER, JUDGE_COMPARE, JUDGE_SCORE, TAILORED, USER, WRITER
@@ -50,8 +50,11 @@ def ask_each(text: str, finish: str = "stop", **message: Any) -> dict[str, RoleS
         body["choices"][0]["message"].update(message)
         async with serving(lambda request, n: Fault(body=json.dumps(body).encode())) as server:
             for row in ROWS:
-                async with calling(model_at(server.base_url)) as caller:
-                    value, _ = await caller.ask(row, "x", role="user", history=(), **GIVEN[row.name])
+                async with calling(model_at(server.base_url, max_attempts=1)) as caller:
+                    try:
+                        value, _ = await caller.ask(row, "x", role="user", history=(), **GIVEN[row.name])
+                    except EndpointError:  # there was no text at all
+                        value = None
                     stats = caller.stats["user"]
                     assert (value is None) == bool(stats.n_unparsed)
                     found[row.name] = stats
@@ -83,7 +86,7 @@ def test_what_is_of_no_use_is_counted_by_kind_in_every_role(text: str, finish: s
         assert stats.n_answers == 1
         if name in (*roles, *JSON_ROLES):  # a message is not the JSON that the others ask for
             assert stats.unusable == {kind if name in roles else "form": 1}, name
-            assert (stats.n_unparsed, stats.n_again) == (1, 1)
+            assert (stats.n_unparsed, stats.n_again) == (1, kind != "empty")  # which is repeated without a word
         else:
             assert stats.unusable == {} and stats.n_cut == (finish == "length"), name
 
@@ -209,7 +212,7 @@ def test_a_schema_is_asked_for_where_the_endpoint_can_and_left_out_where_it_refu
                 for path in "ab":
                     answer, _ = await caller.ask(JUDGE_COMPARE, path, role="user", **GIVEN["judge_compare"])
                     assert answer == ("second", "a")
-            assert ["response_format" in r for r in server.requests] == [True, False, False]
+            assert ["response_format" in r for r in server.requests] == [True, True, False, False]
             assert all(r["chat_template_kwargs"] == quiet["chat_template_kwargs"] for r in server.requests)
         assert not takes_schema(ModelConfig(uri="hf:somewhere", structured="auto"))
 

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import json
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,13 @@ from hypothesis import strategies as st
 from aloe.config import Config, ModelConfig
 from aloe.errors import BudgetExceeded, ConfigError, EndpointError, ParseError
 from aloe.models.caller import Caller, request_key
+from aloe.models.calls import Reply
+from aloe.models.local.model import weight_digest
 from aloe.models.pricing import price_of
 from aloe.models.registry import create_model, register_scheme
 from aloe.prompts.catalog import RESPONDER, USER
 from aloe.protocols import ChatRequest, Completion, PromptMessage
+from aloe.seeding import derive_seed
 from aloe.types import Persona, Usage
 from models.faulty import HELLO, PROMPTS, Fault, answer, attempts, calling, model_at, refusal, serving
 
@@ -174,6 +179,33 @@ def test_a_retrained_checkpoint_at_the_same_path_answers_anew(tmp_path: Path) ->
 
     asyncio.run(work("openai"))
     asyncio.run(work("hf"))
+
+
+def test_a_checkpoint_is_known_by_its_weights_wherever_it_lies(tmp_path: Path) -> None:
+    """A run that is moved sends nothing again, and neither does one whose journal holds the place of earlier days."""
+    weights = tmp_path / "here" / "sft"
+    weights.mkdir(parents=True)
+    (weights / "model.safetensors").write_bytes(b"weights")
+    path = tmp_path / "journal.sqlite"
+
+    async def ask(base_url: str, folder: Path) -> Reply:
+        async with calling(ModelConfig(uri=f"hf:{folder}", base_url=base_url), journal=path) as caller:
+            return await caller.call("user", "p", "user", HELLO)
+
+    async def work() -> None:
+        async with serving(lambda body, n: f"answer {n}") as server:
+            first = await ask(server.base_url, weights)
+            assert first.generation.model == "hf:sft" and first.text == "answer 0"
+            moved = weights.parent.rename(tmp_path / "there") / "sft"
+            assert await ask(server.base_url, moved) == first
+            fixed = {"model": f"hf:{moved}", "revision": weight_digest(moved), "role": "user", "sampling": {}}
+            old = request_key(fixed, "p", 0, derive_seed(1, "p", 0), HELLO)
+            with closing(sqlite3.connect(path)) as database, database:
+                database.execute("UPDATE calls SET key = ?", (old,))
+            again = await ask(server.base_url, moved)
+            assert again.text == first.text and again.generation.call_key == old.hex() and len(server.requests) == 1
+
+    asyncio.run(work())
 
 
 # -- replay and single flight

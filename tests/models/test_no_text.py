@@ -48,7 +48,7 @@ def test_the_same_request_is_sent_again_and_the_answer_is_as_if_nothing_had_been
             serving(lambda b, n: fault if n < 2 else "I like tea.") as server,
             calling(model_at(server.base_url)) as caller,
         ):
-            value, reply = await caller.ask(USER, "a", **PERSONA)
+            value, _reply = await caller.ask(USER, "a", **PERSONA)
             assert value == "I like tea." and len(server.requests) == 3
             assert server.requests[0] == server.requests[1] == server.requests[2]
             stats: RoleStats = caller.stats["user"]
@@ -78,7 +78,7 @@ def test_a_call_that_never_brings_text_fails_and_is_asked_anew_by_the_next_run(n
     (tmp_path / "config.toml").write_text("", "utf-8")
     with Reader(RunDir(tmp_path).path) as reader:
         failures = reader.stats().failures
-    assert list(failures.values()) == [2] and list(failures)[0].startswith("no text: ")
+    assert list(failures.values()) == [2] and next(iter(failures)).startswith("no text: ")
 
 
 def test_a_model_under_test_that_says_nothing_has_said_nothing() -> None:
@@ -89,7 +89,7 @@ def test_a_model_under_test_that_says_nothing_has_said_nothing() -> None:
         ):
             value, reply = await caller.ask(
                 USER, "a", role="responder", model=model_at(server.base_url, max_attempts=3), **PERSONA
-            )  # noqa: E501
+            )
             assert value is None and reply.text == "" and len(server.requests) == 3
 
     asyncio.run(work())

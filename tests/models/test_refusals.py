@@ -1,5 +1,7 @@
 """What a server is found not to take: only what its error names, twice, and what works without it; kept with the run."""
 
+# ruff: noqa: E501 - servers' errors are quoted whole
+
 from __future__ import annotations
 
 import asyncio
@@ -72,13 +74,15 @@ ACCIDENTS = [
 @pytest.mark.parametrize("message", ACCIDENTS)
 def test_one_refusal_among_many_calls_teaches_nothing(message: str) -> None:
     async def work() -> None:
-        async with serving(lambda b, n: refusal(message) if n == 5 else "ok") as server:
-            async with calling(model_at(server.base_url, temperature=0.3, max_tokens=9)) as caller:
-                for i in range(12):
-                    await caller.call("user", f"p/{i}", "user", HELLO)
-                assert len(server.requests) == 13
-                assert all(b["messages"][0]["role"] == "system" and "seed" in b for b in server.requests)
-                assert all(b["temperature"] == 0.3 and b["max_tokens"] == 9 for b in server.requests)
+        async with (
+            serving(lambda b, n: refusal(message) if n == 5 else "ok") as server,
+            calling(model_at(server.base_url, temperature=0.3, max_tokens=9)) as caller,
+        ):
+            for i in range(12):
+                await caller.call("user", f"p/{i}", "user", HELLO)
+            assert len(server.requests) == 13
+            assert all(b["messages"][0]["role"] == "system" and "seed" in b for b in server.requests)
+            assert all(b["temperature"] == 0.3 and b["max_tokens"] == 9 for b in server.requests)
 
     asyncio.run(work())
 

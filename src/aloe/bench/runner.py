@@ -31,7 +31,7 @@ from aloe.dialogue.state import PathState, content_id, make_tree_id
 from aloe.dialogue.user import next_user_message
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
-from aloe.models.uri import plain_name
+from aloe.models.uri import plain_name, portable
 from aloe.prompts import PromptSet
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Floats
@@ -284,7 +284,7 @@ async def run_benchmark(
         truth.add(talk.persona, talk.messages, talk.scores)
     result = BenchmarkResult(
         model=name or plain_name(model.uri),
-        uri=model.uri,
+        uri=portable(model.uri),
         judge_model=", ".join(m.uri for m in config.roles.judge),
         user_model=", ".join(m.uri for m in config.roles.user),
         config_digest=_digest(config, model, caller.prompts),
@@ -365,7 +365,9 @@ def _digest(config: Config, model: ModelConfig, prompts: PromptSet) -> str:
     """What the figures depend on: settings, actors, prompts, the model."""
     roles = [m.model_dump(mode="json") for m in (*config.roles.user, *config.roles.judge)]
     bench = config.bench.model_dump(mode="json", exclude={"models"})
-    return digest([config.seed, bench, roles, prompts.hashes, model.model_dump(mode="json")])
+    return digest(
+        [config.seed, bench, roles, prompts.hashes, model.model_dump(mode="json") | {"uri": portable(model.uri)}]
+    )
 
 
 def _usage(caller: Caller) -> Mapping[str, Usage]:

@@ -20,6 +20,7 @@ from aloe.config import Config, ModelConfig
 from aloe.config.plugins import load_plug_in, plug_in_names
 from aloe.errors import ConfigError, DataError, EndpointError, nearest
 from aloe.models.caller import Caller
+from aloe.models.uri import portable
 from aloe.stats import Clusters, mean_interval
 from aloe.store.records import write_json, write_jsonl
 from aloe.types import Record
@@ -153,7 +154,7 @@ async def run_suite(
     result = SuiteResult(
         suite=suite.name,
         model=name,
-        uri=model.uri,
+        uri=portable(model.uri),
         n_items=len(items),
         n_failed=len(items) - len(fine),
         figures=suite.figures(fine),

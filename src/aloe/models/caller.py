@@ -32,7 +32,7 @@ from aloe.models.pricing import price_of
 from aloe.models.quality import MEASURED
 from aloe.models.rare_collections import RareCollections
 from aloe.models.registry import create_model
-from aloe.models.uri import is_in_process
+from aloe.models.uri import is_in_process, portable
 from aloe.prompts.catalog import CATALOG, Prompt
 from aloe.prompts.faults import KINDS, kind_of
 from aloe.prompts.render import PromptSet
@@ -62,6 +62,7 @@ class _Plan:
     stats: RoleStats
     response_format: dict[str, Any] | None = field(default=None)
     logprobs: int | None = None
+    former: dict[str, Any] | None = None  # ``fixed`` as earlier versions had it, where it is another
 
 
 def request_key(
@@ -248,6 +249,9 @@ class Caller:
     ) -> Reply:
         seed = derive_seed(self._seed, path, sample) if plan.config.send_seed else None
         key = request_key(plan.fixed, path, sample, seed, messages)
+        if plan.former is not None and key not in self.journal.keys:
+            before = request_key(plan.former, path, sample, seed, messages)
+            key = before if before in self.journal.keys else key
         while True:
             row = self.journal.keys.get(key)
             if row is not None:
@@ -298,15 +302,13 @@ class Caller:
         else:
 
             def record(failed: FailedAttempt) -> None:
-                if failed.kind:
-                    plan.stats.nothing[failed.kind] = plan.stats.nothing.get(failed.kind, 0) + 1
+                plan.stats.count_nothing(failed.kind)
                 self.journal.note_attempt(key, plan.row, place[0], failed)
 
             completion, tries, ms = await send(route, request, turn, (self._seed, key), record)
         cost = cost_of(route.price, completion.usage)
-        if completion.nothing:  # no answer to keep: the attempts are on record
-            return self._reply(plan, key, completion, cost)
-        await self.journal.append(key, plan.row, place, messages, completion, (cost, ms, tries))
+        if not completion.nothing:  # else there is no answer to keep, and the attempts are on record
+            await self.journal.append(key, plan.row, place, messages, completion, (cost, ms, tries))
         return self._reply(plan, key, completion, cost)
 
     def _reply(self, plan: _Plan, key: bytes, completion: Completion, cost: float | None) -> Reply:
@@ -374,9 +376,9 @@ class Caller:
         prompt_hash = self.prompts.hashes.get(prompt, "")
         row = self.journal.plan_id({**fixed, "prompt": prompt, "prompt_hash": prompt_hash})
         stats = self.stats_of(role)
-        return _Plan(
-            cast(ActorRole, role), prompt, prompt_hash, config, route, sampling, fixed, row, stats, schema, logprobs
-        )
+        former = {**fixed, "model": config.uri} if portable(config.uri) != config.uri else None
+        said = (cast(ActorRole, role), prompt, prompt_hash)
+        return _Plan(*said, config, route, sampling, fixed, row, stats, schema, logprobs, former)
 
     def stats_of(self, role: str) -> RoleStats:
         """The counters of a role, begun where there are none yet."""

@@ -61,6 +61,11 @@ class RoleStats:
         else:
             self.n_cut += was_cut
 
+    def count_nothing(self, kind: str) -> None:
+        """One more attempt whose answer held no text; ``kind`` empty: no answer came at all."""
+        if kind:
+            self.nothing[kind] = self.nothing.get(kind, 0) + 1
+
     @property
     def usage(self) -> Usage:
         return Usage(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aloe.config import ModelConfig
 from aloe.config.plugins import load_plug_in, plug_in_names
 from aloe.errors import ConfigError, nearest
-from aloe.models.uri import split_uri, split_wrapper
+from aloe.models.uri import portable, split_uri, split_wrapper
 from aloe.protocols import ChatModel
 
 if TYPE_CHECKING:
@@ -93,5 +93,5 @@ def identity(config: ModelConfig) -> tuple[str, str]:
     if scheme in ("hf", "openai") and path.is_dir() and any(path.glob("*.safetensors")):
         from aloe.models.local.model import weight_digest
 
-        return config.uri, weight_digest(path)
+        return portable(config.uri), weight_digest(path)
     return config.uri, rest if scheme == "hf" else ""

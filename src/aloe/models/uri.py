@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from aloe.config import ModelConfig
 from aloe.errors import ConfigError
 
@@ -39,6 +41,18 @@ def split_wrapper(uri: str) -> tuple[str, str | None]:
     """``"openai:x+inducer"`` -> ``("openai:x", "inducer")``; any other plus sign is part of the name."""
     inner, plus, suffix = uri.rpartition("+")
     return (inner, suffix) if plus and suffix in WRAPPERS else (uri, None)
+
+
+def portable(uri: str) -> str:
+    """A URI without the place of the checkpoint that it names: ``"hf:runs/a/checkpoints/sft"`` -> ``"hf:sft"``.
+
+    What tells checkpoints apart is the digest of their weights. Ids of the hub, and everything else, stay as they are.
+    """
+    inner, wrapper = split_wrapper(uri)
+    scheme, rest = split_uri(inner)
+    if scheme not in ("hf", "openai") or not Path(rest).is_dir():
+        return uri
+    return f"{scheme}:{Path(rest).resolve().name}{f'+{wrapper}' if wrapper else ''}"
 
 
 def unwrap(model: ModelConfig) -> tuple[ModelConfig, str | None]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from aloe.config import Config, ModelConfig, digest
 from aloe.models.caller import Caller
-from aloe.models.uri import plain_name, unwrap
+from aloe.models.local.model import weight_digest
+from aloe.models.uri import plain_name, portable, unwrap
 from aloe.seeding import derive_rng
 from aloe.stages.context import REPLY_TOKENS, Context, read_personas, tokens_so_far, with_caller
 from aloe.stages.failures import failed_part
@@ -26,7 +27,7 @@ def bench_models(context: Context) -> dict[str, ModelConfig]:
 
     def is_taken(name: str, uri: str) -> bool:
         known = None if context.redo else read_result(context.run.stage_dir("bench") / name / "result.json")
-        return name in models or (known is not None and known.uri != uri)
+        return name in models or (known is not None and portable(known.uri) != portable(uri))
 
     models: dict[str, ModelConfig] = {}
     for name, path in context.run.checkpoints(CHECKPOINTS).items():
@@ -82,9 +83,7 @@ def run_bench(context: Context) -> dict[str, Any]:
     async def work(caller: Caller) -> None:
         keys = {}
         for name, model in models.items():
-            uri = unwrap(model)[0].uri
-            weights = digest_folder(Path(uri[3:])) if uri.startswith("hf:") else ""
-            keys[name] = digest([shared, model.model_dump(mode="json"), weights, [p.persona_id for p in personas]])
+            keys[name] = digest([shared, *identity_of(model), [p.persona_id for p in personas]])
 
         def is_done(name: str) -> bool:
             return done.get(name) == keys[name] and (run.stage_dir("bench") / name / "result.json").is_file()
@@ -126,9 +125,9 @@ def _roles(config: Config) -> Any:
     return [[m.uri, m.temperature, m.top_p, m.max_tokens] for m in (*config.roles.user, *config.roles.judge)]
 
 
-def digest_folder(path: Path) -> str:
-    """A cheap stamp of a checkpoint folder: names, sizes and times of its weight files."""
-    if not path.is_dir():
-        return ""
-    stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(path.glob("*.safetensors"))]
-    return digest(stamps)
+def identity_of(model: ModelConfig) -> tuple[dict[str, Any], str]:
+    """A model's settings without its checkpoint's place, and the digest of its weights (empty without a folder)."""
+    inner = unwrap(model)[0].uri
+    folder = Path(inner[3:]) if inner.startswith("hf:") else None
+    settings = model.model_dump(mode="json") | {"uri": portable(model.uri)}
+    return settings, weight_digest(folder) if folder is not None and folder.is_dir() else ""

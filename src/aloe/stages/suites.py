@@ -11,8 +11,7 @@ from aloe.bench.suites import SuiteResult, run_suite, suite_by_name
 from aloe.config import digest
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
-from aloe.models.uri import unwrap
-from aloe.stages.bench import bench_models, digest_folder
+from aloe.stages.bench import bench_models, identity_of
 from aloe.stages.context import Context, tokens_so_far, with_caller
 from aloe.stages.failures import failed_part
 from aloe.store.records import read_rows
@@ -39,9 +38,7 @@ def run_suites(context: Context) -> dict[str, Any]:
     async def work(caller: Caller) -> None:
         for place, (suite, name) in enumerate(jobs):
             model, out = models[name], run.stage_dir("suites") / suite / name
-            uri = unwrap(model)[0].uri
-            weights = digest_folder(Path(uri[3:])) if uri.startswith("hf:") else ""
-            key = digest([config.seed, suite, config.suites[suite], model.model_dump(mode="json"), weights])
+            key = digest([config.seed, suite, config.suites[suite], *identity_of(model)])
             result = read_suite_result(out / "result.json") if done.get(f"{suite}/{name}") == key else None
             if result is None:
 

@@ -17,7 +17,8 @@ reply does not depend on what came first.
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+import time
+from functools import lru_cache, partial
 from pathlib import Path
 
 from aloe.config import ModelConfig
@@ -25,6 +26,7 @@ from aloe.errors import ConfigError, DataError, EndpointError, need_packages
 from aloe.models.local.batch import BatchDecoder, Codec, DecodedRow, Lane
 from aloe.models.local.packaged import resolve
 from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, width_of
+from aloe.models.uri import portable
 from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
 from aloe.types import Usage
@@ -32,6 +34,7 @@ from aloe.types import Usage
 DEFAULT_MAX_TOKENS = 256
 MOST_CACHED = 8 << 30  # bytes of kept prefixes on GPUs, all processes together; at most a quarter of what is free
 MOST_CACHED_ON_CPU = 2 << 30
+_SETTLED = 2 * 10**9  # ns since a file was written, from which its size and time tell whether it was written again
 _DIGESTED = ("*.safetensors", "*.bin", "tokenizer*", "*.model", "chat_template*", "*config.json", "vocab*", "merges*")
 
 
@@ -45,6 +48,20 @@ def weight_digest(path: str | Path) -> str:
     files = sorted({file for pattern in _DIGESTED for file in folder.glob(pattern)})
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
         raise DataError(f"{folder} contains no weights", "train it first, or give a directory with *.safetensors")
+    stamped = tuple((file, *_stamp(file)) for file in files)
+    is_settled = max(at for _, _, at in stamped) < time.time_ns() - _SETTLED  # clocks of files are coarse
+    return (_digest_files if is_settled else _digest_files.__wrapped__)(stamped)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _digest_files(stamped: tuple[tuple[Path, int, int], ...]) -> str:
+    """Names and contents of files; sizes and times only say whether they were read before."""
+    files = [file for file, _, _ in stamped]
     digest = hashlib.blake2b(digest_size=8)
     for file in files:
         digest.update(file.name.encode() + b"\0")
@@ -108,7 +125,7 @@ class LocalModel:
     """A ChatModel over transformers: one lane for each process that decodes."""
 
     def __init__(self, config: ModelConfig, path: str, replicas: int) -> None:
-        self.name = config.uri
+        self.name = portable(config.uri)
         local = Path(path)
         self.revision = weight_digest(local) if local.is_dir() else path
         dtype = weight_dtype(config, path)
