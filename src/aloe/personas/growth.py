@@ -17,6 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aloe.config import Config, PersonasConfig
 from aloe.errors import EndpointError
 from aloe.models.caller import Caller
@@ -87,7 +90,7 @@ async def grow_pool(
     pool = open_pool(options, embedder, kind)
     tidied = [t for t in map(tidy, seeds) if t]
     if tidied:
-        vectors = await asyncio.to_thread(embedder.embed, tidied)
+        vectors = await _embed_aside(embedder, tidied)
         pool.judge(tidied, vectors, provenance={"source": source}, trusted=True, target=target)
     waves: list[Wave] = []
     failures: list[str] = []
@@ -99,6 +102,17 @@ async def grow_pool(
         if stop is None:
             waves.append(await _run_wave(caller, config, pool, target, waves, examples, failures, allow_failed))
     return PoolResult(tuple(pool.members), tuple(pool.rejected), tuple(waves), stop, tuple(failures))
+
+
+async def _embed_aside(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors, made while the event loop goes on; a run that is interrupted does not wait for an answer."""
+    try:
+        return await asyncio.to_thread(embedder.embed, texts)
+    except asyncio.CancelledError:
+        cancel = getattr(embedder, "cancel", None)
+        if cancel is not None:
+            cancel()
+        raise
 
 
 def _reason_to_stop(options: PersonasConfig, n_members: int, target: int, waves: list[Wave]) -> StopReason | None:
@@ -149,7 +163,7 @@ async def _run_wave(
         fresh = [t for t in map(tidy, answer[0]) if t]
         texts.extend(fresh)
         origins.extend((call, answer[1]) for _ in fresh)
-    vectors = await asyncio.to_thread(pool.embedder.embed, texts) if texts else None
+    vectors = await _embed_aside(pool.embedder, texts) if texts else None
     n_before, n_rejected = len(pool.members), len(pool.rejected)
     for i, text in enumerate(texts):
         assert vectors is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -13,6 +13,7 @@ from aloe.models.caller import Caller
 from aloe.models.quality import QualityGate
 from aloe.progress import StageProgress
 from aloe.prompts import PromptSet
+from aloe.stages.interrupt import run_interruptible
 from aloe.store.records import read_jsonl
 from aloe.store.rundir import RunDir
 from aloe.types import Persona
@@ -64,7 +65,13 @@ def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
             _record_calls(context.run, context.progress.name, caller, degraded)
             await caller.aclose()
 
-    return asyncio.run(inner())
+    try:
+        return run_interruptible(inner)
+    except sqlite3.Error as error:
+        raise DataError(
+            f"the journal {context.run.journal_path} can't be read or written: {error}",
+            f"check the disk's space, and the file: aloe journal check {context.run.path}",
+        ) from error
 
 
 def _record_calls(run: RunDir, stage: str, caller: Caller, degraded: list[str]) -> None:

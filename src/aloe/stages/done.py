@@ -29,6 +29,13 @@ def read_inputs(run: RunDir, stage: Stage, stages: Sequence[Stage]) -> dict[str,
     return found
 
 
+def changed_outputs(run: RunDir, stage: Stage) -> list[str]:
+    """Files of a stage that are not as it wrote them."""
+    noted = digests_of((run.stage_state(stage.name) or {}).get("outputs", {}))
+    found = digests_of(stamp_outputs(run, stage))
+    return [name for name, digest in noted.items() if found.get(name) != digest]
+
+
 def is_done(run: RunDir, stage: Stage, digest: str, stages: Sequence[Stage]) -> bool:
     """Whether the stage need not run: done with these settings, from these files, and without failed calls."""
     state = run.stage_state(stage.name)

@@ -7,6 +7,7 @@ incomplete: what needs it does not run, and the next run completes it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ from aloe.models.uri import split_uri, unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
 from aloe.stages.context import Context
-from aloe.stages.done import drop_stale, is_done, read_inputs, stamp_outputs
+from aloe.stages.done import changed_outputs, drop_stale, is_done, read_inputs, stamp_outputs
 from aloe.stages.failures import refuse_failed
 from aloe.stages.precision import settle_precision
 from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
 from aloe.store.rundir import RunDir
 from aloe.training.methods import methods_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -218,6 +221,10 @@ def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
         outcome.summaries[stage.name] = (run.stage_state(stage.name) or {}).get("summary", {})
         outcome.skipped.append(stage.name)
         _note_files(run, stage, stages)
+        for name in changed_outputs(run, stage):
+            log.warning(
+                "%s was changed after stage %s had written it; --from %s makes it again", name, stage.name, stage.name
+            )
         return None
     started = time.monotonic()
     run.log("stage_started", stage=stage.name)
@@ -228,7 +235,7 @@ def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
                 stage.name, work.config, run, work.prompts, progress, stage.name in work.redo, work.allow_failed
             )
             summary = stage.load()(context)
-    except (AloeError, KeyboardInterrupt) as error:
+    except (AloeError, KeyboardInterrupt, OSError) as error:
         run.log("stage_failed", stage=stage.name, error=str(error) or "interrupted")
         error.add_note(stage.name)
         raise

@@ -1,7 +1,7 @@
-"""Files of records: JSON Lines that survive a torn last line, atomic writes, Parquet.
+"""Files of records: JSON Lines, atomic writes, Parquet.
 
-A file that others read is written whole and renamed into place; a file that grows is only ever appended to,
-and a torn last line (a killed writer) is cut off, never guessed at.
+A file that others read is written whole and renamed into place, so that one which ends in the middle of a line is
+damaged and refused; a file that grows is only ever appended to, and a torn last line (a killed writer) is cut off.
 """
 
 from __future__ import annotations
@@ -19,6 +19,18 @@ from pydantic import BaseModel, ValidationError
 from aloe.errors import DataError
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is what :func:`atomic_write` writes before it renames it."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers have left anywhere in ``folder``, which nobody else writes to."""
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager
@@ -86,10 +98,8 @@ def round_all(value: Any, decimals: int) -> Any:
 def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
     """(line number, parsed value) of each non-empty line.
 
-    A last line without newline that does not parse is a torn write and is left out.
-
     Raises:
-        DataError: the file is missing, or a line in the middle is not JSON.
+        DataError: the file is missing, or a line is not JSON (the last one too: files are written whole).
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist", "run the stage that writes it, or give another path")
@@ -100,8 +110,6 @@ def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                if not line.endswith(b"\n"):
-                    return
                 raise DataError(
                     f"{path}, line {number}: not valid JSON ({error})",
                     "restore the line, or redo the stage with --from",
@@ -146,6 +154,17 @@ def repair_tail(path: Path) -> int:
     return size - keep
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A write that fails names its file and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}", "free some space or choose another path"
+        ) from error
+
+
 class SortedJsonlWriter:
     """Rows in groups that arrive in any order and end up in order of their group's key.
 
@@ -161,13 +180,25 @@ class SortedJsonlWriter:
         self._end = 0
 
     def add(self, key: str, records: Sequence[BaseModel | dict[str, Any]]) -> None:
+        """Write a group.
+
+        Raises:
+            DataError: the disk is full.
+        """
         block = b"".join(map(to_line, records))
-        self._file.write(block)
+        with _named(self.partial):
+            self._file.write(block)
         self._places[key] = (self._end, len(block))
         self._end += len(block)
 
     def close(self) -> None:
-        self._file.close()
+        """Write the final file.
+
+        Raises:
+            DataError: the disk is full.
+        """
+        with _named(self.partial):
+            self._file.close()
         with open(self.partial, "rb") as source, atomic_write(self.path) as target:
             for key in sorted(self._places):
                 start, length = self._places[key]
@@ -177,7 +208,8 @@ class SortedJsonlWriter:
 
     def abandon(self) -> None:
         """Keep the growing file as it is; nothing final is written."""
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: Any = None) -> None:

@@ -12,6 +12,7 @@ import os
 import time
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,7 @@ from aloe import __version__
 from aloe.config import Config, digest, dump_toml, validate
 from aloe.errors import ConfigError, DataError
 from aloe.store.content import Stamps
-from aloe.store.records import atomic_write, write_json
+from aloe.store.records import atomic_write, is_temporary, sweep, write_json
 from aloe.types import BenchmarkResult
 
 
@@ -89,7 +90,7 @@ class RunDir:
         """Create the directory or check that it is a run, and lock it against a second writer."""
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"--out {self.path} is a file", "give a directory")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
+        if self.path.is_dir() and not self.exists() and any(map(_is_foreign, self.path.iterdir())):
             raise ConfigError(
                 f"--out {self.path} contains other files and is not an aloe run", "give a new or empty directory"
             )
@@ -106,6 +107,7 @@ class RunDir:
             raise ConfigError(
                 f"another process is working in {self.path}", "wait for it, stop it, or give another --out"
             ) from None
+        sweep(self.path)
         if not self.exists():
             self.save_config(config)
             self.save_manifest(
@@ -193,11 +195,17 @@ class RunDir:
     def log(self, event: str, **fields: Any) -> None:
         """Append one event to log.jsonl (a single write, so that lines do not interleave)."""
         line = orjson.dumps({"time": time.time(), "event": event, **fields}, option=orjson.OPT_APPEND_NEWLINE)
-        handle = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(handle, line)
-        finally:
-            os.close(handle)
+        with suppress(OSError):  # a full disk: what is worth more says so
+            handle = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                os.write(handle, line)
+            finally:
+                os.close(handle)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file in a directory without a config can't be what a run that was killed at once has left."""
+    return path.name != ".lock" and not is_temporary(path)
 
 
 def read_result(path: Path) -> BenchmarkResult | None:

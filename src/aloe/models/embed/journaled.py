@@ -84,6 +84,10 @@ class JournaledEmbedder:
             known.update(zip(missing, found, strict=True))
         return np.stack([known[text] for text in texts]) if texts else np.zeros((0, 0), np.float32)
 
+    def cancel(self) -> None:
+        """End what :meth:`embed` is doing in another thread."""
+        self._remote.cancel()
+
     def key(self, text: str) -> bytes:
         """The journal's key of one text."""
         from aloe.models.caller import request_key

@@ -11,7 +11,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, Protocol
 
 import aiohttp
@@ -29,6 +30,7 @@ from aloe.models.registry import identity
 Vectors = NDArray[np.float32]
 BATCH_SIZE = 128
 MAX_CONCURRENCY = 8
+_LOOK = 0.2  # seconds between looks at whether the user has interrupted the run
 _BUDGET_WAIT = 0.02  # seconds between looks at whether an attempt fits into the budget by now
 
 
@@ -75,6 +77,7 @@ class OpenAIEmbedder:
             where, min(MAX_CONCURRENCY, config.max_concurrency), config.requests_per_minute, patience=patience
         )
         self._turn = threading.Lock()
+        self._work: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, float32, shape (n_texts, dim).
@@ -95,9 +98,29 @@ class OpenAIEmbedder:
             return np.zeros((0, self.dim or 0), np.float32)
         # A thread of its own: the caller may be inside an event loop.
         with self._turn, ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, self._embed_all(list(texts), watcher)).result()
+            found = pool.submit(asyncio.run, self._embed_all(list(texts), watcher))
+            while not found.done():
+                wait([found], timeout=_LOOK)
+                if _is_interrupted():
+                    self.cancel()
+            return found.result()
+
+    def cancel(self) -> None:
+        """End what :meth:`embed` is doing in another thread, which then raises ``CancelledError``."""
+        if self._work is not None:
+            loop, task = self._work
+            with suppress(RuntimeError):  # it has just ended by itself
+                loop.call_soon_threadsafe(task.cancel)
 
     async def _embed_all(self, texts: list[str], watcher: Watcher) -> Vectors:
+        task = asyncio.current_task()
+        self._work = (asyncio.get_running_loop(), task) if task is not None else None
+        try:
+            return await self._embed_batches(texts, watcher)
+        finally:
+            self._work = None
+
+    async def _embed_batches(self, texts: list[str], watcher: Watcher) -> Vectors:
         size = self._batch_size
         batches = [texts[start : start + size] for start in range(0, len(texts), size)]
         async with make_session(0, self.config.timeout_seconds) as session:
@@ -184,6 +207,15 @@ class OpenAIEmbedder:
             "check base_url and that the model is an embedding model",
             status=200, retryable=True, possibly_billed=True,
         )  # fmt: skip
+
+
+def _is_interrupted() -> bool:
+    """Whether the task that waits for us is being cancelled; its event loop cannot say so while it is blocked."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop in this thread
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def _tokens(usage: Any, batch: list[str]) -> int:

@@ -181,6 +181,8 @@ class Lane:
         while self._pending:
             await self._gather()
             batch = self._take()
+            if not batch:
+                continue
             try:
                 await loop.run_in_executor(self._pool, decoder.decode, [p.row for p in batch])
             except Exception as error:  # whatever torch raises belongs to these requests, not to the queue
@@ -229,7 +231,11 @@ class Lane:
                 return
 
     def _take(self) -> list[_Pending]:
-        """The next batch: up to ``batch_size`` prompts with their samples, the longest prompts first."""
+        """The next batch: up to ``batch_size`` prompts with their samples, the longest prompts first.
+
+        Nobody waits any more for rows that were cancelled: they are left out.
+        """
+        self._pending = [p for p in self._pending if not p.future.done()]
         self._pending.sort(key=lambda p: (-len(p.row.ids), p.row.ids))
         n_samples: Counter[tuple[int, ...]] = Counter()
         batch, left = [], []

@@ -1,0 +1,56 @@
+"""Ctrl-C during a stage: what waits is cancelled at once, and a stage that ends all the same was interrupted still."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def run_interruptible(work: Callable[[], Awaitable[T]]) -> T:
+    """Run async work to its end in an event loop of its own.
+
+    The first SIGINT cancels it; the second one ends it wherever it is.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, also where it came to its end before it took notice.
+    """
+    n_signals = 0
+    task: asyncio.Task[T] | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal n_signals
+        n_signals += 1
+        if n_signals > 1 or task is None or loop is None:
+            raise KeyboardInterrupt
+        task.cancel()
+        loop.call_soon_threadsafe(lambda: None)  # wakes the loop up
+
+    async def run() -> T:
+        nonlocal task, loop
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        return await work()
+
+    is_ours = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if not is_ours:  # somebody else has a use for the signal
+        return asyncio.run(run())
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        done = asyncio.run(run())
+    except asyncio.CancelledError:
+        if n_signals:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if n_signals:
+        raise KeyboardInterrupt
+    return done
