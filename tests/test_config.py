@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import tomllib
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 
 from aloe.config import (
     Config,
-    RolesConfig,
+    ModelConfig,
     digest,
     dump_toml,
     fields,
     load_config,
     parse_overrides,
     recipe_names,
+    type_name,
     validate,
 )
 from aloe.errors import BudgetExceeded, ConfigError, EndpointError
@@ -61,16 +63,16 @@ def test_unknown_recipe_names_the_nearest() -> None:
         load_config("nowhere/recipe.toml")
 
 
-def test_every_option_is_described_or_says_it_by_its_name() -> None:
-    undescribed = {name.rpartition(".")[2] for name, info in fields(Config) if not info.description}
-    assert undescribed <= SELF_EXPLAINING | set(RolesConfig.model_fields)
-
-
-SELF_EXPLAINING = {
-    "n_turns", "gradient_checkpointing", "n_layers", "n_heads", "d_ffn", "learning_rate", "min_steps", "max_steps",
-    "warmup_steps", "schedule", "epochs", "personality_threshold", "max_waves", "saturation_window", "temperature",
-    "beta", "models", "personality_words",
-}  # fmt: skip
+def test_every_option_is_described_and_has_a_type_that_people_know() -> None:
+    options = [*fields(Config), *((f"model.{name}", info) for name, info in ModelConfig.model_fields.items())]
+    assert not [name for name, info in options if not info.description]
+    assert {type_name(info.annotation) for name, info in fields(Config) if name.startswith("roles.")} == {
+        "[model, ...]"
+    }
+    known = {"str", "int", "float", "bool", "none", "table", "model"}
+    names = {word for _, info in options for word in re.split(r"[|\[\], .]+", type_name(info.annotation)) if word}
+    literals = {word for word in names if word not in known and not re.fullmatch(r"[a-z0-9-]+", word)}
+    assert not literals, "a Python type stands in the help text"
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers(-(2**53), 2**53), max_size=6))

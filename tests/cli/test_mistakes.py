@@ -145,7 +145,7 @@ def test_chat_says_that_a_command_is_none() -> None:
     command = [sys.executable, "-m", "aloe", "chat", "--model", "world:assistant"]
     typed = "/agin\n/quit\n"
     done = subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60, env=dict(os.environ))
-    assert done.returncode == 0 and "no command /agin (did you mean '/again'?)" in done.stdout
+    assert done.returncode == 0 and "unknown command /agin (did you mean '/again'?)" in done.stdout
     assert "assistant>" not in done.stdout
 
 

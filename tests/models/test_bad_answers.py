@@ -195,7 +195,7 @@ def test_a_run_whose_user_only_thinks_stops_with_one_line_or_goes_on_when_told(
     assert "WARNING   user: 12 of 12" in capsys.readouterr().out
     assert "thoughts" not in (tmp_path / "run" / "trees" / "trees.jsonl").read_text()
     page = build_report(tmp_path / "run")
-    assert "trees: user: 12 of 12 answers are of no use" in page.read_text()
+    assert "trees: user: 12 of 12 answers are unusable" in page.read_text()
 
 
 def test_a_schema_is_asked_for_where_the_endpoint_can_and_left_out_where_it_refuses() -> None:

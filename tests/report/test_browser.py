@@ -246,7 +246,7 @@ def test_the_headline_table_fits_a_wide_page_and_shows_on_a_phone_that_it_goes_o
     cells = dict(zip(names, table.locator("tbody tr").first.locator("th, td").all_inner_texts(), strict=True))
     assert (cells["recall"], cells["style"], cells["style recall"]) == ("62%", "70%", "20%")
     for title in ("The replies", "The simulated user"):
-        assert page.get_by_role("region", name=f"{title}, against the truth").evaluate(hidden) == 0
+        assert page.get_by_role("region", name=f"{title}, ground truth").evaluate(hidden) == 0
     page.set_viewport_size({"width": 390, "height": 844})
     assert table.evaluate(hidden) > 0
     assert "scroll" in table.evaluate("e => getComputedStyle(e).backgroundAttachment")

@@ -40,7 +40,7 @@ async def converse(talk: Talk, console: Console, turns: int) -> int:
                 _show_beliefs(talk, console, list(talk.beliefs))
                 continue
             if line.startswith("/") and line[1:].isalpha() and line not in COMMANDS:
-                console.print(f"no command {line}{nearest(line, COMMANDS)}", style="red", markup=False)
+                console.print(f"unknown command {line}{nearest(line, COMMANDS)}", style="red", markup=False)
                 continue
             if line == "/back":
                 console.print(f"taken back: {talk.take_back()}", markup=False)
@@ -95,7 +95,7 @@ def _show_beliefs(talk: Talk, console: Console, beliefs: list[Disclosure]) -> No
         said = f"  {belief.status} {belief.kind}: {belief.item} (“{belief.evidence}”)"
         console.print(said, style="yellow" if belief.status == "stated" else "blue", markup=False)
     if not beliefs and talk.turns and talk.turns[-1].believed:
-        console.print("  nothing new is believed", style="dim")
+        console.print("  nothing new is inferred", style="dim")
 
 
 async def _read_line(console: Console) -> str:

@@ -45,7 +45,7 @@ def all_options(sections: Sequence[str] | None = None, more: Sequence[Option] = 
     first = {name.partition(".")[0] for name in sections or ()}
     own = [*more, *(option for option in fields(Config) if option[0].partition(".")[0] in first)]
     others = [option for option in fields(Config) if option[0].partition(".")[0] not in first]
-    world = f"{'  --world.OPTION str|float':<52} of all simulated roles that write (recipe demo has examples)"
+    world = f"{'  --world.OPTION str|float':<52} an option shared by the simulated roles that write (see recipe demo)"
     if not own:
         return "\n".join(["every option of the config (TOML key and --option alike):", *map(_line, others), world])
     return "\n".join(

@@ -64,12 +64,14 @@ def add_run_arguments(parser: Parser, stage: str) -> None:
         "--allow-failed",
         type=float,
         metavar="SHARE",
-        help="go on although calls failed in at most this share of a stage's trees, conversations, items or writer "
+        help="continue if calls failed in at most this share of a stage's trees, conversations, items or writer "
         "calls (default: 0)",
     )
     completed(allow, completers.nothing)
     parser.add_argument(
-        "--allow-degraded", action="store_true", help="go on where more than half of a role's answers are of no use"
+        "--allow-degraded",
+        action="store_true",
+        help="continue although more than half of a role's answers are unusable",
     )
     parser.add_argument("--dry", action="store_true", help="only print the expected calls and their cost")
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
@@ -129,7 +131,7 @@ def run_stage(
         redo = "report"  # asking for the report means a fresh one
     allow = options.allow_failed or 0.0
     if not 0 <= allow <= 1:
-        raise ConfigError(f"--allow-failed {allow:g} is not a share", "give a number between 0 and 1")
+        raise ConfigError(f"--allow-failed {allow:g} is not a valid share", "give a number between 0 and 1")
     outcome = run_pipeline(config, run, place.recipe, only=only, redo_from=redo, allow_failed=allow, say=say)
     if not options.quiet:
         from aloe.cli.tables import print_summary

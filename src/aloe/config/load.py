@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -226,6 +226,8 @@ def type_name(annotation: Any) -> str:
         return "|".join(str(a) for a in get_args(annotation))
     if get_origin(annotation) is Union or str(type(annotation)).endswith("UnionType'>"):
         return "|".join(type_name(a) for a in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return type_name(get_args(annotation)[0])
     if get_origin(annotation) in (tuple, list):
         return f"[{type_name(get_args(annotation)[0])}, ...]"
     if get_origin(annotation) is dict:

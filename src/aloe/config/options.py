@@ -22,9 +22,9 @@ class ModelConfig(Section):
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
     headers_env: dict[str, str] = Field(default_factory=dict, description="header -> name of environment variable")
     temperature: float | None = Field(None, ge=0, description="None = the endpoint's own default")
-    top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
-    stop: tuple[str, ...] = ()
+    top_p: float | None = Field(None, gt=0, le=1, description="nucleus sampling; None = the endpoint's own default")
+    max_tokens: int | None = Field(None, ge=1, description="most tokens of an answer; None = the server's default")
+    stop: tuple[str, ...] = Field((), description="texts at which an answer ends")
     send_seed: bool = Field(True, description="send a sampling seed derived from (run seed, place in the run)")
     structured: bool | Literal["auto"] = Field(
         False,
@@ -39,9 +39,9 @@ class ModelConfig(Section):
         default_factory=dict, description="provider-specific fields of the request, sent unchanged"
     )
     max_concurrency: int = Field(64, ge=1, description="most calls in flight at the same time")
-    requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(None, gt=0)
-    timeout_seconds: float = Field(120.0, gt=0)
+    requests_per_minute: float | None = Field(None, gt=0, description="most requests per minute")
+    tokens_per_minute: float | None = Field(None, gt=0, description="most tokens per minute, prompts included")
+    timeout_seconds: float = Field(120.0, gt=0, description="longest time to wait for an answer")
     max_attempts: int = Field(6, ge=1, description="attempts per call, including the first")
     price_prompt: float | None = Field(None, ge=0, description="USD per million prompt tokens")
     price_completion: float | None = Field(None, ge=0, description="USD per million completion tokens")
@@ -74,18 +74,20 @@ Models = Annotated[tuple[ModelConfig, ...], BeforeValidator(_as_models), Field(m
 
 
 class RolesConfig(Section):
-    """The model of each role; roles may use different endpoints, and a role several weighted models."""
+    """The model of each role, or several weighted models."""
 
-    writer: Models = (ModelConfig(uri="world:persona-writer"),)
-    user: Models = (ModelConfig(uri="world:user"),)
-    inducer: Models = (ModelConfig(uri="world:inducer"),)
-    tailored: Models = (ModelConfig(uri="world:tailored"),)
-    generic: Models = (ModelConfig(uri="world:generic"),)
-    judge: Models = (ModelConfig(uri="world:judge"),)
+    writer: Models = Field(
+        (ModelConfig(uri="world:persona-writer"),), description="writes the descriptions of the persona pool"
+    )
+    user: Models = Field((ModelConfig(uri="world:user"),), description="plays the persona")
+    inducer: Models = Field((ModelConfig(uri="world:inducer"),), description="infers what the user has revealed")
+    tailored: Models = Field((ModelConfig(uri="world:tailored"),), description="replies, knowing what was revealed")
+    generic: Models = Field((ModelConfig(uri="world:generic"),), description="replies, knowing nothing about the user")
+    judge: Models = Field((ModelConfig(uri="world:judge"),), description="compares and scores replies")
 
 
 class PersonasConfig(Section):
-    """Stage ``personas``: the pool of descriptions and the personas made from it (paper section 3.1)."""
+    """Stage ``personas``: the pool of descriptions and the personas made from it (section 3.1)."""
 
     seeds: str = Field("packaged", description="packaged, world, or a file or directory of your own (docs/personas.md)")
     population: str = Field("", description="a sentence that describes the people to write about")
@@ -96,34 +98,36 @@ class PersonasConfig(Section):
     n_bench_profiles: int = Field(20, ge=1, description="profiles held out for the benchmark")
     n_bench_personalities: int = Field(5, ge=1, description="personalities held out for the benchmark")
     n_bench: int = Field(100, ge=1, description="benchmark personas")
-    profile_words: int = Field(50, ge=3, description="length to ask for; 0.4 to 2.5 times this is accepted")
-    personality_words: int = Field(65, ge=3)
+    profile_words: int = Field(
+        50, ge=3, description="length of a profile to ask for; 0.4 to 2.5 times this is accepted"
+    )
+    personality_words: int = Field(65, ge=3, description="the same for personalities")
     embedder: str = Field("lexical", description="lexical, world, st:NAME_OR_PATH, openai:MODEL")
     profile_threshold: float | None = Field(
         None, gt=0, le=1, description="highest cosine similarity to any member; None = the embedder's calibrated value"
     )
-    personality_threshold: float | None = Field(None, gt=0, le=1)
+    personality_threshold: float | None = Field(None, gt=0, le=1, description="the same for personalities")
     n_examples: int = Field(5, ge=1, description="pool members shown per call")
     n_new: int = Field(20, ge=1, description="new descriptions to ask for per call")
     wave: int = Field(4, ge=1, description="calls per wave; new members are used as examples from the next wave on")
-    max_waves: int = Field(200, ge=1)
+    max_waves: int = Field(200, ge=1, description="stop after this many waves even if the pool is not full")
     min_acceptance: float = Field(
         0.02,
         ge=0,
         le=1,
         description="stop if fewer candidates than this share were accepted in the last saturation_window waves",
     )
-    saturation_window: int = Field(5, ge=1)
+    saturation_window: int = Field(5, ge=1, description="waves over which min_acceptance is measured")
     file: str | None = Field(None, description="use this persona file instead of growing a pool")
     bench_file: str | None = Field(None, description="benchmark personas: 'packaged' or a file")
 
 
 class TreesConfig(Section):
-    """Stage ``trees``: preference trees by collaboration of user, inducer, responders and judge (section 3.2)."""
+    """Stage ``trees``: preference trees by several collaborating models (section 3.2)."""
 
     n_trees: int = Field(0, ge=0, description="number of trees; 0 = one per training persona and replicate")
     replicates: int = Field(1, ge=1, description="trees per persona")
-    n_turns: int = Field(10, ge=1)
+    n_turns: int = Field(10, ge=1, description="turns of a conversation")
     policy: str = Field(
         "path",
         pattern=r"^(path|both:\d+|budget:\d+|chance:(0|1|0?\.\d+|1\.0+)(,(0|1|0?\.\d+|1\.0+))*)$",
@@ -167,13 +171,11 @@ class ExportConfig(Section):
 class BenchConfig(Section):
     """Stage ``bench``: AL(k) over turns for each model, under one user and one judge (section 4)."""
 
-    models: Models = (
-        ModelConfig(uri="world:generic"),
-        ModelConfig(uri="world:oracle"),
-        ModelConfig(uri="world:knows-all"),
-        ModelConfig(uri="world:swapped"),
+    models: Models = Field(
+        tuple(ModelConfig(uri=f"world:{name}") for name in ("generic", "oracle", "knows-all", "swapped")),
+        description="models to benchmark, with or without a wrapper (docs/benchmark.md)",
     )
-    n_turns: int = Field(10, ge=1)
+    n_turns: int = Field(10, ge=1, description="turns of a conversation")
     n_personas: int = Field(0, ge=0, description="0 = all benchmark personas")
     samples: int = Field(1, ge=1, description="conversations per persona")
     scope: Literal["persona", "revealed"] = Field("revealed", description="what the judge rewards")
@@ -187,15 +189,17 @@ class BenchConfig(Section):
 
 
 class TinyConfig(Section):
-    """Stage ``base``: a tiny fluent model trained from scratch on plain documents and generic dialogues."""
+    """Stage ``base``: a tiny model trained from scratch in the world's language."""
 
     d_model: int = Field(96, ge=8, description="width of the tiny transformer")
-    n_layers: int = Field(3, ge=1)
-    n_heads: int = Field(4, ge=1)
-    d_ffn: int = Field(256, ge=8)
-    learning_rate: float = Field(3e-3, gt=0)
+    n_layers: int = Field(3, ge=1, description="layers")
+    n_heads: int = Field(4, ge=1, description="attention heads; they divide d_model")
+    d_ffn: int = Field(256, ge=8, description="width of the feed-forward layers")
+    learning_rate: float = Field(
+        3e-3, gt=0, description="of embeddings and norms (AdamW); matrices use 10/3 of it (Muon)"
+    )
     batch_size: int = Field(32, ge=1, description="documents per step")
-    min_steps: int = Field(200, ge=1)
+    min_steps: int = Field(200, ge=1, description="do not stop before this step")
     max_steps: int = Field(3000, ge=1, description="stop here even if copy_gate was not reached")
     copy_gate: float = Field(
         0.95, ge=0, le=1, description="pre-training ends when stated facts are copied with this accuracy"
@@ -209,11 +213,13 @@ class TinyConfig(Section):
 class TrainingSection(Section):
     """What SFT and DPO share: the optimiser, packing, adapters, evaluation, records."""
 
-    learning_rate: float = Field(1e-5, gt=0)
-    epochs: float = Field(1.0, gt=0)
+    learning_rate: float = Field(1e-5, gt=0, description="highest learning rate (AdamW)")
+    epochs: float = Field(1.0, gt=0, description="passes over the data")
     max_steps: int = Field(0, ge=0, description="optimiser steps; 0 = as many as 'epochs' take")
-    warmup_steps: int = Field(10, ge=0)
-    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    warmup_steps: int = Field(10, ge=0, description="steps over which the learning rate rises to its highest value")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "cosine", description="course of the learning rate after the warm-up"
+    )
     weight_decay: float = Field(0.0, ge=0, description="of AdamW; applied to matrices only")
     packing: Literal["auto", "segments", "flex", "dense", "rows"] = Field(
         "auto",
@@ -239,7 +245,9 @@ class TrainingSection(Section):
         description="number format of matrix products; trained weights stay as 'dtype' says. auto = bfloat16 on a GPU "
         "and, for models of hidden size 512 and more, on a CPU with AMX or AVX512-BF16; else float32",
     )
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass to save memory"
+    )
     freeze_embeddings: bool = Field(
         False,
         description="do not train token embeddings (nor a head tied to them), so that unseen tokens are not unlearned",
@@ -279,11 +287,11 @@ class SFTConfig(TrainingSection):
 
 
 class RolloutConfig(Section):
-    """Stage ``rollout``: trees whose replies are the SFT checkpoint's own, scored by the judge, for DPO."""
+    """Stage ``rollout``: trees of the SFT checkpoint's own replies, for DPO."""
 
     n_trees: int = Field(240, ge=0, description="number of trees; 0 = none, DPO uses the pairs of stage 'trees'")
     n_candidates: int = Field(6, ge=2, description="replies drawn per turn")
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, description="sampling temperature of the replies")
     p_best: float = Field(
         0.7, ge=0, le=1, description="probability that the best reply continues; otherwise the worst does"
     )
@@ -297,13 +305,13 @@ class DPOConfig(TrainingSection):
     """Stage ``dpo``: direct preference optimisation from the SFT checkpoint (section 3.3), by TRL."""
 
     batch_size: int = Field(48, ge=1, description="pairs per optimiser step, about (conversations stay whole)")
-    beta: float = Field(0.1, gt=0)
+    beta: float = Field(0.1, gt=0, description="weight of the log-probability ratios in the loss")
     loss: Names = Field(("sigmoid",), description="TRL's losses that are means over pairs: sigmoid, ipo, robust, ...")
     sft_weight: float = Field(1.0, ge=0, description="weight of the likelihood term on the chosen reply")
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="assumed share of wrong labels; for the losses robust and exo_pair"
     )
-    warmup_steps: int = Field(5, ge=0)
+    warmup_steps: int = Field(5, ge=0, description="steps over which the learning rate rises to its highest value")
     siblings: Literal["all", "widest"] = Field(
         "all", description="pair with all rejected replies of a turn, or only with the worst"
     )
@@ -327,7 +335,7 @@ class ExecutionConfig(Section):
         1, ge=1, description="hf: processes that decode in parallel, each on its own GPU if there are several"
     )
     allow_degraded: bool = Field(
-        False, description="go on where more than half of a role's answers are of no use (flag: --allow-degraded)"
+        False, description="continue although more than half of a role's answers are unusable (flag: --allow-degraded)"
     )
     outage_minutes: float = Field(
         5.0, gt=0, description="how long an endpoint may be down, or refuse for its rate, before the stage stops"

@@ -25,6 +25,6 @@ def load_plug_in(group: str, name: str) -> Any:
         except (ImportError, AttributeError, SyntaxError) as error:
             raise ConfigError(
                 f"plug-in '{name}' of {group} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
-                "correct or uninstall the package that brings it",
+                "correct or uninstall the package that provides it",
             ) from error
-    raise ConfigError(f"no plug-in '{name}' of {group} is installed", "install the package that brings it")
+    raise ConfigError(f"no plug-in '{name}' of {group} is installed", "install the package that provides it")

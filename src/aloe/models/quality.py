@@ -31,7 +31,7 @@ def describe(role: str, stats: RoleStats) -> str:
     kinds[CUT] = kinds.get(CUT, 0) + stats.n_cut
     told = sorted(((n, kind) for kind, n in kinds.items() if n), key=lambda pair: (-pair[0], pair[1]))
     what = ", ".join(f"{n:,} {KINDS.get(kind, kind)}" for n, kind in told)
-    return f"{role}: {n_bad(stats):,} of {stats.n_answers:,} answers are of no use or cut off ({what})"
+    return f"{role}: {n_bad(stats):,} of {stats.n_answers:,} answers are unusable or cut off ({what})"
 
 
 def next_step(stats: RoleStats) -> str:
