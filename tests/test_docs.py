@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -152,22 +151,21 @@ def test_modules_exist(page: Path) -> None:
 
 
 def exists(name: str) -> bool:
-    """Whether a dotted name is a module, or a name at the top of one; nothing heavy is imported."""
+    """Whether a dotted name is a module, or a name at the top of one; nothing is imported."""
     above, _, last = name.rpartition(".")
-    try:
-        if importlib.util.find_spec(name):
-            return True
-    except ModuleNotFoundError:
-        return False
-    spec = importlib.util.find_spec(above)
-    assert spec is not None and spec.origin is not None
-    if last in getattr(sys.modules.get(above), "__all__", ()):
+    if source(name):
         return True
-    body = ast.parse(Path(spec.origin).read_text("utf-8")).body
+    file = source(above)
+    body = ast.parse(file.read_text("utf-8")).body if file else []
+    imported = {a.asname or a.name for node in body if isinstance(node, ast.ImportFrom) for a in node.names}
     defined = {getattr(node, "name", None) for node in body}
-    return last in defined | {
-        alias.asname or alias.name for n in body if isinstance(n, ast.ImportFrom) for alias in n.names
-    }
+    return last in imported | defined | set(getattr(sys.modules.get(above), "__all__", ()))
+
+
+def source(name: str) -> Path | None:
+    """The file of a module or package."""
+    place = PACKAGE.parent.joinpath(*name.split("."))
+    return next((f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()), None)
 
 
 def anchors(page: Path) -> set[str]:
