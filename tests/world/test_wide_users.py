@@ -107,7 +107,7 @@ def test_every_manner_and_request_of_a_user_is_read_as_what_it_is():
         assert reading.advice == (topic,) and not reading.strange and not reading.values, advice
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SEEDS, st.sampled_from(sorted(PARTS)))
 def test_a_wide_message_gives_away_exactly_what_it_was_made_of(seed, part):
     rng, lexicon = Random(seed), narrow(PARTS[part])
@@ -127,11 +127,12 @@ def test_a_wide_message_gives_away_exactly_what_it_was_made_of(seed, part):
     assert read_message(text).topic == topic.name, text
     assert bool(read_message(text).others) == bool(other), text
     assert (text[0].isupper() or text[0].isdigit()) and text[-1] in ".?" and "  " not in text and " ," not in text, text
+    assert not re.search(r", (?:A|An|The|My|It|At|There) ", text), text
 
 
 def test_neutral_talk_is_had_at_its_rate_and_on_every_branch_alike():
     topics = []
-    for number, person in enumerate(draw_personas(40, seed=5)):
+    for number, person in enumerate(draw_personas(25, seed=5)):
         history = []
         for turn in range(6):
             text = say(person, history, seed=number * 10 + turn, uri=USER)
@@ -169,7 +170,7 @@ def test_a_clause_of_ones_own_words_does_not_matter_there_either():
 
 
 def test_wide_users_converse_as_listed_ones_do_and_contradict_nothing():
-    people = draw_personas(12, seed=8)
+    people = draw_personas(8, seed=8)
     talks = [converse("tailored?wording=wide", p, people[i - 1], seed=i, user=USER) for i, p in enumerate(people)]
     for person, talk in zip(people, talks, strict=True):
         own = set(read_persona(*person).by_value)

@@ -13,7 +13,7 @@ from random import Random
 from aloe.world import fallback, language
 from aloe.world.latent import Item, fill
 from aloe.world.lexicon.options import Lexicon, narrow
-from aloe.world.lexicon.schema import Topic
+from aloe.world.lexicon.schema import Slot, Topic
 from aloe.world.lexicon.wording import Held, compositions, may_lead, signed
 
 _FRONT, _BEHIND, _AFTER = "front", "behind", "after"
@@ -130,6 +130,13 @@ def change_to(request: str, rng: Random) -> str:
     return f"{change} {request}" if change else request
 
 
+def _small(sentence: str, slot: Slot | None = None) -> str:
+    """A sentence as it goes on behind a link."""
+    if sentence.startswith("A "):
+        return f"a {sentence[2:]}"
+    return language.lower(sentence, slot)
+
+
 def write_user_message(
     told: Sequence[language.Told], markers: Sequence[str], distractor: str, request: str, rng: Random
 ) -> str:
@@ -144,11 +151,11 @@ def write_user_message(
         section = "second" if 0 < number < n_before else "beside"
         chance = 0.35 if section == "second" or number >= n_before else 0.12
         link = rng.choice(compositions("links", section)) if rng.random() < chance else ""
-        sentences.append(f"{language.capital(link)}, {language.lower(sentence, slot)}" if link else sentence)
+        sentences.append(f"{language.capital(link)}, {_small(sentence, slot)}" if link else sentence)
     if joined:
-        asked = f"{language.capital(joined)}, {language.lower(request)}"
+        asked = f"{language.capital(joined)}, {_small(request)}"
     elif n_before and "," not in request and ":" not in request and rng.random() < 0.3:
-        asked = f"{language.capital(rng.choice(compositions('links', 'request')))}, {language.lower(request)}"
+        asked = f"{language.capital(rng.choice(compositions('links', 'request')))}, {_small(request)}"
     else:
         asked = language.capital(request)
     sentences.insert(n_before, asked)
