@@ -36,7 +36,12 @@ async def post(url: str, body: Any) -> tuple[int, dict[str, Any]]:
     data = body if isinstance(body, bytes) else None
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{url}/chat/completions", json=None if data else body, data=data) as response,
+        session.post(
+            f"{url}/chat/completions",
+            json=None if data else body,
+            data=data,
+            headers={"Content-Type": "application/json"},
+        ) as response,  # fmt: skip
     ):
         return response.status, await response.json(content_type=None)
 

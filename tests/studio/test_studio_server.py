@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from aloe.__main__ import main
-from aloe.studio.app import own_hosts
+from aloe.models.guard import own_hosts
 
 Serve = Callable[..., AbstractContextManager[str]]
 
@@ -98,7 +98,7 @@ def test_changes_asked_for_by_other_pages_are_refused(address: str, headers: dic
 
 def test_reading_from_another_page_is_refused_too(address: str) -> None:
     assert ask(f"{address}api/run", Origin="http://evil.example")[0] == 403
-    assert ask(f"{address}api/run", Origin=address.rstrip("/"))[0] == 200
+    assert ask(f"{address}api/run", Origin=address.rsplit("/", 2)[0])[0] == 200
 
 
 def test_every_answer_has_the_policy(address: str) -> None:
@@ -127,7 +127,8 @@ def test_every_answer_has_the_policy(address: str) -> None:
         ("api/talks/xyz/say", {"text": "hi"}, "has ended"),
         ("api/search?source=../../etc", None, "no conversations called"),
         ("api/conversation?source=trees&id=../../etc/passwd", None, "does not exist"),
-        ("../../etc/passwd", None, "Not Found"),
+        ("nothing/here", None, "Not Found"),
+        ("../../etc/passwd", None, "token is missing"),
     ],
     ids=str,
 )

@@ -75,7 +75,7 @@ def add_run(parser: Parser, help: str = "a run directory") -> None:
 
 
 def add_address(parser: Parser, port: int) -> None:
-    """``--host`` and ``--port`` of a server.
+    """``--host``, ``--port`` and ``--allow-host`` of a server.
 
     Args:
         port: the port where none is given.
@@ -84,6 +84,14 @@ def add_address(parser: Parser, port: int) -> None:
     completed(host, completers.nothing)
     number = parser.add_argument("--port", type=port_number, default=port, help=f"0 = any free port (default: {port})")
     completed(number, completers.nothing)
+    names = parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which the server is reached, for example through a proxy (repeat for more)",
+    )
+    completed(names, completers.nothing)
 
 
 def refuse_together(options: argparse.Namespace, names: dict[str, str], with_what: str, why: str) -> None:

@@ -63,7 +63,8 @@ def run(options: Namespace, overrides: Overrides) -> int:
 async def _serve(options: Namespace, overrides: Overrides) -> None:
     from aloe.cli.places import studio_config
     from aloe.config import ModelConfig
-    from aloe.studio.app import Studio, is_loopback, own_hosts
+    from aloe.models.guard import Guard, new_token, own_hosts, warn_outer
+    from aloe.studio.app import Studio
     from aloe.studio.choices import list_choices
     from aloe.studio.start import open_desk, open_people, serving
 
@@ -74,12 +75,10 @@ async def _serve(options: Namespace, overrides: Overrides) -> None:
     given = [ModelConfig(uri=uri) for uri in options.model]
     studio = Studio(options.run, desk, people, partial(list_choices, config, options.run, given), notes)
     try:
-        async with serving(studio.app(own_hosts(options.host)), options.host, options.port) as url:
-            if not is_loopback(options.host):
-                notes.append(
-                    f"{options.host} is not loopback and there is no password: whoever reaches this address can "
-                    "read the run and talk with its models at your cost"
-                )
+        guard = Guard(own_hosts(options.host, options.allow_host), new_token())
+        async with serving(studio.app(guard), options.host, options.port, guard.prefix) as url:
+            if note := warn_outer(options.host):
+                notes.append(note)
             for note in notes:
                 print(f"note: {note}")
             print(f"studio of {options.run}: {url} (Ctrl-C stops)", flush=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from aloe.cli.arguments import add_address
 from aloe.cli.parser import Overrides, Parser
-from aloe.cli.serve import PORT, say_where
+from aloe.cli.serve import add_server, serve_models
 
 NAME = "world"
 GROUP = "run"
@@ -15,11 +14,11 @@ HELP = "serve the simulated world as an OpenAI-compatible endpoint"
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("action", choices=("serve",), help="start the server")
-    add_address(parser, PORT)
+    add_server(parser)
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
-    from aloe.models.server import serve_world
+    from aloe.models.server import resolve_world
 
-    serve_world(options.port, options.host, say_where("any world:ACTOR"))
+    serve_models(resolve_world(), options, "any world:ACTOR")
     return 0

@@ -1,13 +1,14 @@
 """An OpenAI-compatible server for any ChatModel: the world, local checkpoints, plug-ins.
 
-``/v1/chat/completions`` (also streamed), ``/v1/models``, ``/health``. Loopback unless told otherwise: there is no
-authentication. A bad request is answered with 400 and an error in OpenAI's shape, a failing model with 500.
+``/v1/chat/completions`` (also streamed), ``/v1/models``, ``/health``. Loopback unless told otherwise; who may ask is
+the guard's matter. A bad request is answered with 400 and an error in OpenAI's shape, a failing model with 500.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from aiohttp import web
 
 from aloe.config import ModelConfig
 from aloe.errors import AloeError, ConfigError, EndpointError
+from aloe.models.guard import Guard, Refused, in_address, own_hosts
 from aloe.models.registry import create_model
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.world.model import actor_names
@@ -27,6 +29,10 @@ Resolver = Callable[[str], ChatModel]
 _KNOWN = {
     "model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop", "n",
     "response_format", "logprobs", "top_logprobs", "stream", "stream_options",
+}  # fmt: skip
+_RANGES = {  # beyond these a request only costs memory or time
+    "max_tokens": (1, 1_000_000), "max_completion_tokens": (1, 1_000_000), "top_logprobs": (0, 1000), "n": (1, 128),
+    "temperature": (0, 1000), "top_p": (0, 1),
 }  # fmt: skip
 _ROLES = {"system", "user", "assistant", "developer", "tool"}
 _MAX_BODY = 64 * 1024 * 1024
@@ -39,23 +45,27 @@ class BadRequest(ValueError):
 class Running:
     """A started server: ``host``, ``port``, ``base_url``; :meth:`aclose` stops it."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+    def __init__(self, runner: web.AppRunner, host: str, port: int, prefix: str) -> None:
         self._runner = runner
         self.host = host
         self.port = port
-        self.base_url = f"http://{host}:{port}/v1"
+        self.base_url = f"http://{in_address(host)}:{port}{prefix}/v1"
 
     async def aclose(self) -> None:
         await self._runner.cleanup()
 
 
-async def start_server(models: Mapping[str, ChatModel] | Resolver, host: str = "127.0.0.1", port: int = 0) -> Running:
+async def start_server(
+    models: Mapping[str, ChatModel] | Resolver, host: str = "127.0.0.1", port: int = 0, guard: Guard | None = None
+) -> Running:
     """Serve ``models``: by name, or a function from name to model that raises ConfigError for unknown names.
 
     Args:
         port: 0 takes a free one.
+        guard: who may ask; default: whoever reaches it, by its own names and as JSON. The command line adds a token.
     """
-    app = make_app(models)
+    guard = guard or Guard(own_hosts(host))
+    app = make_app(models, guard)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, host, port)
@@ -65,17 +75,31 @@ async def start_server(models: Mapping[str, ChatModel] | Resolver, host: str = "
         await runner.cleanup()
         raise ConfigError(f"can't listen on {host}:{port}: {error.strerror}", "choose another port") from error
     bound = runner.addresses[0][1]
-    return Running(runner, host, bound)
+    return Running(runner, host, bound, guard.prefix)
 
 
-def make_app(models: Mapping[str, ChatModel] | Resolver) -> web.Application:
+def make_app(models: Mapping[str, ChatModel] | Resolver, guard: Guard) -> web.Application:
     """The server as an aiohttp application."""
     service = _Service(models)
-    app = web.Application(client_max_size=_MAX_BODY)
-    app.router.add_post("/v1/chat/completions", service.chat)
-    app.router.add_get("/v1/models", service.list_models)
-    app.router.add_get("/health", service.health)
+    app = web.Application(client_max_size=_MAX_BODY, middlewares=[_answers(guard)])
+    for prefix in dict.fromkeys(("", guard.prefix)):  # the token may come as a bearer, too
+        app.router.add_post(f"{prefix}/v1/chat/completions", service.chat)
+        app.router.add_get(f"{prefix}/v1/models", service.list_models)
+        app.router.add_get(f"{prefix}/health", service.health)
     return app
+
+
+def _answers(guard: Guard) -> Any:
+    @web.middleware
+    async def answer(http: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            guard.check(http)
+        except Refused as error:
+            return _failed(403, str(error), "permission_error")
+        response: web.StreamResponse = await handler(http)
+        return response
+
+    return answer
 
 
 def resolve_world(cache: dict[str, ChatModel] | None = None) -> Resolver:
@@ -93,12 +117,19 @@ def resolve_world(cache: dict[str, ChatModel] | None = None) -> Resolver:
 
 
 def serve_forever(
-    models: Mapping[str, ChatModel] | Resolver, host: str, port: int, started: Callable[[Running], None]
+    models: Mapping[str, ChatModel] | Resolver,
+    address: tuple[str, int],
+    guard: Guard,
+    started: Callable[[Running], None],
 ) -> None:
-    """Serve until interrupted; ``started`` is told the address."""
+    """Serve until interrupted.
+
+    Args:
+        address: host and port. guard: who may ask. started: is told where.
+    """
 
     async def main() -> None:
-        running = await start_server(models, host, port)
+        running = await start_server(models, *address, guard)
         started(running)
         try:
             await asyncio.Event().wait()
@@ -109,11 +140,6 @@ def serve_forever(
         asyncio.run(main())
     except KeyboardInterrupt:
         log.info("server stopped")
-
-
-def serve_world(port: int, host: str = "127.0.0.1", started: Callable[[Running], None] = lambda _: None) -> None:
-    """Serve the simulated world until interrupted."""
-    serve_forever(resolve_world(), host, port, started)
 
 
 class _Service:
@@ -137,8 +163,7 @@ class _Service:
 
     async def chat(self, http: web.Request) -> web.StreamResponse:
         try:
-            body = orjson.loads(await http.read())
-            request, name, stream = read_request(body)
+            request, name, stream = read_request(orjson.loads(await http.read()))
             model = self._find(name)
         except (BadRequest, orjson.JSONDecodeError) as error:
             return _failed(400, str(error), "invalid_request_error")
@@ -196,8 +221,8 @@ def _read_message(data: Any, i: int) -> PromptMessage:
     if not isinstance(data, dict) or data.get("role") not in _ROLES:
         raise BadRequest(f"messages[{i}] must have a role: {', '.join(sorted(_ROLES))}")
     content = data.get("content")
-    if isinstance(content, list):
-        content = "".join(p.get("text", "") for p in content if isinstance(p, dict))
+    if isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text", ""), str) for p in content):
+        content = "".join(p.get("text", "") for p in content)
     if not isinstance(content, str):
         raise BadRequest(f"messages[{i}].content must be a string")
     return PromptMessage(data["role"], (content,))
@@ -208,7 +233,10 @@ def _number(body: dict[str, Any], name: str, kind: type) -> Any:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        raise BadRequest(f"'{name}' must be a number, got {value!r}")
+        raise BadRequest(f"'{name}' must be a number, got {value!r:.80}")
+    low, high = _RANGES.get(name, (-math.inf, math.inf))
+    if not low <= value <= high:
+        raise BadRequest(f"'{name}' must be from {low:,} to {high:,}, got {value!r:.80}")
     return value
 
 

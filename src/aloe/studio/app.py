@@ -9,21 +9,19 @@ because it is a file of the run. A failing model is an answer with a message, ne
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import secrets
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
 
 from aloe.errors import AloeError, ConfigError, DataError
+from aloe.models.guard import Guard, Refused
 from aloe.studio.choices import Choice
 from aloe.studio.index import IndexedSource, Library, Query
 from aloe.studio.page import assets
@@ -75,12 +73,18 @@ class Studio:
         self._choices = choices
         self._talks: dict[str, Talk] = {}
 
-    def app(self, hosts: Callable[[str], bool]) -> web.Application:
-        """The application; ``hosts`` says which names in a request's Host header are this server's."""
-        app = web.Application(client_max_size=MAX_BODY, middlewares=[_guard(hosts)])
+    def app(self, guard: Guard) -> web.Application:
+        """The application; ``guard`` says who may ask, and where its paths begin."""
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[_answers(guard)])
+
+        def get(path: str, handler: Handler) -> None:
+            app.router.add_get(guard.prefix + path, handler)
+
+        def post(path: str, handler: Handler) -> None:
+            app.router.add_post(guard.prefix + path, handler)
+
         for path, (content, kind) in assets().items():
-            app.router.add_get(path, _serve(content, kind))
-        get, post = app.router.add_get, app.router.add_post
+            get(path, _serve(content, kind))
         get("/report", self.report)
         get("/api/run", self.status)
         get("/api/search", self.search)
@@ -255,36 +259,11 @@ class Studio:
         return found
 
 
-def own_hosts(host: str) -> Callable[[str], bool]:
-    """Which names may stand in a request's Host header of a server that listens on ``host``.
-
-    On loopback its own names only: a page elsewhere whose name was pointed at 127.0.0.1 is refused. On an outer
-    address also any IP address and this computer's own name.
-    """
-    local = {"localhost", "127.0.0.1", "::1"}
-    if is_loopback(host):
-        return lambda name: name in local
-    named = local | {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    return lambda name: name in named or _is_address(name)
-
-
-def is_loopback(host: str) -> bool:
-    return host.lower() == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _guard(hosts: Callable[[str], bool]) -> Any:
+def _answers(guard: Guard) -> Any:
     @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            _check(request, hosts)
+            guard.check(request)
             response = await handler(request)
         except AloeError as error:
             response = _json({"error": str(error)}, 403 if isinstance(error, Refused) else 400)
@@ -298,31 +277,7 @@ def _guard(hosts: Callable[[str], bool]) -> Any:
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 
-    return guard
-
-
-class Refused(ConfigError):
-    """A request that did not come from the studio's own page."""
-
-
-def _check(request: web.Request, hosts: Callable[[str], bool]) -> None:
-    """Refuse other names for this server, and changes that another page asks for.
-
-    Raises:
-        Refused: what was wrong.
-    """
-    name = urlsplit(f"//{request.host}").hostname or ""
-    if not hosts(name.lower()):
-        raise Refused(f"this studio is not called {name[:80]!r}", "open it by the address that it printed")
-    origin = request.headers.get("Origin")
-    if origin is not None and origin != f"{request.scheme}://{request.host}":
-        raise Refused("this request came from another page", "use the studio's own page")
-    if request.method in ("GET", "HEAD"):
-        return
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise Refused("this request came from another site", "use the studio's own page")
-    if request.content_type != "application/json":
-        raise Refused("a request that changes something must be JSON", "use the studio's own page")
+    return answer
 
 
 def _serve(content: bytes, kind: str) -> Handler:

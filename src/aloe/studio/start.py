@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from aiohttp import web
 from aloe.config import Config
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
+from aloe.models.guard import in_address
 from aloe.personas.stage import read_bench_file
 from aloe.prompts import PromptSet
 from aloe.studio.choices import patient_roles
@@ -60,11 +60,12 @@ def open_desk(config: Config, run: Path | None, people: People, patience: float)
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+async def serving(app: web.Application, host: str, port: int, prefix: str) -> AsyncIterator[str]:
     """Listen while the block runs; gives the address to open.
 
     Args:
         port: 0 takes a free one.
+        prefix: what the application's paths begin with.
 
     Raises:
         ConfigError: the address can't be listened on.
@@ -78,7 +79,6 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[s
             raise ConfigError(
                 f"can't listen on {host}:{port}: {error.strerror or error}", "choose another --port"
             ) from error
-        name = socket.gethostname() if host in ("0.0.0.0", "::") else host
-        yield f"http://{f'[{name}]' if ':' in name else name}:{runner.addresses[0][1]}/"
+        yield f"http://{in_address(host)}:{runner.addresses[0][1]}{prefix}/"
     finally:
         await runner.cleanup()

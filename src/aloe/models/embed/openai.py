@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from aloe.config import ModelConfig
 from aloe.errors import EndpointError
+from aloe.models.http.answers import read_count
+from aloe.models.http.bodies import MAX_VECTORS, read_body
 from aloe.models.http.connection import Endpoint, make_session
 from aloe.models.http.limits import PATIENCE, Limiter
 from aloe.models.http.retries import Tries, backoff, steer
@@ -162,7 +164,7 @@ class OpenAIEmbedder:
             async with session.post(
                 endpoint.url, data=body, headers=endpoint.headers, proxy=endpoint.proxy, allow_redirects=False
             ) as response:
-                raw = await response.read()
+                raw = await read_body(response, MAX_VECTORS, f"{self.name} at {endpoint.host}")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise endpoint.broken(error, self.name, self.config.timeout_seconds) from None
         if response.status != 200:
@@ -220,8 +222,8 @@ def _is_interrupted() -> bool:
 
 def _tokens(usage: Any, batch: list[str]) -> int:
     """As reported; four characters a token where the server reports none."""
-    reported = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return int(reported) if reported else sum(map(len, batch)) // 4
+    guess = sum(map(len, batch)) // 4
+    return read_count(usage.get("prompt_tokens") if isinstance(usage, dict) else None, guess, guess) or guess
 
 
 def _ms(started: float) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -18,11 +18,11 @@ import orjson
 
 from aloe.config import ModelConfig
 from aloe.errors import EndpointError
+from aloe.models.http.answers import OddAnswer, read_answer
+from aloe.models.http.bodies import MAX_ANSWER, read_body
 from aloe.models.http.connection import RETRYABLE_STATUS, Endpoint, make_session
 from aloe.models.http.refusals import refused_field, without
-from aloe.prompts.faults import EMPTY, FILTERED, REFUSAL, THINKING, TOOLS, is_blank
 from aloe.protocols import ChatRequest, Completion
-from aloe.types import Usage
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class OpenAIChatModel:
                 endpoint.url, data=orjson.dumps(fields), headers=endpoint.headers,
                 proxy=endpoint.proxy, timeout=self._timeout, allow_redirects=False,
             ) as response:  # fmt: skip
-                raw = await response.read()
+                raw = await read_body(response, MAX_ANSWER, f"{self.name} at {endpoint.host}")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise endpoint.broken(error, self.name, self._seconds) from None
         if self.observe is not None and "x-ratelimit-remaining-requests" in response.headers:
@@ -153,29 +153,15 @@ class OpenAIChatModel:
 
     def _read(self, raw: bytes, request: ChatRequest) -> Completion:
         try:
-            data = orjson.loads(raw)
-            choices = data.get("choices")
-        except (orjson.JSONDecodeError, AttributeError):
-            raise self._odd(f"is not an answer: {self.endpoint.clean(raw)!r}") from None
-        if not choices:
-            code = data["error"].get("code") if isinstance(data.get("error"), dict) else None
-            if isinstance(code, int) and code >= 400:  # some proxies answer 200 with the error inside
-                raise self.endpoint.refused(code, raw, {}, self.name)
-            raise self._odd(f"has no choices: {self.endpoint.clean(raw)!r}")
-        try:
-            choice = choices[0]
-            message = choice["message"]
-            content = message.get("content")
-            thoughts = message.get("reasoning_content") or message.get("reasoning")  # as servers differ in the name
-            text = content if isinstance(content, str) else flatten_content(content)
-            nothing = why_nothing(message, choice.get("finish_reason"), thoughts) if is_blank(text) else ""
-            found = choice.get("logprobs")
-            logprobs = found.get("content") if found else None
-            finish = choice.get("finish_reason") or "stop"
-            usage = read_usage(data.get("usage"), request, text)
-        except (KeyError, TypeError, AttributeError):
-            raise self._odd(f"has an unknown shape: {self.endpoint.clean(raw)!r}") from None
-        return Completion(text, finish, usage, logprobs, thoughts if isinstance(thoughts, str) else "", nothing)
+            found = read_answer(raw, request)
+        except OddAnswer as error:
+            if error.status:
+                raise self.endpoint.refused(error.status, raw, {}, self.name) from None
+            raise self._odd(f"{error}: {self.endpoint.clean(raw)!r}") from None
+        if self.endpoint.is_told(raw):  # a server that says our key back must not get it into the run's files
+            text, thoughts = self.endpoint.redact(found.text), self.endpoint.redact(found.reasoning)
+            return replace(found, text=text, reasoning=thoughts, logprobs=None)
+        return found
 
     def _odd(self, what: str) -> EndpointError:
         return EndpointError(
@@ -213,39 +199,3 @@ def sent_fields(request: ChatRequest) -> dict[str, Any]:
     if request.extra:
         fields.update(request.extra)
     return fields
-
-
-def why_nothing(message: Mapping[str, Any], finish: Any, thoughts: Any) -> str:
-    """Of which kind an answer without text is (``prompts.faults.KINDS``); empty where its length ended it.
-
-    An answer that ended by length would end there again.
-    """
-    if finish == "length":
-        return ""
-    if message.get("refusal") or finish == "refusal":
-        return REFUSAL
-    if finish == "content_filter":
-        return FILTERED
-    if message.get("tool_calls") or message.get("function_call"):
-        return TOOLS
-    return THINKING if thoughts else EMPTY
-
-
-def flatten_content(content: Any) -> str:
-    """Content as a list of parts, or missing (a refusal, an answer that was all thinking), as text."""
-    if content is None:
-        return ""
-    return "".join(part.get("text", "") for part in content if isinstance(part, dict))
-
-
-def read_usage(data: Any, request: ChatRequest, text: str) -> Usage:
-    """Token counts as reported; estimated at four characters a token where the server reports none."""
-    if not data:
-        sent = sum(len(part) for m in request.messages for part in m.parts)
-        return Usage(prompt_tokens=sent // 4, completion_tokens=len(text) // 4)
-    details = data.get("prompt_tokens_details")
-    return Usage.model_construct(
-        prompt_tokens=int(data.get("prompt_tokens") or 0),
-        completion_tokens=int(data.get("completion_tokens") or 0),
-        cached_tokens=int(details.get("cached_tokens") or 0) if details else 0,
-    )

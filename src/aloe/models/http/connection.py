@@ -37,6 +37,9 @@ def make_session(limit: int = 0, timeout_seconds: float = 120.0) -> aiohttp.Clie
         timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=min(30.0, timeout_seconds)),
         skip_auto_headers=("User-Agent", "Accept-Encoding"),
         cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,  # bodies does that, up to a limit
+        max_line_size=32 * 1024,
+        max_field_size=32 * 1024,
     )
 
 
@@ -79,6 +82,10 @@ class Endpoint:
             raise ConfigError(f"the value of {variable} contains a line break or control character", "set it again")
         self._secrets[value] = f"[{variable}]"
         return value
+
+    def is_told(self, raw: bytes) -> bool:
+        """Whether an answer holds one of our secrets."""
+        return any(value.encode() in raw or orjson.dumps(value)[1:-1] in raw for value in self._secrets)
 
     def redact(self, text: str) -> str:
         for value, stand_in in self._secrets.items():

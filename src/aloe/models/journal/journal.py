@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 ROLES = ("system", "user", "assistant", "developer", "tool")
 _CONTINUES = 7  # low three bits of a request's word: same message as the word before
 _CODES = {role: code for code, role in enumerate(ROLES)}
+_MOST = 2**63 - 1  # that SQLite keeps; whoever counts more has gone wrong
 _RECENT = 32768  # texts kept for lookup without hashing
 
 _INSERT_CALL = f"INSERT INTO calls VALUES ({','.join('?' * 17)})"
@@ -68,7 +69,15 @@ class FailedAttempt:
 
 
 def hash_text(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    """16 bytes that stand for a text.
+
+    Raises:
+        DataError: the text holds half characters, which no file takes.
+    """
+    try:
+        return blake2b(text.encode(), digest_size=16).digest()
+    except UnicodeEncodeError:
+        raise DataError("a text holds half characters (lone surrogates)", "correct what wrote it") from None
 
 
 class Journal:
@@ -185,12 +194,13 @@ class Journal:
         usage = completion.usage
         logprobs = orjson.dumps(completion.logprobs) if completion.logprobs is not None else None
         finish = None if completion.finish_reason == "stop" else completion.finish_reason
+        request, reply = self._pack(messages), self._text_id(completion.text)  # what can't be kept raises here
+        counts = [min(max(n, 0), _MOST) for n in (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)]
         self._n_calls += 1
         self._new_calls.append(
             (
-                self._n_calls, key, plan, path, sample or None, seed, self._pack(messages),
-                self._text_id(completion.text), finish,
-                usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens or None, cost, logprobs,
+                self._n_calls, key, plan, path, sample or None, seed, request, reply, finish,
+                counts[0], counts[1], counts[2] or None, cost, logprobs,
                 int(time.time()), ms or None, tries if tries > 1 else None,
             )
         )  # fmt: skip
@@ -221,7 +231,7 @@ class Journal:
             return
         try:
             self.flush()
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is: nobody may be left waiting for this commit
             self._tick = None
             failure = DataError(
                 f"the journal {self.where} can't be written: {error}", "check disk space and permissions"

@@ -51,7 +51,7 @@ async function search(offset = 0, quiet = false) {
   for (const name of FILTERS) query.set(name, field(name).value.trim());
   let found;
   try {
-    found = await ask("/api/search?" + query);
+    found = await ask("api/search?" + query);
   } catch (error) {
     if (number === browse.asked) field("count").replaceChildren(make("span", { className: "bad" }, bdi(error.message)));
     return;
@@ -102,7 +102,7 @@ async function openItem(id, focus) {
   for (const entry of field("items").querySelectorAll("button")) entry.setAttribute("aria-current", String(entry.item === id));
   const thread = field("thread");
   try {
-    const item = await ask("/api/conversation?" + new URLSearchParams({ source: field("source").value, id }));
+    const item = await ask("api/conversation?" + new URLSearchParams({ source: field("source").value, id }));
     if (browse.current !== id) return;
     renderThread(thread, item, item.persona, field("q").value.trim().toLowerCase(), new Set());
   } catch (error) {

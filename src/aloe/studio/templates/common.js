@@ -34,7 +34,7 @@ const listeners = []; // called with every new state of the run
 
 async function refreshRun() {
   try {
-    state.run = await ask("/api/run");
+    state.run = await ask("api/run");
     field("lost").hidden = true;
   } catch (error) {
     field("lost").textContent = error.message;

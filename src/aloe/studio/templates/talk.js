@@ -21,7 +21,7 @@ class TalkView {
     const id = sessionStorage.getItem(this.key);
     if (id) {
       try {
-        this.talk = await ask(`/api/talks/${encodeURIComponent(id)}`);
+        this.talk = await ask(`api/talks/${encodeURIComponent(id)}`);
         return this.render();
       } catch {
         sessionStorage.removeItem(this.key);
@@ -46,13 +46,13 @@ class TalkView {
   }
 
   post(name, body = {}) {
-    return ask(`/api/talks/${encodeURIComponent(this.talk.id)}/${name}`, body);
+    return ask(`api/talks/${encodeURIComponent(this.talk.id)}/${name}`, body);
   }
 
   begin() {
     const models = [...this.root.querySelectorAll("select")].map((select) => select.value);
     return this.act("Beginning", async () => {
-      this.talk = await ask("/api/talks", { models, persona: this.persona ? this.persona.id : null });
+      this.talk = await ask("api/talks", { models, persona: this.persona ? this.persona.id : null });
       sessionStorage.setItem(this.key, this.talk.id);
       this.draft = this.simulated = "";
     }).then(() => this.talk && this.root.querySelector("textarea").focus());
@@ -174,7 +174,7 @@ class TalkView {
     const search = async () => {
       const number = (asked += 1);
       try {
-        const found = await ask(`/api/personas?q=${encodeURIComponent(input.value)}`);
+        const found = await ask(`api/personas?q=${encodeURIComponent(input.value)}`);
         if (number !== asked) return;
         count.textContent = `${found.n.toLocaleString("en")} personas${found.n > found.items.length ? `, the first ${found.items.length} shown` : ""}`;
         list.replaceChildren(...found.items.map((p) => make("li", {}, make("button", { type: "button", onclick: () => { this.persona = p; this.render(); } },
