@@ -68,10 +68,21 @@ def known_model(uri: str) -> str:
 def add_recipe(parser: Parser, help: str = "a recipe's name, a .toml file, or a run directory") -> None:
     """``[RECIPE]``, which may also be a run directory: see :mod:`aloe.cli.places`."""
     completed(parser.add_argument("recipe", nargs="?", metavar="RECIPE", help=help), completers.recipes)
+    add_trust(parser)
 
 
 def add_run(parser: Parser, help: str = "a run directory") -> None:
     completed(parser.add_argument("run", type=existing_path, metavar="RUN", help=help), completers.paths)
+    add_trust(parser)
+
+
+def add_trust(parser: Parser) -> None:
+    """``--trust-run``: see :mod:`aloe.cli.trust`."""
+    parser.add_argument(
+        "--trust-run",
+        action="store_true",
+        help="use the hosts, keys, prompt files and plug-ins that the run's config names without asking",
+    )
 
 
 def add_address(parser: Parser, port: int) -> None:

@@ -57,12 +57,12 @@ def _run_of(sheet: Path) -> Path:
 def _judged_choices(run: Path) -> list[dict[str, Any]]:
     """The run's blind choices; rows without the judge's opinion are judged now, through the run's journal."""
     from aloe.bench.calibration import judge_choice, read_choices
-    from aloe.cli.places import bench_config
+    from aloe.cli.places import READ_ONLY, bench_config
 
     rows = read_choices(run / "studio" / "ratings.jsonl")
     open_rows = [row for row in rows if judge_choice(row) is None and _two_texts(row.get("replies"))]
     if open_rows:
-        config, _ = bench_config(f"{run}/", {})
+        config, _ = bench_config(f"{run}/", {}, READ_ONLY)
         asyncio.run(_score_rows(config, run, open_rows))
     return rows
 

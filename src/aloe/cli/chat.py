@@ -9,7 +9,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from aloe.cli import completers
-from aloe.cli.arguments import completed, existing_path, known_model
+from aloe.cli.arguments import add_trust, completed, existing_path, known_model
 from aloe.cli.chat_screen import converse
 from aloe.cli.parser import Overrides, Parser
 from aloe.cli.studio import add_patience
@@ -37,6 +37,7 @@ def add_arguments(parser: Parser) -> None:
         "--run", type=existing_path, metavar="RUN", help="use the user, inducer, judge and personas of this run"
     )
     completed(run, completers.paths)
+    add_trust(parser)
     persona = parser.add_argument(
         "--persona", metavar="ID", help="play this persona (an id, or 'any'); the judge scores replies"
     )
@@ -63,13 +64,13 @@ def run(options: Namespace, overrides: Overrides) -> int:
 async def _chat(options: Namespace, overrides: Overrides) -> int:
     from rich.console import Console
 
-    from aloe.cli.places import studio_config
+    from aloe.cli.places import Trust, studio_config
     from aloe.config import ModelConfig
     from aloe.studio.choices import list_choices
     from aloe.studio.start import open_desk, open_people
     from aloe.studio.talk import Talk
 
-    config, notes = studio_config(options.run, overrides)
+    config, notes = studio_config(options.run, overrides, Trust.of(options))
     people = open_people(config, options.run)
     persona = _find_persona(people.all(), options.persona, options.turns)
     named = {c.name: c for c in list_choices(config, options.run)}

@@ -21,8 +21,8 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
-    from aloe.cli.places import config_source
-    from aloe.config import dump_toml, load_config
+    from aloe.cli.places import READ_ONLY, source_config
+    from aloe.config import dump_toml
 
-    sys.stdout.write(dump_toml(load_config(config_source(options.recipe), overrides)))
+    sys.stdout.write(dump_toml(source_config(options.recipe, None, overrides, READ_ONLY)))
     return 0

@@ -32,7 +32,7 @@ def write_format(options: Namespace, overrides: Overrides) -> int:
     Raises:
         ConfigError: options that do not go with it. DataError: nothing is left to write.
     """
-    from aloe.cli.places import config_of, personas_of
+    from aloe.cli.places import READ_ONLY, config_of, personas_of
     from aloe.export.select import read_data_set
     from aloe.store.rundir import RunDir
 
@@ -45,7 +45,7 @@ def write_format(options: Namespace, overrides: Overrides) -> int:
     if options.recipe is None:
         raise ConfigError("aloe export --format: no run given", "aloe export RUN --format FORMAT")
     run = RunDir(_existing(options.recipe))
-    config = config_of(run)
+    config = config_of(run, READ_ONLY)
     out = options.to or run.stage_dir("datasets") / options.format
     if options.format == "published":
         stage = {"stage": "--stage rollout"} if _stage(options) != "trees" else {}

@@ -71,14 +71,14 @@ def run(options: Namespace, overrides: Overrides) -> int:
 def _check(options: Namespace, overrides: Overrides) -> int:
     from aloe.bench.check import check_judge, fitness, format_fitness, known_items
     from aloe.bench.scales import SCALES
-    from aloe.cli.places import bench_config
+    from aloe.cli.places import Trust, bench_config
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
     from aloe.store.rundir import RunDir
 
     if options.n < 4:
         raise ConfigError(f"--n {options.n} is too small", "give at least 4, one item of each kind")
-    config, run = bench_config(options.recipe, bench_overrides(options, overrides))
+    config, run = bench_config(options.recipe, bench_overrides(options, overrides), Trust.of(options))
     items = known_items(options.n, options.seed)
 
     async def work() -> list[Any]:
@@ -105,14 +105,14 @@ def _check(options: Namespace, overrides: Overrides) -> int:
 
 def _sheet(options: Namespace, overrides: Overrides) -> int:
     from aloe.bench.calibration import key_path, write_sheet
-    from aloe.cli.places import bench_config
+    from aloe.cli.places import READ_ONLY, bench_config
     from aloe.personas.stage import read_bench_file
     from aloe.store.records import read_jsonl
     from aloe.types import Persona
 
     if not (options.run / "config.toml").is_file():
         raise ConfigError(f"{options.run} is not a run directory", "give the one that holds config.toml and bench/")
-    config, _ = bench_config(f"{options.run}/", {})
+    config, _ = bench_config(f"{options.run}/", {}, READ_ONLY)
     own = options.run / "personas" / "personas.jsonl"
     source = options.personas or config.bench.personas
     people = list(read_jsonl(own, Persona)) if own.is_file() else []

@@ -33,8 +33,7 @@ def score_logged(options: Namespace, overrides: Overrides) -> int:
         ConfigError: options that mean nothing here, or a name that is taken.
     """
     from aloe.cli.bench_flags import FLAGS, bench_overrides
-    from aloe.cli.places import config_source, means_run
-    from aloe.config import load_config
+    from aloe.cli.places import Trust, means_run, source_config
 
     why = "logged replies are judged once each, as they are"
     names = {flag.name: flag.option for flag in FLAGS if flag.key in MEANINGLESS}
@@ -49,7 +48,7 @@ def score_logged(options: Namespace, overrides: Overrides) -> int:
     if means_run(options.recipe, out):
         out = out or options.recipe
     overrides = bench_overrides(options, overrides, without=("personas",))
-    config = load_config(config_source(options.recipe, options.out), overrides)
+    config = source_config(options.recipe, options.out, overrides, Trust.of(options))
     _score(config, options, name, Path(out or f"runs/{name}"))
     return 0
 

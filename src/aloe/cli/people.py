@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe.cli import completers
-from aloe.cli.arguments import completed, existing_path
+from aloe.cli.arguments import add_trust, completed, existing_path
 from aloe.cli.parser import Overrides, Parser
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def add_from_chats(parser: Parser) -> None:
     )
     for action in (file, out, run):
         completed(action, completers.paths)
+    add_trust(chats)
     completed(field, completers.nothing)
     completed(model, completers.models)
     chats.accept_config(lambda: ("roles", "personas", "budget", "execution"))
@@ -58,6 +59,7 @@ def add_forget(parser: Parser) -> None:
 
 
 def _from_chats(options: Namespace, overrides: Overrides) -> int:
+    from aloe.cli.places import Trust, config_of
     from aloe.config import load_config, merge
     from aloe.privacy.pii import open_scrubber
     from aloe.store.rundir import RunDir
@@ -65,8 +67,7 @@ def _from_chats(options: Namespace, overrides: Overrides) -> int:
     if options.model:
         overrides = merge(overrides, {"roles": {"inducer": options.model}})
     run = RunDir(options.run) if options.run else None
-    source = run.config_path if run is not None and run.exists() else None
-    config = load_config(source, overrides)
+    config = config_of(run, Trust.of(options), overrides) if run is not None else load_config(None, overrides)
     scrubber = open_scrubber()
     print(scrubber.note)
     if run is None:

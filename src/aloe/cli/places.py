@@ -7,16 +7,48 @@ names the recipe. ``./demo`` is always the folder.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 from aloe.cli.parser import Overrides
+from aloe.cli.trust import ALL, confirm_run, remember_own
 from aloe.config import Config, load_config, merge, read_recipe, recipe_names, validate
 from aloe.errors import ConfigError
 from aloe.store.records import read_jsonl
 from aloe.store.rundir import RunDir
 from aloe.types import Persona
 
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far a run's own config is followed.
+
+    Attributes:
+        kinds: of exposures that the command can bring about; none for commands that only read the config's words.
+        given: the user has said on the command line that the run is to be trusted.
+    """
+
+    kinds: tuple[str, ...] = ALL
+    given: bool = False
+
+    @classmethod
+    def of(cls, options: Namespace, kinds: tuple[str, ...] = ALL) -> Trust:
+        """As the command line says (``arguments.add_trust``)."""
+        return cls(kinds, bool(getattr(options, "trust_run", False)))
+
+    def confirm(self, run: Path, stored: Config, used: Config) -> None:
+        """Ask where that is needed.
+
+        Raises:
+            ConfigError: not confirmed.
+        """
+        if self.kinds:
+            confirm_run(run, stored, used, is_trusted=self.given, kinds=self.kinds)
+
+
+ASK = Trust()
+READ_ONLY = Trust(())
 STUDIO_SECTIONS = ("seed", "roles", "trees", "bench")  # of a config: all that studio and chat go by
 PRECEDENCE = """A recipe's name takes precedence over a folder of that name, unless the folder is a run directory and no
 --out is given; ./NAME always means the folder."""
@@ -76,8 +108,8 @@ def no_recipe() -> ConfigError:
     return ConfigError("no recipe given", f"name one of: {', '.join(recipe_names())}, a .toml file, or a run directory")
 
 
-def resolve(word: str | None, out: str | None, overrides: Overrides) -> Place:
-    """The config and the directory that are meant.
+def resolve(word: str | None, out: str | None, overrides: Overrides, trust: Trust = ASK) -> Place:
+    """The config and the directory that are meant. What a run's own config does must be confirmed (``trust``).
 
     A run directory together with another ``--out`` stands for the config that it was made with.
 
@@ -93,18 +125,19 @@ def resolve(word: str | None, out: str | None, overrides: Overrides) -> Place:
             raise no_recipe()
         if not is_run(out):
             raise ConfigError(f"{out} is not a run directory, and no recipe is given", f"aloe run demo --out {out}")
-        return _of_run(RunDir(out), RunDir(out), overrides)
+        return _of_run(RunDir(out), RunDir(out), overrides, trust)
     if means_run(word, out):
         run = RunDir(word)
         to = run if out is None or _is_same(word, out) else RunDir(out)
-        return _of_run(run, to, overrides, note_on(word, out))
+        return _of_run(run, to, overrides, trust, note_on(word, out))
     _refuse_folder(word)
     name = Path(word).stem
-    return Place(load_config(word, overrides), RunDir(out or f"runs/{name}"), name)
+    config = _load(word, overrides, trust)
+    return Place(config, RunDir(out or f"runs/{name}"), name)
 
 
-def _of_run(run: RunDir, to: RunDir, overrides: Overrides, note: str = "") -> Place:
-    config = load_config(run.config_path, overrides)
+def _of_run(run: RunDir, to: RunDir, overrides: Overrides, trust: Trust, note: str = "") -> Place:
+    config = _load(run.config_path, overrides, trust)
     return Place(config, to, str(run.manifest().get("recipe", "run")), note)
 
 
@@ -118,15 +151,20 @@ def _refuse_folder(word: str) -> None:
         )
 
 
-def bench_config(word: str | None, overrides: Overrides) -> tuple[Config, Path | None]:
+def source_config(word: str | None, out: str | None, overrides: Overrides, trust: Trust = ASK) -> Config:
+    """The config that a recipe or a run directory has, with what the command line changes."""
+    return _load(config_source(word, out), overrides, trust)
+
+
+def bench_config(word: str | None, overrides: Overrides, trust: Trust = ASK) -> tuple[Config, Path | None]:
     """The config meant by a recipe or a run directory, with the benchmark's own judge and user; and the run's path."""
     from aloe.stages.bench import with_bench_roles
 
     run = Path(word) if word is not None and means_run(word) else None
-    return with_bench_roles(load_config(config_source(word), overrides)), run
+    return with_bench_roles(_load(config_source(word), overrides, trust)), run
 
 
-def studio_config(run: Path | None, overrides: Overrides) -> tuple[Config, list[str]]:
+def studio_config(run: Path | None, overrides: Overrides, trust: Trust = ASK) -> tuple[Config, list[str]]:
     """The run's config with overrides and the benchmark's own judge and user; without one the defaults.
 
     A run of another version opens too: what its config says of stages that the studio never runs is left out
@@ -138,23 +176,34 @@ def studio_config(run: Path | None, overrides: Overrides) -> tuple[Config, list[
     from aloe.stages.bench import with_bench_roles
 
     path = run / "config.toml" if run is not None else None
-    if path is None or not path.is_file():
+    if run is None or path is None or not path.is_file():
         notes = [] if run is None else [f"{run} has no config.toml: user, inducer and judge are the simulated world's"]
         return with_bench_roles(load_config(None, overrides)), notes
     try:
-        return with_bench_roles(load_config(path, overrides)), []
+        return with_bench_roles(_load(path, overrides, trust)), []
     except ConfigError as error:
         table, where = read_recipe(path)
         known = {name: value for name, value in table.items() if name in STUDIO_SECTIONS}
         found = validate(merge(known, overrides), where)  # what is wrong in these, or in an option, is told as ever
+        trust.confirm(run, validate(known, where), found)
         return with_bench_roles(found), [
             f"of the run's config only {', '.join(STUDIO_SECTIONS)} are read: {error.message}"
         ]
 
 
-def config_of(run: RunDir) -> Config:
-    """The run's config; the defaults for a directory of imported trees."""
-    return run.load_config() if run.exists() else Config()
+def config_of(run: RunDir, trust: Trust = ASK, overrides: Overrides | None = None) -> Config:
+    """The run's config with overrides; the defaults for a directory of imported trees."""
+    return _load(run.config_path if run.exists() else None, overrides or {}, trust)
+
+
+def _load(source: str | Path | None, overrides: Overrides, trust: Trust) -> Config:
+    """The one place where the command line reads a config that may be a run's."""
+    config = load_config(source, overrides)
+    if isinstance(source, Path) and is_run(source.parent) and source.name == "config.toml":
+        trust.confirm(source.parent, config if not overrides else load_config(source), config)
+    elif trust.kinds == ALL:  # a recipe of one's own, about to be used
+        remember_own(config)
+    return config
 
 
 def personas_of(run: RunDir) -> list[Persona]:

@@ -33,29 +33,28 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
-    return show_plan(options.recipe, options.out, overrides, None, options.json)
+    return show_plan(options, overrides, None)
 
 
-def show_plan(word: str | None, out: str | None, overrides: Overrides, only: str | None, as_json: bool) -> int:
+def show_plan(options: Namespace, overrides: Overrides, only: str | None) -> int:
     """Print the plan of a recipe or run.
 
     Args:
-        word: a recipe or a run directory; None: the run directory ``out``.
+        options: of a command with ``recipe`` (a recipe or a run directory; None: the run directory ``out``).
         only: the stage up to which is planned; None: the whole recipe.
 
     Raises:
         ConfigError: no recipe, or an option that does not fit.
     """
-    from aloe.cli.places import config_source, is_run, no_recipe
-    from aloe.config import load_config
+    from aloe.cli.places import Trust, is_run, no_recipe, source_config
+    from aloe.cli.trust import NOTHING_SENT
     from aloe.forecast.calls import format_plan, make_plan
 
+    word, out = options.recipe, options.out
     if word is None:
         if not is_run(out):
             raise no_recipe()
-        source = config_source(out)
-    else:
-        source = config_source(word, out)
-    plan = make_plan(load_config(source, overrides), only)
-    print(json.dumps(asdict(plan), indent=2) if as_json else format_plan(plan))
+        word, out = out, None
+    plan = make_plan(source_config(word, out, overrides, Trust.of(options, NOTHING_SENT)), only)
+    print(json.dumps(asdict(plan), indent=2) if options.json else format_plan(plan))
     return 0

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from aloe.cli import completers, people
-from aloe.cli.arguments import add_run, completed, existing_path, share
+from aloe.cli.arguments import add_run, add_trust, completed, existing_path, share
 from aloe.cli.parser import Overrides, Parser
 from aloe.errors import DataError
 
@@ -36,6 +36,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _add_calibrate_arguments(parser: Parser) -> None:
+    add_trust(parser)
     file = parser.add_argument(
         "file", type=existing_path, help="descriptions, in any format that personas.file accepts"
     )
@@ -83,7 +84,7 @@ def _validate(options: Namespace, overrides: Overrides) -> int:
 
 
 def _calibrate(options: Namespace, overrides: Overrides) -> int:
-    from aloe.config import load_config
+    from aloe.cli.places import Trust, config_of
     from aloe.models.caller import Caller
     from aloe.personas.embedders import create_embedder
     from aloe.personas.importer import read_source
@@ -111,7 +112,7 @@ def _calibrate(options: Namespace, overrides: Overrides) -> int:
             print(f"{kind}\n{calibrate(own, model, options.keep).format()}\n")
 
     run = RunDir(options.run)
-    config = load_config(run.config_path if run.exists() else None, overrides)
+    config = config_of(run, Trust.of(options), overrides)
     if not options.embedder.startswith("openai:"):
         show(create_embedder(options.embedder, config))
         return 0

@@ -69,6 +69,6 @@ def _eject(options: Namespace, overrides: Overrides) -> int:
 def _check(options: Namespace, overrides: Overrides) -> int:
     from aloe.prompts.render import PromptSet
 
-    PromptSet(options.folder)
+    PromptSet(options.folder).check()
     print(f"{options.folder}: all prompts are usable")
     return 0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from aloe.cli import completers
 from aloe.cli.arguments import add_run, completed
 from aloe.cli.parser import Overrides, Parser
-from aloe.cli.places import config_of, personas_of
+from aloe.cli.places import Trust, config_of, personas_of
+from aloe.cli.trust import ALL
 from aloe.errors import ConfigError, DataError, EndpointError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def run(options: Namespace, overrides: Overrides) -> int:
     from aloe.types import ConversationTree, Label
 
     run = RunDir(options.run)
-    config = config_of(run)
+    config = config_of(run, Trust.of(options, ALL if options.judge is None else ("prompts",)))
     folder = run.stage_dir(options.stage)
     trees = list(read_jsonl(folder / "trees.jsonl", ConversationTree))
     labels = asyncio.run(_label(options, run, config, trees))

@@ -89,6 +89,14 @@ def stage_sections(name: str) -> Sequence[str]:
     return list(dict.fromkeys(sections))
 
 
+def _kinds(stage: str) -> tuple[str, ...]:
+    """What the config of a run can bring about when this stage runs: one that shows loads plug-ins at most."""
+    from aloe.cli.trust import ALL
+    from aloe.stages.table import stage_by_name
+
+    return ("plug-in",) if stage != "run" and stage_by_name(stage).shows else ALL
+
+
 def run_stage(
     stage: str, options: Namespace, overrides: Overrides, notes: Callable[[Config], Iterable[str]] = lambda _: ()
 ) -> int:
@@ -101,7 +109,7 @@ def run_stage(
     Raises:
         ConfigError: no recipe, or options that do not fit. DataError: nothing to report. AloeError: a stage failed.
     """
-    from aloe.cli.places import resolve
+    from aloe.cli.places import Trust, resolve
     from aloe.config.load import merge
 
     only = None if stage == "run" else stage
@@ -110,9 +118,9 @@ def run_stage(
     if options.dry:
         from aloe.cli.plan import show_plan
 
-        return show_plan(options.recipe, options.out, overrides, only, options.json)
+        return show_plan(options, overrides, only)
     refuse_together(options, {"json": "--json"}, f"{stage} without --dry", "add --dry")
-    place = resolve(options.recipe, options.out, overrides)
+    place = resolve(options.recipe, options.out, overrides, Trust.of(options, _kinds(stage)))
     config, run = place.config, place.run
     if stage == "report" and not run.exists():
         raise DataError(f"{run.path} is not a run directory: nothing to report", "give the directory of an 'aloe run'")

@@ -61,14 +61,14 @@ def run(options: Namespace, overrides: Overrides) -> int:
 
 
 async def _serve(options: Namespace, overrides: Overrides) -> None:
-    from aloe.cli.places import studio_config
+    from aloe.cli.places import Trust, studio_config
     from aloe.config import ModelConfig
     from aloe.models.guard import Guard, new_token, own_hosts, warn_outer
     from aloe.studio.app import Studio
     from aloe.studio.choices import list_choices
     from aloe.studio.start import open_desk, open_people, serving
 
-    config, notes = studio_config(options.run, overrides)
+    config, notes = studio_config(options.run, overrides, Trust.of(options))
     people = open_people(config, options.run)
     desk, more_notes = open_desk(config, options.run, people, options.patience)
     notes += more_notes

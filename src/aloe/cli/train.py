@@ -85,8 +85,7 @@ def train_direct(method: Method, options: Namespace, overrides: Overrides) -> in
         ConfigError: an option is missing or unknown.
         DataError: what the data or the model lack.
     """
-    from aloe.cli.places import config_source
-    from aloe.config import load_config
+    from aloe.cli.places import Trust, source_config
     from aloe.progress import stage_progress
 
     if options.recipe is not None:
@@ -97,7 +96,7 @@ def train_direct(method: Method, options: Namespace, overrides: Overrides) -> in
     refuse_together(options, names, "--data", "it trains once, outside of a run")
     if options.out is None:
         raise ConfigError(f"aloe {method.name} --data: no --out", "say where the checkpoint goes: --out DIR")
-    config = load_config(config_source(options.settings), overrides)
+    config = source_config(options.settings, None, overrides, Trust.of(options, ("plug-in",)))
     model = options.model or _default_model(method, Path(options.data), config)
     with stage_progress(method.name, quiet=options.quiet) as progress:
         summary = _train(method, config, options.data, model, options.out, progress)

@@ -3,9 +3,9 @@
 One jinja file per prompt; the lines ``@@ system``, ``@@ user`` and ``@@ history`` begin messages. What follows
 ``@@ note`` is put at the end of the message before it, so that a hint that changes from turn to turn comes last.
 
-Undefined variables and missing sections are ConfigErrors when the prompts are loaded, not in mid-run. Every
+Undefined variables and missing sections are ConfigErrors when the prompts are checked, not in mid-run. Every
 variable becomes a slot of its own (see ``PromptMessage``), and a value can never end its message or section.
-Templates run in jinja's sandbox: a file from elsewhere works with the values that it is given and reaches nothing else.
+Templates are bounded and run in jinja's sandbox (``safety``): one from elsewhere reaches its variables and no more.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 import jinja2
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from aloe.config.files import read_small_text
 from aloe.errors import ConfigError, nearest
 from aloe.prompts.catalog import CATALOG
+from aloe.prompts.safety import check_template, make_environment
 from aloe.prompts.sections import SHOWN, Slots, escape
 from aloe.protocols import PromptMessage
 
@@ -52,18 +53,16 @@ def _finalize(value: Any) -> str:
 class PromptSet:
     """The prompts of a run: packaged ones, each replaceable by a file of the same name in ``directory``.
 
+    Templates are read here and become jinja only in :meth:`check` or when they are first rendered, so that who wants
+    their digests alone runs nothing of them.
+
     Raises:
-        ConfigError: a file that is not a prompt's, does not compile, lacks a section, uses an unknown variable, or
-            reaches for what a template may not have.
+        ConfigError: a file that is not a prompt's or can't be read.
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
-        self._environment = ImmutableSandboxedEnvironment(
-            undefined=jinja2.StrictUndefined,
-            finalize=_finalize,
-            trim_blocks=True,
-            keep_trailing_newline=False,
-        )
+        self._environment = make_environment(_finalize)
+        self._texts: dict[str, str] = {}
         self._templates: dict[str, jinja2.Template] = {}
         self._places: dict[str, str] = {}
         self._slotted: dict[str, frozenset[str]] = {}
@@ -72,8 +71,22 @@ class PromptSet:
         own = self._own_files(directory)
         for name in CATALOG:
             path = own.get(name)
-            text = path.read_text("utf-8") if path else packaged_source(name)
-            self._load(name, text, str(path) if path else f"the packaged prompt {name}.jinja")
+            text = read_small_text(path, "prompt") if path else packaged_source(name)
+            self._texts[name] = text
+            self._places[name] = str(path) if path else f"the packaged prompt {name}.jinja"
+            self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def check(self) -> PromptSet:
+        """Read all templates as jinja and hold them against their rows, before the first of them is needed.
+
+        Raises:
+            ConfigError: one does not compile, lacks a section, uses an unknown variable, or holds what a template may
+                not have.
+        """
+        for name in self._texts:
+            if name not in self._templates:
+                self._load(name)
+        return self
 
     @staticmethod
     def _own_files(directory: str | Path | None) -> dict[str, Path]:
@@ -91,17 +104,22 @@ class PromptSet:
                 )
         return own
 
-    def _load(self, name: str, text: str, where: str) -> None:
+    def _load(self, name: str) -> None:
+        where, text = self._places[name], self._texts[name]
+        marked = self._source_marks(text)
         try:
-            marked = self._source_marks(text)
+            parsed = self._environment.parse(marked)
+            check_template(parsed, CATALOG[name].given)
             template = self._environment.from_string(marked)
-            self._slotted[name] = _slotted_variables(self._environment.parse(marked))
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(f"{where}, line {error.lineno}: {error.message}", "correct the template") from error
+        except jinja2.UndefinedError as error:
+            raise self._undefined(name, error) from error
+        except (RecursionError, ValueError) as error:  # nested without end, or numbers without end
+            raise ConfigError(f"{where} is not a usable template: {error}", "correct the template") from None
+        self._slotted[name] = _slotted_variables(parsed)
         self._templates[name] = template
-        self._places[name] = where
         self._shapes[name] = {}
-        self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         row = CATALOG[name]
         rendered = self._run(name, {v: f"[{v}]" for v in row.given}).replace(_SLOT, "")
         for tag in row.sections:
@@ -113,6 +131,11 @@ class PromptSet:
         for variable in row.variables:
             if f"[{variable}]" not in rendered:
                 raise ConfigError(f"{where} never uses {{{{ {variable} }}}}", "put it into its section")
+        first, *pieces = rendered.split(_MESSAGE)
+        if first.strip():
+            raise ConfigError(f"{where} begins before its first '@@' line", "begin with '@@ system' or '@@ user'")
+        if pieces[:1] == ["note"]:
+            raise ConfigError(f"{where} begins with '@@ note', which belongs to the message before it", "move it down")
         if row.needs_history and f"{_MESSAGE}history{_MESSAGE}" not in self._source_marks(text):
             raise ConfigError(f"{where} has no '@@ history' line", "add it where the conversation belongs")
 
@@ -126,14 +149,17 @@ class PromptSet:
         try:
             return self._templates[name].render(values)
         except jinja2.UndefinedError as error:
-            given = ", ".join(CATALOG[name].given) or "only the history"
-            raise ConfigError(f"{where}: {error.message}", f"available variables: {given}") from error
+            raise self._undefined(name, error) from error
         except SecurityError as error:
             raise ConfigError(
                 f"{where}: {error.message}", "a template may only print and test its variables"
             ) from error
         except Exception as error:
             raise ConfigError(f"{where}: {type(error).__name__}: {error}", "correct the template") from error
+
+    def _undefined(self, name: str, error: jinja2.UndefinedError) -> ConfigError:
+        given = ", ".join(CATALOG[name].given) or "only the history"
+        return ConfigError(f"{self._places[name]}: {error.message}", f"available variables: {given}")
 
     def render(self, name: str, history: Sequence[PromptMessage] = (), **values: Any) -> tuple[PromptMessage, ...]:
         """Messages of prompt ``name``.
@@ -159,6 +185,8 @@ class PromptSet:
                 value = values[piece.name]
                 parts.extend(value.parts if isinstance(value, Slots) else (escape(str(value)),))
             if role == "note":
+                if not messages:
+                    raise ConfigError(f"{self._places[name]}: no message stands before '@@ note'", "move it down")
                 last = messages.pop()
                 role, parts = last.role, [*last.parts, "\n\n", *parts]
             messages.append(PromptMessage(role, tuple(filter(None, parts))))
@@ -166,6 +194,8 @@ class PromptSet:
 
     def _shape(self, name: str, values: dict[str, Any]) -> Shape:
         """The prompt with its variables still open. Jinja runs once per value of what a template branches on."""
+        if name not in self._templates:
+            self._load(name)
         slotted = self._slotted[name]
         decides = tuple((key, value) for key, value in values.items() if key not in slotted)
         shapes = self._shapes[name]

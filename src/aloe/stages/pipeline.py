@@ -133,6 +133,8 @@ def run_pipeline(
     if redo_from is not None:
         stage_by_name(redo_from, stages_of(config))
     stages = wanted_stages(config, only)  # a name without a stage is told before it gets into the run's config
+    if not all(stage.shows for stage in stages):
+        prompts.check()
     redo = _stages_after(redo_from, stages_of(config))
     config = settle_precision(config, run, {stage.name for stage in stages}, redo)
     digests = stage_digests(config, prompts)

@@ -1,0 +1,116 @@
+"""What a config makes this computer do beyond its own files: send secrets, ask hosts, render prompts, load plug-ins.
+
+A recipe of one's own is trusted. A run directory may come from anybody, and its config names variables of the
+environment, addresses, prompt files and plug-ins; ``exposures`` lists them, so that they can be shown and confirmed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from aloe.config.files import read_small_text
+from aloe.config.options import Config, ModelConfig
+from aloe.errors import ConfigError
+
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"  # used for OpenAI's own address where a config names no variable
+IN_PROCESS = ("world", "hf")
+Kind = Literal["secret", "endpoint", "prompts", "plug-in", "code", "folder"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Exposure:
+    """One thing that a config brings about.
+
+    Attributes:
+        name: tells it from others, for the list of what was confirmed. text: for people.
+    """
+
+    kind: Kind
+    name: str
+    text: str
+
+    @property
+    def key(self) -> str:
+        """As it is kept."""
+        return f"{self.kind} {self.name}"
+
+
+def address_of(model: ModelConfig) -> str | None:
+    """The address that a model is asked at; None where it answers in this process."""
+    if model.base_url is not None:
+        return model.base_url
+    return OPENAI_URL if model.uri.partition(":")[0] == "openai" else None
+
+
+def host_of(model: ModelConfig) -> str:
+    """Host and port that a model's calls go to; empty where it answers in this process."""
+    address = address_of(model)
+    return urlsplit(address).netloc if address else ""
+
+
+def secrets_of(model: ModelConfig) -> dict[str, str]:
+    """Variable of the environment -> the header that takes it, for every secret that goes to the model's host."""
+    if address_of(model) is None:
+        return {}
+    key = model.api_key_env
+    if key is None and urlsplit(address_of(model) or "").hostname == urlsplit(OPENAI_URL).hostname:
+        key = OPENAI_KEY
+    return ({key: "Authorization"} if key else {}) | {v: header for header, v in model.headers_env.items()}
+
+
+def exposures(config: Config) -> tuple[Exposure, ...]:
+    """Everything of a config that is to be confirmed before it is used, each once, in order."""
+    return tuple(sorted(set(_find(config))))
+
+
+def _find(config: Config) -> Iterator[Exposure]:
+    for model in models_of(config):
+        scheme = model.uri.partition(":")[0]
+        host = host_of(model)
+        if host:
+            yield Exposure("endpoint", host, f"send conversations to {host}")
+        for variable, header in secrets_of(model).items():
+            yield Exposure("secret", f"{variable} {header} {host}", f"send ${variable} to {host} ({header})")
+        if not host and scheme not in IN_PROCESS:
+            yield Exposure("plug-in", scheme, f"use the plug-in that brings '{scheme}:'")
+    for section, names in (("methods", config.methods), ("suites", config.suites)):
+        for name in names:
+            yield Exposure("plug-in", f"{section} {name}", f"use the plug-in '{name}' of [{section}]")
+    if config.prompts_dir is not None:
+        yield Exposure(
+            "prompts", f"{Path(config.prompts_dir).resolve()} {_digest(Path(config.prompts_dir))}",
+            f"use the prompt files of {config.prompts_dir}",
+        )  # fmt: skip
+    if config.personas.embedder.startswith("st:"):
+        yield Exposure("code", config.personas.embedder, f"load the sentence model {config.personas.embedder[3:]}")
+    if config.execution.journal_dir is not None:
+        folder = config.execution.journal_dir
+        yield Exposure("folder", str(Path(folder).resolve()), f"keep its journal in {folder}")
+
+
+def models_of(config: Config) -> Iterator[ModelConfig]:
+    """Every model that a config names, for whatever purpose."""
+    for role in type(config.roles).model_fields:
+        yield from getattr(config.roles, role)
+    yield from (*config.bench.models, *(config.bench.judge or ()), *(config.bench.user or ()))
+    if config.personas.embedder.startswith("openai:") and not any(
+        model.uri.startswith("openai:") for model in config.roles.writer
+    ):
+        yield ModelConfig(uri=config.personas.embedder)  # at OpenAI's own address
+
+
+def _digest(folder: Path) -> str:
+    """Of the prompt files' texts: confirmed is what stands there now."""
+    texts = hashlib.blake2b(digest_size=8)
+    for file in sorted(folder.glob("*.jinja")) if folder.is_dir() else ():
+        try:
+            texts.update(f"{file.name}\0{read_small_text(file, 'prompt')}\0".encode())
+        except ConfigError as error:  # whoever reads the prompts complains
+            texts.update(str(error).encode())
+    return texts.hexdigest()
