@@ -14,7 +14,10 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by whoever started us: what is said goes nowhere
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        from aloe.cli.screen import guarded_screen
+
+        with guarded_screen():
+            return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:  # while the package was still being read: nothing had begun
         print("\naloe: interrupted", file=sys.stderr)
         return 130

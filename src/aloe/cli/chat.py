@@ -12,6 +12,7 @@ from aloe.cli import completers
 from aloe.cli.arguments import add_trust, completed, existing_path, known_model
 from aloe.cli.chat_screen import converse
 from aloe.cli.parser import Overrides, Parser
+from aloe.cli.screen import printable
 from aloe.cli.studio import add_patience
 from aloe.errors import ConfigError, DataError, nearest
 
@@ -66,6 +67,7 @@ async def _chat(options: Namespace, overrides: Overrides) -> int:
 
     from aloe.cli.places import Trust, studio_config
     from aloe.config import ModelConfig
+    from aloe.config.exposure import host_of, told
     from aloe.studio.choices import list_choices
     from aloe.studio.start import open_desk, open_people
     from aloe.studio.talk import Talk
@@ -85,8 +87,10 @@ async def _chat(options: Namespace, overrides: Overrides) -> int:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     try:
         talk = Talk.begin("terminal", desk, [choice], persona)
+        if host_of(choice.model):
+            more_notes.append(f"what you write goes to {told(choice.model)}")
         for note in [*notes, *more_notes]:
-            console.print(f"note: {note}", markup=False)
+            console.print(f"note: {printable(note)}", markup=False)
         return await converse(talk, console, options.turns)
     finally:
         await desk.caller.aclose()

@@ -72,6 +72,7 @@ def _check(options: Namespace, overrides: Overrides) -> int:
     from aloe.bench.check import check_judge, fitness, format_fitness, known_items
     from aloe.bench.scales import SCALES
     from aloe.cli.places import Trust, bench_config
+    from aloe.config.exposure import told
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
     from aloe.store.rundir import RunDir
@@ -98,7 +99,7 @@ def _check(options: Namespace, overrides: Overrides) -> int:
             await caller.aclose()
 
     found = fitness(asyncio.run(work()))
-    judge = ", ".join(m.uri for m in config.roles.judge)
+    judge = ", ".join(map(told, config.roles.judge))
     print(json.dumps({"judge": judge, **asdict(found)}, indent=2) if options.json else format_fitness(found, judge))
     return 0
 

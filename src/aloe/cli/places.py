@@ -8,6 +8,7 @@ names the recipe. ``./demo`` is always the folder.
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,14 +38,22 @@ class Trust:
         """As the command line says (``arguments.add_trust``)."""
         return cls(kinds, bool(getattr(options, "trust_run", False)))
 
-    def confirm(self, run: Path, stored: Config, used: Config) -> None:
+    def confirm(self, run: Path, stored: Callable[[], Config], used: Config) -> None:
         """Ask where that is needed.
+
+        Args:
+            stored: gives the run's config as it lies there. used: the same with what the command line changes.
 
         Raises:
             ConfigError: not confirmed.
         """
-        if self.kinds:
-            confirm_run(run, stored, used, is_trusted=self.given, kinds=self.kinds)
+        if not self.kinds:
+            return
+        try:
+            own = stored()
+        except ConfigError:  # usable only with what the command line changes: then all of it is asked for
+            own = used
+        confirm_run(run, own, used, is_trusted=self.given, kinds=self.kinds)
 
 
 ASK = Trust()
@@ -180,15 +189,16 @@ def studio_config(run: Path | None, overrides: Overrides, trust: Trust = ASK) ->
         notes = [] if run is None else [f"{run} has no config.toml: user, inducer and judge are the simulated world's"]
         return with_bench_roles(load_config(None, overrides)), notes
     try:
-        return with_bench_roles(_load(path, overrides, trust)), []
+        found = load_config(path, overrides)
     except ConfigError as error:
         table, where = read_recipe(path)
         known = {name: value for name, value in table.items() if name in STUDIO_SECTIONS}
         found = validate(merge(known, overrides), where)  # what is wrong in these, or in an option, is told as ever
-        trust.confirm(run, validate(known, where), found)
-        return with_bench_roles(found), [
-            f"of the run's config only {', '.join(STUDIO_SECTIONS)} are read: {error.message}"
-        ]
+        notes = [f"of the run's config only {', '.join(STUDIO_SECTIONS)} are read: {error.message}"]
+        trust.confirm(run, lambda: validate(known, where), found)
+        return with_bench_roles(found), notes
+    trust.confirm(run, lambda: load_config(path), found)
+    return with_bench_roles(found), []
 
 
 def config_of(run: RunDir, trust: Trust = ASK, overrides: Overrides | None = None) -> Config:
@@ -200,7 +210,7 @@ def _load(source: str | Path | None, overrides: Overrides, trust: Trust) -> Conf
     """The one place where the command line reads a config that may be a run's."""
     config = load_config(source, overrides)
     if isinstance(source, Path) and is_run(source.parent) and source.name == "config.toml":
-        trust.confirm(source.parent, config if not overrides else load_config(source), config)
+        trust.confirm(source.parent, lambda: load_config(source), config)
     elif trust.kinds == ALL:  # a recipe of one's own, about to be used
         remember_own(config)
     return config

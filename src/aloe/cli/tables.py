@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from aloe.cli.screen import printable
 from aloe.stages.pipeline import Outcome
 from aloe.store.rundir import RunDir, read_result
 from aloe.types import BenchmarkResult
@@ -58,8 +60,13 @@ def results_table(results: list[BenchmarkResult], guarded: Mapping[str, Estimate
     for name in shown:
         table.add_column(name, justify="right")
     for r, *cells in zip(results, *shown.values(), strict=True):
-        table.add_row(r.model, *cells)
+        table.add_row(_name(r.model), *cells)
     return table
+
+
+def _name(text: str) -> Text:
+    """A name from a file as a cell: no markup, no control characters."""
+    return Text(printable(text))
 
 
 def _counts(values: Sequence[int]) -> list[str]:
@@ -78,7 +85,7 @@ def extras_table(results: list[BenchmarkResult]) -> Table | None:
         reader = next((name for name in ("replies", "judge") if r.identification.get(name)), "")
         other, seen = r.other_scope, r.identification.get(reader)
         table.add_row(
-            r.model,
+            _name(r.model),
             number(r.gain),
             interval(r.gain_ci),
             other.scope if other else "none",
@@ -94,13 +101,13 @@ def extras_table(results: list[BenchmarkResult]) -> Table | None:
 
 def suite_table(suite: str, models: Mapping[str, Mapping[str, float | None]]) -> Table:
     """The figures of one suite by model."""
-    table = Table(title=suite, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=_name(suite), title_justify="left", box=None, pad_edge=False)
     table.add_column("model")
     names = list(dict.fromkeys(name for figures in models.values() for name in figures))
     for name in names:
         table.add_column(name, justify="right")
     for model, figures in models.items():
-        table.add_row(model, *(number(figures.get(name)) for name in names))
+        table.add_row(_name(model), *(number(figures.get(name)) for name in names))
     return table
 
 
@@ -129,7 +136,7 @@ def print_results(console: Console, results: list[tuple[Path, BenchmarkResult]])
         console.print()
         console.print(extras)
     for note in notes:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+        console.print(f"note: {printable(note)}", soft_wrap=True, markup=False)
 
 
 def print_summary(run: RunDir, outcome: Outcome, command: str, stream: TextIO) -> None:

@@ -54,14 +54,20 @@ def host_of(model: ModelConfig) -> str:
     return urlsplit(address).netloc if address else ""
 
 
+def told(model: ModelConfig) -> str:
+    """A model as it is shown to people: its URI, and the host that its calls go to."""
+    host = host_of(model)
+    return f"{model.uri} at {host}" if host else model.uri
+
+
 def secrets_of(model: ModelConfig) -> dict[str, str]:
-    """Variable of the environment -> the header that takes it, for every secret that goes to the model's host."""
+    """Header -> variable of the environment, for every secret that goes to the model's host."""
     if address_of(model) is None:
         return {}
     key = model.api_key_env
     if key is None and urlsplit(address_of(model) or "").hostname == urlsplit(OPENAI_URL).hostname:
         key = OPENAI_KEY
-    return ({key: "Authorization"} if key else {}) | {v: header for header, v in model.headers_env.items()}
+    return ({"Authorization": key} if key else {}) | model.headers_env
 
 
 def exposures(config: Config) -> tuple[Exposure, ...]:
@@ -75,7 +81,7 @@ def _find(config: Config) -> Iterator[Exposure]:
         host = host_of(model)
         if host:
             yield Exposure("endpoint", host, f"send conversations to {host}")
-        for variable, header in secrets_of(model).items():
+        for header, variable in secrets_of(model).items():
             yield Exposure("secret", f"{variable} {header} {host}", f"send ${variable} to {host} ({header})")
         if not host and scheme not in IN_PROCESS:
             yield Exposure("plug-in", scheme, f"use the plug-in that brings '{scheme}:'")

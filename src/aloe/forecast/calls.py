@@ -23,6 +23,7 @@ from typing import Any
 from aloe.bench.controls import derange
 from aloe.bench.runner import run_benchmark
 from aloe.config import BudgetConfig, Config, ModelConfig, RolesConfig
+from aloe.config.exposure import told
 from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
@@ -206,7 +207,7 @@ class _Rehearsal:
             prompt, completion = round(scale * stats.prompt_tokens), round(scale * stats.completion_tokens)
             cost = _cost(used, prompt, completion)
             calls = round(scale * stats.n_calls)
-            self.lines.append(Line(stage, role, tuple(m.uri for m in used), calls, prompt, completion, cost))
+            self.lines.append(Line(stage, role, tuple(map(told, used)), calls, prompt, completion, cost))
 
     def _roles(self, config: Config) -> dict[str, tuple[ModelConfig, ...]]:
         return {name: getattr(config.roles, name) for name in type(config.roles).model_fields}
@@ -394,6 +395,9 @@ def format_plan(plan: RunPlan) -> str:
             f"{plan.cacheable:.0%} of the prompt tokens of a {plan.n_turns}-turn conversation can come from a "
             "provider's prefix cache; the costs are without it"
         )
+    remote = dict.fromkeys(model for line in plan.lines for model in line.models if " at " in model)
+    if remote:
+        notes.append(f"calls leave this computer for {', '.join(remote)}")
     return "\n".join([text, *notes, *_training_notes(plan.training)])
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from aloe.config.exposure import host_of
 from aloe.errors import AloeError, ConfigError, DataError
 from aloe.models.guard import Guard, Refused
 from aloe.studio.choices import Choice
@@ -119,7 +120,13 @@ class Studio:
             for s in sources
         ]
         found["models"] = [
-            {"name": c.name, "uri": c.model.uri, "group": c.group, "needs_persona": c.needs_persona}
+            {
+                "name": c.name,
+                "uri": c.model.uri,
+                "host": host_of(c.model),
+                "group": c.group,
+                "needs_persona": c.needs_persona,
+            }
             for c in self._choices()
         ]
         found["notices"] = self.notices

@@ -150,7 +150,7 @@ class TalkView {
     const groups = new Map();
     for (const model of state.run ? state.run.models : []) {
       if (!groups.has(model.group)) groups.set(model.group, make("optgroup", { label: model.group }));
-      groups.get(model.group).append(make("option", { value: model.name, textContent: model.name + (model.needs_persona ? " (needs a persona)" : ""), title: model.uri }));
+      groups.get(model.group).append(make("option", { value: model.name, textContent: model.name + (model.host ? " at " + model.host : "") + (model.needs_persona ? " (needs a persona)" : ""), title: model.uri }));
     }
     select.append(...groups.values());
     if (this.picked[index]) select.value = this.picked[index];
