@@ -50,13 +50,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
-    from aloe.cli.places import config_source
-    from aloe.config import load_config
+    from aloe.cli.places import Trust, source_config
     from aloe.progress import stage_progress
     from aloe.stages.probe import run_probe
     from aloe.world.lexicon.options import parse_options
 
-    config = load_config(config_source(options.recipe), overrides)
+    config = source_config(options.recipe, None, overrides, Trust.of(options))
     held_out = parse_options(f"slots={options.held_out}", "--held-out").slots
     reports = []
     for model in options.model:

@@ -189,6 +189,7 @@ def _collect_texts(run: RunDir, traces: Traces) -> tuple[set[str], set[str]]:
                 continue
             nodes = [n for n in row.get("nodes") or () if isinstance(n, dict)]
             contents = {str(n["message"]["content"]) for n in nodes if isinstance(n.get("message"), dict)}
+            contents |= _rated(row)
             if row.get("persona_id") in traces.persona_ids:
                 traces.ids |= {str(row["tree_id"])} if row.get("tree_id") else set()
                 traces.ids |= {str(n["node_id"]) for n in nodes if "node_id" in n}
@@ -197,6 +198,15 @@ def _collect_texts(run: RunDir, traces: Traces) -> tuple[set[str], set[str]]:
                 kept |= contents
                 kept |= {row[k] for k in ("text", "profile", "personality") if isinstance(row.get(k), str)}
     return kept, own
+
+
+def _rated(row: dict[str, Any]) -> set[str]:
+    """What stood before a rater: the messages and both replies."""
+    messages, replies = row.get("messages"), row.get("replies")
+    if not isinstance(messages, list) or not isinstance(replies, list):
+        return set()
+    said = [m.get("content") for m in messages if isinstance(m, dict)]
+    return {text for text in (*said, *replies) if isinstance(text, str)}
 
 
 def _is_theirs(row: Any, line: bytes, traces: Traces, needles: tuple[bytes, ...]) -> bool:
@@ -266,8 +276,10 @@ def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
     done = Forgotten(tuple(sorted(hashes)), len(traces.persona_ids))
     done.checkpoints, stages = _tainted(run, traces, needles)
     _undo(run, stages, [])  # before anything goes: whatever happens then, the stages are done again
-    for file in sorted((run.path / "datasets").glob("*.parquet")):
-        _note(done, run, file, _filter_parquet(file, traces, needles))
+    _drop_exports(run, done, needles)
+    for file in sorted(run.path.rglob("*.parquet")):
+        if "checkpoints" not in file.relative_to(run.path).parts:
+            _note(done, run, file, _filter_parquet(file, traces, needles))
     touched: set[str] = set()
     for file in _jsonl_files(run):
         n_removed, n_changed = _filter_jsonl(file, traces, needles)
@@ -306,6 +318,15 @@ def _drop(run: RunDir, done: Forgotten, path: Path) -> None:
     if path.exists():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         done.deleted.append(str(path.relative_to(run.path)))
+
+
+def _drop_exports(run: RunDir, done: Forgotten, needles: tuple[bytes, ...]) -> None:
+    """Files for other tools: their rows have no ids, so that one that holds a passage goes with all beside it."""
+    folder = run.path / "datasets"
+    for export in sorted(folder.iterdir()) if folder.is_dir() else ():
+        own = export.is_file() and export.suffix in (".parquet", ".jsonl")  # of the stage; they are filtered row by row
+        if not own and find_leftovers(export, [], needles):
+            _drop(run, done, export)
 
 
 def _drop_benchmarks(run: RunDir, done: Forgotten, touched: set[str], any_persona: bool) -> None:

@@ -19,7 +19,8 @@ def find_leftovers(folder: Path, others: Iterable[Path], needles: tuple[bytes, .
     longest_first = sorted((re.escape(n) for n in needles), key=lambda n: -len(n))
     pattern = re.compile(b"|".join(longest_first))
     left = []
-    for path in [*sorted(p for p in folder.rglob("*") if p.is_file()), *others]:
+    inside = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    for path in [*inside, *others]:
         if path.suffix in _WEIGHTS:
             continue
         found = next((m for block in _blocks(path) if (m := pattern.search(block))), None)

@@ -20,6 +20,9 @@ from aloe.models.journal.tables import check_schema
 from aloe.prompts.sections import escape
 
 
+MIN_SAID = 20  # characters of an answer by which later calls of a talk are known
+
+
 @dataclass(frozen=True, slots=True)
 class ForgottenCalls:
     """How many rows of each table went."""
@@ -75,6 +78,7 @@ def _forget(database: sqlite3.Connection, ids: frozenset[str], passages: tuple[s
         return any(p in body for p in passages)
 
     telling = {i for i, body in database.execute("SELECT id, body FROM texts") if holds(body)}
+    telling |= _talked_of(database, telling)
     gone: list[tuple[int]] = []
     keys: set[bytes] = set()
     kept: set[int] = set()
@@ -104,3 +108,22 @@ def _forget(database: sqlite3.Connection, ids: frozenset[str], passages: tuple[s
     database.execute("VACUUM")  # also after a run that was stopped between the deletion and here
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return ForgottenCalls(len(gone), len(attempts), len(loose))
+
+
+def _talked_of(database: sqlite3.Connection, telling: set[int]) -> set[int]:
+    """What was said in the studio's talks that a telling text began: their calls' paths name no persona.
+
+    The simulated user's call holds the persona; its answer is in the next calls' requests, whose answers are in the
+    next, and so on. Short answers are anybody's and lead nowhere.
+    """
+    talks = []
+    query = "SELECT request, reply, LENGTH(body) FROM calls JOIN texts ON texts.id = reply WHERE path LIKE 'studio/%'"
+    for request, reply, length in database.execute(query):
+        talks.append(({i for _, texts in unpack(request) for i in texts}, reply, length))
+    found: set[int] = set()
+    while True:
+        known = telling | found
+        new = {reply for sent, reply, n in talks if n >= MIN_SAID and reply not in known and not known.isdisjoint(sent)}
+        if not new:
+            return found
+        found |= new
