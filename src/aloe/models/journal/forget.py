@@ -19,7 +19,6 @@ from aloe.models.journal.lock import Lock
 from aloe.models.journal.tables import check_schema
 from aloe.prompts.sections import escape
 
-
 MIN_SAID = 20  # characters of an answer by which later calls of a talk are known
 
 
