@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aloe.cli import completers
 from aloe.cli.arguments import add_run, completed
 from aloe.cli.parser import Overrides, Parser
 from aloe.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from aloe.models.journal.check import Condition
 
 NAME = "journal"
 GROUP = "look"
@@ -34,6 +38,10 @@ def add_arguments(parser: Parser) -> None:
     _add_path(prune, "delete the calls", None)
     prune.add_argument("--attempts", action="store_true", help="delete only the records of failed attempts")
     prune.add_argument("--dry", action="store_true", help="only print what would be deleted")
+    check = parser.add_verb("check", "look for damaged calls; exit code 1 if there are any", _check)
+    add_run(check, PLACE)
+    repair = parser.add_verb("repair", "keep what is whole; the next run makes damaged calls anew", _repair)
+    add_run(repair, PLACE)
     export = parser.add_verb("export", "write all calls in full as JSON lines", _export)
     add_run(export, PLACE)
     out = export.add_argument(
@@ -108,6 +116,34 @@ def _show(options: Namespace, overrides: Overrides) -> int:
             print(f"{item['call_key']}  {item['role']:<9} {item['path']}")
         print(f"{len(found)} calls{' or more' if len(found) == 50 else ''}: give more of the key or path to see one")
     return 0
+
+
+def _check(options: Namespace, overrides: Overrides) -> int:
+    from aloe.models.journal.check import check_journal
+
+    condition = check_journal(options.run)
+    print(_told(condition))
+    if not condition.is_whole:
+        print(f"aloe journal repair {options.run} keeps what is whole")
+    return 0 if condition.is_whole else 1
+
+
+def _repair(options: Namespace, overrides: Overrides) -> int:
+    from aloe.models.journal.check import check_journal, repair_journal
+
+    if (condition := check_journal(options.run)).is_whole:
+        print(f"{_told(condition)}: nothing to repair")
+        return 0
+    condition, kept = repair_journal(options.run)
+    print(f"{_told(condition)}; the damaged file is kept as {kept}")
+    return 0
+
+
+def _told(condition: Condition) -> str:
+    text = f"{condition.n_calls:,} calls, {len(condition.damaged):,} of them damaged"
+    if condition.n_checked < condition.n_calls:
+        text += f" ({condition.n_calls - condition.n_checked:,} of earlier versions have no digest of their answer)"
+    return text + "".join(f"\nthe file: {line}" for line in condition.problems[:3])
 
 
 def _prune(options: Namespace, overrides: Overrides) -> int:

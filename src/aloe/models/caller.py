@@ -253,8 +253,8 @@ class Caller:
             key = before if before in self.journal.keys else key
         while True:
             row = self.journal.keys.get(key)
-            if row is not None:
-                stored = self.journal.read(row)
+            stored = self.journal.read(row) if row is not None else None
+            if stored is not None:
                 plan.stats.n_replayed += 1
                 return self._reply(plan, key, stored.completion, stored.cost)
             waiting = self._flying.get(key)

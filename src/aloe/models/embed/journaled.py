@@ -99,8 +99,9 @@ class JournaledEmbedder:
         known: dict[str, Vectors] = {}
         for text in texts:
             row = journal.keys.get(self.key(text))
-            if row is not None:
-                known[text] = decode_vector(journal.read(row).completion.text)
+            stored = journal.read(row) if row is not None else None
+            if stored is not None:
+                known[text] = decode_vector(stored.completion.text)
         lengths = {len(vector) for vector in known.values()}
         if len(lengths) > 1 or (self._remote.dim is not None and lengths - {self._remote.dim}):
             raise DataError(

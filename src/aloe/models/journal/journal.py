@@ -38,8 +38,8 @@ _RECENT = 32768  # texts kept for lookup without hashing
 _INSERT_CALL = f"INSERT INTO calls VALUES ({','.join('?' * 17)})"
 _INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (NULL,{','.join('?' * 11)})"
 _READ = (
-    "SELECT body, finish, prompt_tokens, completion_tokens, cached_tokens, cost, logprobs"
-    " FROM calls JOIN texts ON texts.id = reply WHERE calls.id = ?"
+    "SELECT digest, key, body, finish, prompt_tokens, completion_tokens, cached_tokens, cost, logprobs"
+    " FROM calls JOIN texts ON texts.id = reply LEFT JOIN checks ON checks.call = calls.id WHERE calls.id = ?"
 )
 
 
@@ -75,9 +75,19 @@ def hash_text(text: str) -> bytes:
         DataError: the text holds half characters, which no file takes.
     """
     try:
-        return blake2b(text.encode(), digest_size=16).digest()
+        return hash_bytes(text.encode())
     except UnicodeEncodeError:
         raise DataError("a text holds half characters (lone surrogates)", "correct what wrote it") from None
+
+
+def hash_bytes(body: bytes) -> bytes:
+    """As :func:`hash_text`, of a text as it is stored."""
+    return blake2b(body, digest_size=16).digest()
+
+
+def check_of(key: bytes, told: Sequence[Any]) -> bytes:
+    """8 bytes over a call's key and its answer as it is stored: text, finish, tokens, cost, log-probabilities."""
+    return blake2b(repr((key, *told)).encode(), digest_size=8).digest()
 
 
 class Journal:
@@ -96,6 +106,7 @@ class Journal:
         self._new_texts: list[tuple[int, str]] = []
         self._new_calls: list[tuple[Any, ...]] = []
         self._new_attempts: list[tuple[Any, ...]] = []
+        self._new_checks: list[tuple[int, bytes]] = []
         self._tick: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -123,7 +134,9 @@ class Journal:
             return cls(database, lock, str(path))
         except sqlite3.DatabaseError as error:
             lock.release()
-            raise DataError(f"{path} can't be used as a journal: {error}", "move the file elsewhere") from error
+            raise DataError(
+                f"{path} can't be used as a journal: {error}", "aloe journal repair RUN, or move the file elsewhere"
+            ) from error
         except AloeError:
             lock.release()
             raise
@@ -151,14 +164,29 @@ class Journal:
         """Keep that an endpoint does not take a field, so that later runs ask as this one did."""
         self._database.execute("INSERT OR IGNORE INTO learnt VALUES (?, ?, ?)", (endpoint, field, int(time.time())))
 
-    def read(self, row: int) -> Stored:
-        """The completed call in ``row`` (a value of ``keys``)."""
-        body, finish, prompt, completion, cached, cost, logprobs = self._database.execute(_READ, (row,)).fetchone()
-        usage = Usage.model_construct(
-            prompt_tokens=prompt or 0, completion_tokens=completion or 0, cached_tokens=cached or 0
-        )
-        found = orjson.loads(logprobs) if logprobs is not None else None
+    def read(self, row: int) -> Stored | None:
+        """The completed call in ``row`` (a value of ``keys``).
+
+        None where the row is damaged: it is taken out, so that the call is made anew.
+        """
+        try:
+            digest, key, *told = self._database.execute(_READ, (row,)).fetchone()
+            if digest is not None and digest != check_of(key, told):
+                raise ValueError
+            body, finish, prompt, completion, cached, cost, logprobs = told
+            usage = Usage.model_construct(
+                prompt_tokens=prompt or 0, completion_tokens=completion or 0, cached_tokens=cached or 0
+            )
+            found = orjson.loads(logprobs) if logprobs is not None else None
+        except (sqlite3.OperationalError, TypeError, ValueError):  # not UTF-8, no such row, other bits
+            self._drop(row)
+            return None
         return Stored(Completion(body, finish or "stop", usage, found), cost)
+
+    def _drop(self, row: int) -> None:
+        log.warning("call %d of the journal %s is damaged and made anew (see aloe journal check)", row, self.where)
+        self.keys = {key: i for key, i in self.keys.items() if i != row}
+        self._database.execute("DELETE FROM calls WHERE id = ?", (row,))
 
     def append(
         self,
@@ -197,13 +225,14 @@ class Journal:
         request, reply = self._pack(messages), self._text_id(completion.text)  # what can't be kept raises here
         counts = [min(max(n, 0), _MOST) for n in (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)]
         self._n_calls += 1
+        used = (counts[0], counts[1], counts[2] or None, cost, logprobs)
         self._new_calls.append(
             (
-                self._n_calls, key, plan, path, sample or None, seed, request, reply, finish,
-                counts[0], counts[1], counts[2] or None, cost, logprobs,
+                self._n_calls, key, plan, path, sample or None, seed, request, reply, finish, *used,
                 int(time.time()), ms or None, tries if tries > 1 else None,
             )
         )  # fmt: skip
+        self._new_checks.append((self._n_calls, check_of(key, (completion.text, finish, *used))))
 
     def note_attempt(self, key: bytes, plan: int, path: str, failed: FailedAttempt) -> None:
         """Record an attempt that brought no answer; nobody waits for it."""
@@ -247,7 +276,7 @@ class Journal:
             self._write()
             for row in self._new_calls:
                 self.keys[row[1]] = row[0]
-            self._new_texts, self._new_calls, self._new_attempts = [], [], []
+            self._new_texts, self._new_calls, self._new_attempts, self._new_checks = [], [], [], []
         if tick is not None and not tick.done():
             tick.set_result(None)
 
@@ -259,6 +288,7 @@ class Journal:
                 database.executemany("INSERT INTO texts VALUES (?,?)", self._new_texts)
             if self._new_calls:
                 database.executemany(_INSERT_CALL, self._new_calls)
+                database.executemany("INSERT OR REPLACE INTO checks VALUES (?,?)", self._new_checks)
             if self._new_attempts:
                 database.executemany(_INSERT_ATTEMPT, self._new_attempts)
             database.commit()
@@ -285,8 +315,8 @@ class Journal:
             return found
         hashes = self._hashes
         if hashes is None:
-            rows = self._database.execute("SELECT body, id FROM texts")
-            hashes = self._hashes = {hash_text(body): i for body, i in rows}
+            rows = self._database.execute("SELECT CAST(body AS BLOB), id FROM texts")  # damaged ones too
+            hashes = self._hashes = {hash_bytes(body): i for body, i in rows}
         digest = hash_text(text)
         found = hashes.get(digest)
         if found is None:

@@ -30,6 +30,8 @@ CREATE VIEW every_attempt AS
 # Tables that came later: earlier versions pass over them, and files without them are given them when opened to write.
 _LATER = """
 CREATE TABLE IF NOT EXISTS learnt (endpoint TEXT, field TEXT, at INTEGER, PRIMARY KEY (endpoint, field)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checks (call INTEGER PRIMARY KEY, digest BLOB NOT NULL);
+CREATE TRIGGER IF NOT EXISTS forget_check AFTER DELETE ON calls BEGIN DELETE FROM checks WHERE call = old.id; END;
 """
 
 
