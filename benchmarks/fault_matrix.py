@@ -126,7 +126,8 @@ def faults() -> list[Fault]:
         "a list": lambda t: b"[1]", "null": lambda t: b"null", "no choices": lambda t: b'{"choices": []}',
         "choices of numbers": lambda t: b'{"choices": [3]}', "bytes": lambda t: b"\xff\xfe\x00\x80",
         "an error in a 200": lambda t: b'{"error": {"code": 502, "message": "upstream"}}',
-        "null content": lambda t: answer(None), "empty content": lambda t: answer(""), "blanks": lambda t: answer(" \n"),
+        "null content": lambda t: answer(None), "empty content": lambda t: answer(""),
+        "blanks": lambda t: answer(" \n"),
         "content of numbers": lambda t: answer([1, 2]), "a refusal": lambda t: answer("", {"refusal": "I can't."}),
         "filtered": lambda t: answer("", finish_reason="content_filter"),
         "a tool call": lambda t: answer("", {"content": None, "tool_calls": [{"id": "1"}]}),
@@ -500,7 +501,8 @@ def process_faults(shop: Shop) -> list[tuple[str, Callable[[], Outcome]]]:
         found.append((f"SIGINT in {stage}", lambda s=stage: killed(shop, signal.SIGINT, s)))
     found.append(("SIGINT while nothing answers", lambda: interrupted_while_nothing_answers(shop)))
     for name, shell in (
-        ("closed output", "exec {} >&-"), ("closed errors", "exec {} 2>&-"), ("| head -1", "set -o pipefail; {} | head -1"),
+        ("closed output", "exec {} >&-"), ("closed errors", "exec {} 2>&-"),
+        ("| head -1", "set -o pipefail\n{} | head -1"),
         ("full output", "exec {} > /dev/full"), ("full errors", "exec {} 2> /dev/full"),
     ):  # fmt: skip
         found.append((name, lambda s=shell: output_fails(shop, s)))
