@@ -219,6 +219,7 @@ class Journal:
         """As :meth:`append`, for the next commit, whoever asks for it."""
         path, sample, seed = place
         cost, ms, tries = spent
+        cost = None if cost is None else float(cost)  # as it is read back
         usage = completion.usage
         logprobs = orjson.dumps(completion.logprobs) if completion.logprobs is not None else None
         finish = None if completion.finish_reason == "stop" else completion.finish_reason
