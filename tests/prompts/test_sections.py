@@ -21,7 +21,7 @@ from aloe.prompts.sections import (
     unescape,
 )
 from aloe.types import Message, Persona
-from prompts.write_goldens import rendered_text
+from prompts.write_goldens import golden_of, rendered_text
 
 PROMPTS = PromptSet()
 TAGS = st.sampled_from([f"<{s}{n}{e}" for n in SECTION_NAMES for s in ("", "/") for e in (">", " x=1>", "")])
@@ -82,13 +82,19 @@ def test_storage_of_a_growing_conversation_is_linear() -> None:
     assert max(new_parts[1:]) == 2
 
 
-@pytest.mark.parametrize("name", sorted(CATALOG))
-def test_prompts_match_their_goldens(name: str) -> None:
+@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("name", CATALOG)
+def test_prompts_match_their_goldens(name: str, version: str) -> None:
     """A changed prompt changes what models are asked: it must be on purpose."""
-    text = rendered_text(PROMPTS, name)
-    golden = Path(__file__).parent / "golden" / f"{name}.txt"
+    golden = golden_of(name, version)
     assert golden.is_file(), f"no golden for {name}; write it with: python tests/prompts/write_goldens.py"
-    assert text == golden.read_text("utf-8")
+    assert rendered_text(PromptSet(version=version), name) == golden.read_text("utf-8")
+
+
+def test_no_prompt_of_version_2_holds_a_placeholder_that_a_model_could_copy() -> None:
+    for name in CATALOG:
+        text = packaged_source(name, "2")
+        assert '"..."' not in text and "the user's words\"" not in text and "one sentence\"" not in text, name
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aloe.prompts import PromptSet
 from aloe.prompts.catalog import CATALOG
+from aloe.prompts.render import packaged_source
 from aloe.protocols import PromptMessage
 from aloe.types import Message, Persona
 
@@ -30,6 +31,8 @@ def rendered_text(prompts: PromptSet, name: str) -> str:
         "draft": "A draft.",
         "scope": "revealed",
         "release": 2,
+        "goal": "what should I cook tonight?",
+        "cards": ["She keeps bees."],
         "task": "",
     }
     own = {k: v for k, v in values.items() if k in CATALOG[name].given}
@@ -37,9 +40,17 @@ def rendered_text(prompts: PromptSet, name: str) -> str:
     return "\n".join(f"--- {m.role}\n{m.content}" for m in messages) + "\n"
 
 
-if __name__ == "__main__":
+def golden_of(name: str, version: str) -> Path:
+    """Where the golden file of a prompt's version is; a prompt that a version does not change has the first one's."""
     folder = Path(__file__).parent / "golden"
-    folder.mkdir(exist_ok=True)
-    prompts = PromptSet()
-    for name in CATALOG:
-        (folder / f"{name}.txt").write_text(rendered_text(prompts, name), "utf-8")
+    own = folder / f"v{version}" / f"{name}.txt"
+    return own if packaged_source(name, version) != packaged_source(name) else folder / f"{name}.txt"
+
+
+if __name__ == "__main__":
+    for version in ("1", "2"):
+        prompts = PromptSet(version=version)
+        for name in CATALOG:
+            file = golden_of(name, version)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(rendered_text(prompts, name), "utf-8")

@@ -336,12 +336,13 @@ def _result(talks: Sequence[Logged], config: Config, prompts: PromptSet, name: s
     figures["points"] = tuple(_without_absent(point, missing[point.k]) for point in measured.points)
     judges = [m.model_dump(mode="json") for m in config.roles.judge]
     texts = [[(m.role, m.content) for m in t.messages] for t in talks]
+    settings = config.bench.model_dump(mode="json", exclude=config.bench.unset)
     return BenchmarkResult(
         model=name,
         uri="",
         judge_model=", ".join(m.uri for m in config.roles.judge),
         user_model="logged",
-        config_digest=digest([config.seed, config.bench.model_dump(mode="json"), judges, prompts.hashes, texts]),
+        config_digest=digest([config.seed, settings, judges, prompts.stamp(), texts]),
         n_personas=len(people),
         n_samples=n_samples,
         n_failed=sum(None in t.judgements for t in talks),

@@ -28,7 +28,7 @@ from aloe.bench.scoring import score_reply
 from aloe.config import Config, ModelConfig, digest
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id, make_tree_id
-from aloe.dialogue.user import next_user_message
+from aloe.dialogue.user import Steering, next_user_message
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.uri import plain_name, portable
@@ -136,6 +136,8 @@ class _Bench:
     scope: str
     scale: Scale
     extras: Extras
+    cards: int
+    seed: int
 
     async def converse(self, persona: Persona, sample: int, tick: Callable[[int], None]) -> SimulatedConversation:
         """One whole conversation; a failed call ends it and is noted. ``tick`` is told the turns behind it."""
@@ -163,7 +165,8 @@ class _Bench:
 
     async def _user(self, talk: SimulatedConversation, state: PathState) -> PathState | None:
         path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}"
-        text, reply = await next_user_message(self.caller, talk.persona, state, path)
+        steering = Steering(cards=self.cards, seed=self.seed, tree_id=talk.tree_id)
+        text, reply = await next_user_message(self.caller, talk.persona, state, path, steering)
         if text is None:
             return None
         after = state.with_user(content_id(state.node_id, "user", text), text)
@@ -272,6 +275,8 @@ async def run_benchmark(
         config.bench.scope,
         SCALES[config.bench.scale],
         Extras.of(config.bench, personas),
+        config.bench.cards,
+        config.seed,
     )
     before = _usage(caller)
     talks = await _converse_all(bench, personas, config.bench.samples, config.execution.concurrency, progress)
@@ -364,10 +369,9 @@ def settle(result: BenchmarkResult) -> BenchmarkResult:
 def _digest(config: Config, model: ModelConfig, prompts: PromptSet) -> str:
     """What the figures depend on: settings, actors, prompts, the model."""
     roles = [m.model_dump(mode="json") for m in (*config.roles.user, *config.roles.judge)]
-    bench = config.bench.model_dump(mode="json", exclude={"models"})
-    return digest(
-        [config.seed, bench, roles, prompts.hashes, model.model_dump(mode="json") | {"uri": portable(model.uri)}]
-    )
+    bench = config.bench.model_dump(mode="json", exclude={"models", *config.bench.unset})
+    asked = prompts.stamp(bool(config.bench.cards))
+    return digest([config.seed, bench, roles, asked, model.model_dump(mode="json") | {"uri": portable(model.uri)}])
 
 
 def _usage(caller: Caller) -> Mapping[str, Usage]:

@@ -122,7 +122,7 @@ def _provenance(options: Namespace, run: RunDir, config: Config) -> Provenance:
     roles = ("user", "inducer", "tailored", "generic", "judge")
     names = {"user": "user", "inducer": "inducer", "tailored": "tailored", "generic": "generic"}
     names["judge"] = f"judge_{config.trees.label}"
-    hashes = PromptSet(config.prompts_dir).hashes
+    hashes = PromptSet(config.prompts_dir, config.prompt_set).hashes
     state = run.stage_state(_stage(options)) or {}
     return Provenance(
         models={role: [m.uri for m in getattr(config.roles, role)] for role in roles},

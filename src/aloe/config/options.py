@@ -145,6 +145,9 @@ class TreesConfig(Section):
         1, ge=0, description="generic candidates per turn; with more than two in all, best against worst"
     )
     release: int = Field(0, ge=0, description="facts per turn that the user may reveal; 0 = no limit")
+    cards: int = Field(
+        0, ge=0, description="deal the user a goal and this many new facts per turn; 0 = it is told the whole persona"
+    )
     tasks: Names = Field((), description="kinds of conversation, one drawn per tree: advice,planning,...")
     end_on_goodbye: bool = Field(True, description="end a branch when the user says goodbye")
 
@@ -180,12 +183,20 @@ class BenchConfig(Section):
     samples: int = Field(1, ge=1, description="conversations per persona")
     scope: Literal["persona", "revealed"] = Field("revealed", description="what the judge rewards")
     scale: Literal["1-5", "1-100", "binary"] = Field("1-5", description="scale of the judge's scores")
+    cards: int = Field(
+        0, ge=0, description="deal the user a goal and this many new facts per turn; 0 = it is told the whole persona"
+    )
     gain: bool = Field(False, description="also judge every conversation for a swapped persona: personal gain")
     full: bool = Field(False, description="also judge in the other scope; includes gain")
     judge: Models | None = Field(None, description="judge of the benchmark only; None = roles.judge")
     user: Models | None = Field(None, description="user of the benchmark only; None = roles.user")
     personas: str | None = Field(None, description="'packaged' or a persona file; None = the run's benchmark personas")
     n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
+
+    @property
+    def unset(self) -> set[str]:
+        """Options that came after results had been made, where they are not set: no digest holds them."""
+        return set() if self.cards else {"cards"}
 
 
 class TinyConfig(Section):
@@ -359,6 +370,9 @@ class Config(Section):
     seed: int = Field(0, ge=0, description="seed of every random choice")
     prompts_dir: str | None = Field(
         None, description="directory of your own prompt files, named like the packaged ones"
+    )
+    prompt_set: Annotated[Literal["1", "2"], BeforeValidator(str)] = Field(
+        "1", description="version of the packaged prompts; 2 = for models of every size (docs/trees.md)"
     )
     skip: Names = Field((), description="stages to leave out of 'aloe run'")
     roles: RolesConfig = RolesConfig()

@@ -17,7 +17,7 @@ from aloe.dialogue.inducer import induce
 from aloe.dialogue.judge import Candidate, Pick, compare, label_from_scores, score_all
 from aloe.dialogue.responder import generic_reply, plain_reply, tailored_reply
 from aloe.dialogue.state import PathState, content_id, make_tree_id
-from aloe.dialogue.user import next_user_message, says_goodbye
+from aloe.dialogue.user import Steering, next_user_message, says_goodbye
 from aloe.errors import EndpointError
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
@@ -50,6 +50,7 @@ class TreePlan:
         n_tailored, n_generic: candidates of each kind per turn. More than two replies are labelled by scores: best
             against worst.
         release: facts a turn that the user may give away before it is told to hold back; 0 = no budget.
+        cards: new facts a turn that the user is dealt with its goal; 0 = it is told the whole persona.
         tasks: kinds of conversation, one drawn per tree; none: the user talks of what it likes.
         end_on_goodbye: a branch ends when the user takes its leave.
         responder: where given, ``n_candidates`` replies are drawn from it instead of one tailored and one
@@ -70,6 +71,7 @@ class TreePlan:
     n_tailored: int = 1
     n_generic: int = 1
     release: int = 0
+    cards: int = 0
     tasks: tuple[str, ...] = ()
     end_on_goodbye: bool = True
     responder: ModelConfig | None = None
@@ -156,6 +158,7 @@ class _Growth:
         self.tree_id = tree_id
         tasks = builder.plan.tasks
         self.task = tasks[derive_seed(builder.seed, "task", tree_id) % len(tasks)] if tasks else ""
+        self.steering = Steering(self.plan.release, self.task, self.plan.cards, builder.seed, tree_id)
         self.drafts: list[_Draft] = []
         self.continued: set[str] = set()
         self.errors: list[NodeError] = []
@@ -165,9 +168,7 @@ class _Growth:
         """One turn after ``state``: user, inducer, candidates, label. None where the branch ends."""
         caller = self.builder.caller
         try:
-            text, reply = await next_user_message(
-                caller, self.persona, state, state.node_id, self.plan.release, self.task
-            )
+            text, reply = await next_user_message(caller, self.persona, state, state.node_id, self.steering)
         except EndpointError as error:
             self._fail(state, "user", error)
             return None

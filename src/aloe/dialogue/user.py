@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from aloe.dialogue.cards import deal
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
-from aloe.prompts.catalog import USER
+from aloe.prompts.catalog import USER, USER_CARDS
 from aloe.types import Persona
 
 _OF_ONESELF = re.compile(r"\b(?:i|i'\w+|me|my|mine|myself|we|we'\w+|us|our)\b|[?]|[^\x00-\x7f]", re.IGNORECASE)
@@ -60,14 +62,35 @@ def release_allowance(release: int, turn: int, n_revealed: int) -> int | None:
     return max(0, allowance) if turn == 1 or allowance < release else None
 
 
-async def next_user_message(
-    caller: Caller, persona: Persona, state: PathState, path: str, release: int = 0, task: str = ""
-) -> tuple[str | None, Reply]:
-    """The user's next message after ``state``; None where it could not be had even when asked again.
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """How the user is held to its part.
 
-    Args:
-        release: facts a turn, see ``release_allowance``. task: the kind of conversation wanted; empty: any.
+    Attributes:
+        release: facts a turn, see ``release_allowance``; 0 = no budget.
+        task: the kind of conversation wanted; empty: any.
+        cards: new facts a turn that it is dealt, see ``dealt``; 0 = it is told the whole persona.
+        seed, tree_id: of the deal.
     """
+
+    release: int = 0
+    task: str = ""
+    cards: int = 0
+    seed: int = 0
+    tree_id: str = ""
+
+
+async def next_user_message(
+    caller: Caller, persona: Persona, state: PathState, path: str, steering: Steering = Steering()
+) -> tuple[str | None, Reply]:
+    """The user's next message after ``state``; None where it could not be had even when asked again."""
+    release, task = steering.release, steering.task
+    if steering.cards:
+        hand = deal(persona, state, n=steering.cards, seed=steering.seed, tree_id=steering.tree_id)
+        return await caller.ask(
+            USER_CARDS, path, history=state.flipped[-1:], turn=state.turn + 1, persona=hand.known_persona(persona),
+            conversation=state.messages, goal=hand.goal, cards=hand.new, task=task,
+        )  # fmt: skip
     n_revealed = sum(d.kind == "fact" for d in state.revealed)
     allowance = release_allowance(release, state.turn + 1, n_revealed)
     return await caller.ask(

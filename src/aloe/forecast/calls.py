@@ -175,7 +175,7 @@ class _Rehearsal:
         self.config = config
         self.played = rehearsal_config(config)
         self.stages = stages
-        self.prompts = PromptSet(config.prompts_dir)
+        self.prompts = PromptSet(config.prompts_dir, config.prompt_set)
         self.lines: list[Line] = []
         self.heard: dict[str, list[str]] = defaultdict(list)
         self.grown: dict[str, tuple[list[GrownTree], float]] = {}

@@ -138,7 +138,7 @@ class Caller:
             DataError: the journal is in use or not readable.
             ConfigError: a prompt that is not usable, or a money budget with a model whose price is unknown.
         """
-        prompts = (prompts or PromptSet(config.prompts_dir)).check()
+        prompts = (prompts or PromptSet(config.prompts_dir, config.prompt_set)).check()
         if models is None:
             models = {name: getattr(config.roles, name) for name in type(config.roles).model_fields}
         for role in models.values() if config.budget.usd is not None else ():

@@ -34,6 +34,7 @@ class Prompt(Generic[T_co]):
         response_format: OpenAI's field of that name.
         alternatives: how many alternatives of each token are asked for, where an endpoint tells their probabilities.
         scale: lowest and highest score, for prompts that ask for one.
+        is_later: it came after runs had been made, whose digests of all prompts do not hold it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Prompt(Generic[T_co]):
     response_format: dict[str, Any] | None = None
     alternatives: int | None = None
     scale: tuple[float, float] | None = None
+    is_later: bool = False
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -122,6 +124,18 @@ USER = _row(
         sections=("<persona>",),
         needs_history=True,
         check=parsers.refuse_echo,
+    )
+)
+USER_CARDS = _row(
+    Prompt(
+        "user_cards",
+        role="user",
+        parse=parsers.parse_user_message,
+        variables=("persona", "conversation", "goal", "cards"),
+        optional=("task",),
+        sections=("<persona>", "<conversation>", '<task kind="goal"'),
+        check=parsers.refuse_echo,
+        is_later=True,
     )
 )
 INDUCER = _row(

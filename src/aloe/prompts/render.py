@@ -28,6 +28,7 @@ from aloe.prompts.safety import check_template, make_environment
 from aloe.prompts.sections import SHOWN, Slots, escape
 from aloe.protocols import PromptMessage
 
+FIRST = "1"
 _SLOT, _MESSAGE, _NAME = "\x1e", "\x1d", "\x1c"
 _MAX_SHAPES = 64  # of one prompt; more means that a template branches on a conversation's content
 _MARK = re.compile(r"^@@ (system|user|assistant|history|note)[ \t]*\n?", re.MULTILINE)
@@ -56,22 +57,28 @@ class PromptSet:
     Templates are read here and become jinja only in :meth:`check` or when they are first rendered, so that who wants
     their digests alone runs nothing of them.
 
+    Args:
+        version: of the packaged ones. Version 2 is for models of every size; a prompt that it does not change is
+            version 1's, with which older runs were made.
+
     Raises:
         ConfigError: a file that is not a prompt's or can't be read.
     """
 
-    def __init__(self, directory: str | Path | None = None) -> None:
+    def __init__(self, directory: str | Path | None = None, version: str = FIRST) -> None:
+        self.version = version
         self._environment = make_environment(_finalize)
         self._texts: dict[str, str] = {}
         self._templates: dict[str, jinja2.Template] = {}
         self._places: dict[str, str] = {}
         self._slotted: dict[str, frozenset[str]] = {}
+        self._used: dict[str, frozenset[str]] = {}
         self._shapes: dict[str, dict[tuple[tuple[str, Any], ...], Shape]] = {}
         self.hashes: dict[str, str] = {}
         own = self._own_files(directory)
         for name in CATALOG:
             path = own.get(name)
-            text = read_small_text(path, "prompt") if path else packaged_source(name)
+            text = read_small_text(path, "prompt") if path else packaged_source(name, version)
             self._texts[name] = text
             self._places[name] = str(path) if path else f"the packaged prompt {name}.jinja"
             self.hashes[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -118,6 +125,7 @@ class PromptSet:
         except (RecursionError, ValueError) as error:  # nested without end, or numbers without end
             raise ConfigError(f"{where} is not a usable template: {error}", "correct the template") from None
         self._slotted[name] = _slotted_variables(parsed)
+        self._used[name] = frozenset(node.name for node in parsed.find_all(nodes.Name))
         self._templates[name] = template
         self._shapes[name] = {}
         row = CATALOG[name]
@@ -161,6 +169,13 @@ class PromptSet:
         given = ", ".join(CATALOG[name].given) or "only the history"
         return ConfigError(f"{self._places[name]}: {error.message}", f"available variables: {given}")
 
+    def stamp(self, later: bool = False) -> dict[str, str]:
+        """The digests of all prompts by name. Those that came later only where they are used (``later``).
+
+        What was made before there was a prompt can't depend on it.
+        """
+        return {name: digest for name, digest in self.hashes.items() if later or not CATALOG[name].is_later}
+
     def render(self, name: str, history: Sequence[PromptMessage] = (), **values: Any) -> tuple[PromptMessage, ...]:
         """Messages of prompt ``name``.
 
@@ -169,9 +184,10 @@ class PromptSet:
             values: the row's variables. ``persona`` (a Persona), ``conversation`` (messages), ``revealed``
                 (disclosures) and ``examples`` (texts) are shown as tagged sections, anything else as its text.
         """
-        for key, value in values.items():
-            if key in SHOWN:
-                values[key] = SHOWN[key](value)
+        if name not in self._templates:
+            self._load(name)
+        used = self._used[name]
+        values = {key: SHOWN[key](v) if key in SHOWN else v for key, v in values.items() if key in used}
         messages: list[PromptMessage] = []
         for role, pieces in self._shape(name, values):
             if role == "history":
@@ -194,8 +210,6 @@ class PromptSet:
 
     def _shape(self, name: str, values: dict[str, Any]) -> Shape:
         """The prompt with its variables still open. Jinja runs once per value of what a template branches on."""
-        if name not in self._templates:
-            self._load(name)
         slotted = self._slotted[name]
         decides = tuple((key, value) for key, value in values.items() if key not in slotted)
         shapes = self._shapes[name]
@@ -231,6 +245,8 @@ def _slotted_variables(template: nodes.Template) -> frozenset[str]:
     return frozenset(name for name, n in printed.items() if uses.count(name) == n)
 
 
-def packaged_source(name: str) -> str:
-    """The text of a packaged prompt."""
-    return resources.files("aloe.prompts").joinpath(f"{name}.jinja").read_text("utf-8")
+def packaged_source(name: str, version: str = FIRST) -> str:
+    """The text of a packaged prompt: the version's own, else the first one's."""
+    folder = resources.files("aloe.prompts")
+    own = folder.joinpath(f"v{version}", f"{name}.jinja")
+    return (own if own.is_file() else folder.joinpath(f"{name}.jinja")).read_text("utf-8")

@@ -71,6 +71,12 @@ def revealed_slots(disclosures: Iterable[Disclosure]) -> Slots:
     return Slots(parts or ("nothing yet",))
 
 
+def card_slots(facts: Iterable[str]) -> Slots:
+    """Facts that may come up now, one part each; ``nothing new`` if there are none."""
+    parts = tuple(f'<fact status="new">{escape(text)}</fact>\n' for text in facts)
+    return Slots(parts or ("nothing new",))
+
+
 def example_slots(texts: Iterable[str]) -> Slots:
     return Slots(tuple(f"<example>{escape(t)}</example>\n" for t in texts))
 
@@ -81,6 +87,7 @@ SHOWN: dict[str, Callable[[Any], Slots]] = {
     "conversation": conversation_slots,
     "revealed": revealed_slots,
     "examples": example_slots,
+    "cards": card_slots,
 }
 
 

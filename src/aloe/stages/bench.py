@@ -74,7 +74,8 @@ def run_bench(context: Context) -> dict[str, Any]:
     context = replace(context, config=config)
     personas = bench_sample(bench_personas(context), config.bench.n_personas, config.seed)
     models = bench_models(context)
-    shared = digest([config.bench.model_dump(mode="json", exclude={"models"}), _roles(config), context.prompts.hashes])
+    bench = config.bench.model_dump(mode="json", exclude={"models", *config.bench.unset})
+    shared = digest([bench, _roles(config), context.prompts.stamp(bool(config.bench.cards))])
     done: dict[str, str] = {} if context.redo else run.manifest().get("bench", {})
     summary: dict[str, Any] = {"n_personas": len(personas), "n_failed": 0, "models": {}}
     results: list[tuple[Path, BenchmarkResult]] = []

@@ -22,6 +22,7 @@ from aloe.models.registry import create_model
 from aloe.models.uri import split_uri, unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
+from aloe.prompts.catalog import USER_CARDS
 from aloe.stages.context import Context
 from aloe.stages.done import changed_outputs, drop_stale, is_done, read_inputs, stamp_outputs
 from aloe.stages.failures import refuse_failed
@@ -48,8 +49,10 @@ def stage_digests(config: Config, prompts: PromptSet) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in stages_of(config):
         read = {name: _without(_lookup(data, name), name, stage.ignores) for name in stage.reads}
-        names = prompts.hashes if stage.prompts == ALL_PROMPTS else stage.prompts
-        talk: Any = [_what_matters(data["roles"], stage.roles), [prompts.hashes[name] for name in names]]
+        names = prompts.stamp() if stage.prompts == ALL_PROMPTS else stage.prompts
+        cards = (config.bench if stage.name == "bench" else config.trees).cards if "user" in stage.roles else 0
+        dealt = [cards, prompts.hashes[USER_CARDS.name]] if cards else []
+        talk: Any = [_what_matters(data["roles"], stage.roles), [*(prompts.hashes[name] for name in names), *dealt]]
         found[stage.name] = digest([config.seed, stage.name, read, talk, [found[n] for n in stage.needs]])
     return found
 
@@ -65,7 +68,7 @@ def _without(section: Any, name: str, ignored: tuple[str, ...]) -> Any:
     """A section without the fields that shape no result, or shape it as before there was the field."""
     if not isinstance(section, dict):
         return section
-    usual = {"compute_dtype": "auto", "pass_gb": 2.0}
+    usual = {"compute_dtype": "auto", "pass_gb": 2.0, "cards": 0}
     return {
         key: value
         for key, value in section.items()
@@ -129,7 +132,7 @@ def run_pipeline(
         EndpointError: more calls failed than may; what needs them did not run.
         AloeError: a stage failed; what was paid for is in the journal and the next run continues.
     """
-    prompts = PromptSet(config.prompts_dir)
+    prompts = PromptSet(config.prompts_dir, config.prompt_set)
     if redo_from is not None:
         stage_by_name(redo_from, stages_of(config))
     stages = wanted_stages(config, only)  # a name without a stage is told before it gets into the run's config

@@ -31,6 +31,7 @@ def rollout_plan(config: Config, model: ModelConfig) -> TreePlan:
     options = config.rollout
     return TreePlan(
         n_turns=config.trees.n_turns,
+        cards=config.trees.cards,
         p_preferred=options.p_best,
         scope="revealed",
         label="score",

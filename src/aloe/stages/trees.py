@@ -51,6 +51,7 @@ def tree_plan(config: Config) -> TreePlan:
         n_tailored=trees.n_tailored,
         n_generic=trees.n_generic,
         release=trees.release,
+        cards=trees.cards,
         end_on_goodbye=trees.end_on_goodbye,
         tasks=trees.tasks,
     )

@@ -42,7 +42,7 @@ def open_desk(config: Config, run: Path | None, people: People, patience: float)
     Raises:
         ConfigError: prompts or prices that are missing.
     """
-    prompts, config = PromptSet(config.prompts_dir), patient_roles(config)
+    prompts, config = PromptSet(config.prompts_dir, config.prompt_set), patient_roles(config)
     notes: list[str] = []
 
     def others() -> list[Persona]:

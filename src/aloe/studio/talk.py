@@ -24,7 +24,7 @@ from aloe.config import Config
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.responder import Answer, tailored_reply
 from aloe.dialogue.state import PathState, content_id
-from aloe.dialogue.user import next_user_message
+from aloe.dialogue.user import Steering, next_user_message
 from aloe.errors import AloeError, ConfigError, DataError
 from aloe.models.caller import Caller
 from aloe.seeding import derive_rng
@@ -136,7 +136,7 @@ class Talk:
         self.proposed += 1
         path = f"studio/{state.node_id}/user/{self.proposed}"
         desk, release = self.desk, self.desk.config.trees.release
-        text, _ = await self._in_time(next_user_message(desk.caller, self.persona, state, path, release))
+        text, _ = await self._in_time(next_user_message(desk.caller, self.persona, state, path, Steering(release)))
         if text is None:
             raise DataError("the user simulator gave no usable message in two attempts", "try again")
         return text

@@ -77,7 +77,7 @@ def _persona_in(prompt: str) -> Latent:
     return read_persona((profile or "").strip(), (personality or "").strip())
 
 
-def _find_persona(messages: Sequence[Utterance]) -> Latent:
+def find_persona(messages: Sequence[Utterance]) -> Latent:
     for message in messages:
         if "<persona>" in message.content:
             return _persona_in(message.content)
@@ -128,14 +128,14 @@ def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
 def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """The user's next message: a little of itself, in its manner, and a request."""
     own = [m.content for m in messages if m.role == "assistant"]
-    last, release = _split_release(messages[-1].content if messages else "")
+    last, release = _split_notes_of_user(messages[-1].content if messages else "")
     reply = last if own and messages[-1].role == "user" else ""
     prompt = next((m.content for m in messages if "<persona>" in m.content), _system(messages))
     latent, character = _character(prompt)
     turn = len(own) + 1
     lexicon = narrow(options)
     rng = Random(digest(seed, character.key, turn, reply))
-    fault = _faulty_user(own, reply, rng, options)
+    fault = faulty_user(own, reply, rng, options)
     if fault:
         return fault
     told_before: dict[Item, str] = {}
@@ -145,7 +145,7 @@ def play_user(messages: Sequence[Utterance], seed: int | None, options: Options)
                 told_before[shown.item] = shown.status
     chosen = _choose_facts(character, told_before, turn, reply, rng, options)[:release]
     told = [language.tell(item, implied, rng, lexicon) for item, implied in chosen]
-    markers = _choose_markers(character, turn, rng, lexicon)
+    markers = choose_markers(character.traits, turn, rng, lexicon)
     distractor = ""
     if (told or turn == 1) and rng.random() < options.distractors:
         distractor = language.tell_of_other(character.own, rng, lexicon)
@@ -157,16 +157,16 @@ def play_user(messages: Sequence[Utterance], seed: int | None, options: Options)
     return write(told, markers, distractor, request, rng)
 
 
-def _split_release(text: str) -> tuple[str, int | None]:
-    """The last message without the note on how much may be told now, and how much that is (None: no note)."""
-    start = text.rfind('<task kind="release"')
+def _split_notes_of_user(text: str) -> tuple[str, int | None]:
+    """The last message without its notes, and how much may be told now (None: no note on that)."""
+    start, release = text.find("<task kind="), text.rfind('<task kind="release"')
     if start < 0:
         return text, None
-    n = read_attribute(text[start:], "task", "n") or ""
+    n = (read_attribute(text[release:], "task", "n") or "") if release >= 0 else ""
     return text[:start].strip(), int(n) if n.isdigit() else None
 
 
-def _faulty_user(own: Sequence[str], reply: str, rng: Random, options: Options) -> str:
+def faulty_user(own: Sequence[str], reply: str, rng: Random, options: Options) -> str:
     """Faults on demand, so that what finds them can be tested."""
     if own and options.repeat and rng.random() < options.repeat:
         return own[-1]
@@ -209,14 +209,14 @@ def _echoes(told: dict[Item, str], reply: str) -> bool:
     return any(language.is_used(item, reply) for item in clauses)
 
 
-def _choose_markers(character: Character, turn: int, rng: Random, lexicon: Lexicon) -> list[str]:
+def choose_markers(traits: Sequence[Item], turn: int, rng: Random, lexicon: Lexicon) -> list[str]:
     """How the user lets its traits show: one a turn, in rotation, sometimes a second."""
-    n = len(character.traits)
+    n = len(traits)
     if not n:
         return []
     n_shown = 2 if n > 1 and rng.random() < SECOND_MARKER else 1
     markers = []
-    for item in (character.traits[(turn - 1 + i) % n] for i in range(n_shown)):
+    for item in (traits[(turn - 1 + i) % n] for i in range(n_shown)):
         trait = lexicon.by_trait.get(item.name) or narrow().by_trait[item.name]
         pole = next(p for p in trait.poles if p.name == item.value)
         markers.append(rng.choice(pole.shown))
@@ -228,7 +228,7 @@ def _choose_markers(character: Character, turn: int, rng: Random, lexicon: Lexic
 
 def play_inducer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """What the conversation gave away, with evidence. Misses some implications, each one always or never."""
-    latent = _find_persona(messages)
+    latent = find_persona(messages)
     prompt = next((m.content for m in reversed(messages) if "<conversation>" in m.content), "")
     said = [m.content for m in read_conversation(prompt) if m.role == "user"]
     key = digest(*(item.clause for item in latent.facts))
@@ -277,7 +277,7 @@ def _read_note(line: str) -> Item | None:
 
 
 @lru_cache(maxsize=16384)
-def _read_notes(section: str) -> tuple[Item, ...]:
+def read_notes(section: str) -> tuple[Item, ...]:
     lines = section.replace("</fact>", "</fact>\x1d").replace("</trait>", "</trait>\x1d").split("\x1d")
     found = [_read_note(line.strip()) for line in lines]
     return tuple(dict.fromkeys(item for item in found if item is not None))
@@ -360,7 +360,7 @@ def _question(
 def play_tailored(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """A reply that makes use of the notes; also the oracle and the swapped control, whose notes are made so."""
     last, notes = _split_notes(_last_user(messages))
-    return _reply(messages, seed, options, _read_notes(notes), last, asks=True)
+    return _reply(messages, seed, options, read_notes(notes), last, asks=True)
 
 
 def reply_with(
@@ -372,7 +372,7 @@ def reply_with(
 
 def play_knows_all(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """A reply that uses the whole persona from the first turn on, revealed or not."""
-    latent = _find_persona(messages)
+    latent = find_persona(messages)
     last, _ = _split_notes(_last_user(messages))
     return _reply(messages, seed, options, (*latent.facts, *latent.traits), last, asks=False)
 
@@ -416,7 +416,7 @@ def play_writer(messages: Sequence[Utterance], seed: int | None, options: Option
 def play_judge(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """See ``judge.py``."""
     prompt = "\n".join(m.content for m in messages)
-    return judge(_find_persona(messages), prompt, options)
+    return judge(find_persona(messages), prompt, options)
 
 
 ACTORS: dict[str, Actor] = {

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import orjson
 
 from aloe.prompts.sections import read_conversation, read_section
-from aloe.world import actors
+from aloe.world import actors, dealt
 from aloe.world.actors import Actor, Utterance
 from aloe.world.latent import Item, fill
 from aloe.world.lexicon.options import Options, narrow
@@ -125,6 +125,7 @@ def _revise(reply: str, draft: str, items: Sequence[Item]) -> str:
 
 ACTORS: dict[str, Actor] = {
     **actors.ACTORS,
+    "user": dealt.play_user,
     "inducer": play_inducer,
     "assistant": play_assistant,
     "attentive": play_attentive,

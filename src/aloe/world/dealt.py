@@ -1,0 +1,53 @@
+"""``world:user`` where it is dealt its cards: a goal for this message and the facts that may come up in it.
+
+It tells them as the user who knows the whole persona tells its own, and keeps them back where it is ignored. Told the
+whole persona, it is that user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from aloe.prompts.sections import read_conversation, read_section
+from aloe.world import actors, language
+from aloe.world.actors import SILENT, Utterance, choose_markers, digest, faulty_user, find_persona, read_notes, roll
+from aloe.world.lexicon.options import Options, narrow
+from aloe.world.reply import read_reply
+
+_GOAL = '<task kind="goal">'
+
+
+def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+    """The user's next message."""
+    dealt = messages and _GOAL in messages[-1].content
+    return (_play_by_cards if dealt else actors.play_user)(messages, seed, options)
+
+
+def _play_by_cards(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+    """The next message of a user who is dealt its goal and what may come up now."""
+    asked = messages[-1].content
+    talk = read_conversation(asked)
+    own = [m.content for m in talk if m.role == "user"]
+    reply = talk[-1].content if talk else ""
+    latent = find_persona(messages)
+    at = asked.find("<fact ", asked.rfind("</task>"))
+    new = read_notes(asked[at:]) if at >= 0 else ()
+    key = digest(*(item.clause for item in latent.traits))
+    turn = len(own) + 1
+    lexicon, rng = narrow(options), Random(digest(seed, key, turn, reply))
+    fault = faulty_user(own, reply, rng, options)
+    if fault:
+        return fault
+    heard = read_reply(reply)
+    mentioned = {(p.name, p.value) for payloads in heard.values for p in payloads}
+    known = [item for item in latent.facts if item not in new]
+    engaged = heard.asks_about_user or any((i.name, i.value) in mentioned for i in known)
+    talks = turn == 1 or engaged or rng.random() >= SILENT
+    told = [
+        language.tell(item, language.can_hint(item) and roll(key, item.clause, "hint") < options.hints, rng, lexicon)
+        for item in (new if talks else ())
+    ]
+    markers = choose_markers(tuple(latent.poles.values()), turn, rng, lexicon)
+    goal = (read_section(asked, "task", 'kind="goal"') or "").strip()
+    return language.write_user_message(told, markers, "", goal, rng)
