@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +92,7 @@ def test_prompts_match_their_goldens(name: str, version: str) -> None:
 def test_no_prompt_of_version_2_holds_a_placeholder_that_a_model_could_copy() -> None:
     for name in CATALOG:
         text = packaged_source(name, "2")
-        assert '"..."' not in text and "the user's words\"" not in text and "one sentence\"" not in text, name
+        assert '"..."' not in text and "the user's words\"" not in text and 'one sentence"' not in text, name
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ class Fitness:
     score_noise: float | None
 
 
-def _world_persona(rng: Random, name: str) -> Persona:
+def world_persona(rng: Random, name: str) -> Persona:
+    """A persona in the world's language, drawn by ``rng``."""
     lexicon = narrow()
     profile = write_profile(draw_facts(rng, lexicon), "She", rng, lexicon)
     personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
@@ -108,16 +109,16 @@ def _packaged() -> PromptSet:
     return PromptSet()
 
 
-def _say(actor: str, seed: int, prompt: Prompt[Any], history: Sequence[PromptMessage], **values: Any) -> str:
+def say(actor: str, seed: int, prompt: Prompt[Any], history: Sequence[PromptMessage], **values: Any) -> str:
     """What an actor of the world answers to a packaged prompt."""
     messages = _packaged().render(prompt.name, history, **values)
     return WorldModel(f"world:{actor}").answer(ChatRequest(messages, seed=seed)).text
 
 
-def _told(state: PathState, shown: Sequence[Shown], seed: int) -> str:
+def told_reply(state: PathState, shown: Sequence[Shown], seed: int) -> str:
     """A reply by one who is told what ``shown`` says."""
     notes = as_disclosures(shown, state.node_id)
-    return _say("oracle", seed, TAILORED, state.history[:-1], last=state.messages[-1].content, revealed=notes)
+    return say("oracle", seed, TAILORED, state.history[:-1], last=state.messages[-1].content, revealed=notes)
 
 
 def known_items(n: int, seed: int) -> list[KnownItem]:
@@ -139,22 +140,22 @@ def known_items(n: int, seed: int) -> list[KnownItem]:
 
 def _make_item(kind: str, rng: Random, name: str) -> KnownItem | None:
     """One item; None where the conversation gave too little away for the order to be certain."""
-    persona, other = _world_persona(rng, name), _world_persona(rng, f"{name}-other")
+    persona, other = world_persona(rng, name), world_persona(rng, f"{name}-other")
     latent = read_persona(persona.profile, persona.personality)
     state = PathState(name)
     for turn in range(1, N_TURNS + 1):
-        text = _say("user", rng.randrange(2**31), USER, state.flipped, persona=persona, release="")
+        text = say("user", rng.randrange(2**31), USER, state.flipped, persona=persona, release="")
         state = state.with_user(content_id(state.node_id, "user", text), text)
         if turn < N_TURNS:
-            reply = _told(state, _shown(latent, state), rng.randrange(2**31))
+            reply = told_reply(state, _shown(latent, state), rng.randrange(2**31))
             state = state.with_reply(content_id(state.node_id, "assistant", reply), reply)
     shown = _shown(latent, state)
     if sum(s.item.kind == "fact" for s in shown) < 2 or not any(s.item.kind == "trait" for s in shown):
         return None
     seed = rng.randrange(2**31)
-    generic = _say("generic", seed, GENERIC, state.history)
-    tailored = _told(state, shown, seed)
-    swapped = _told(state, swap(shown, read_persona(other.profile, other.personality)), seed)
+    generic = say("generic", seed, GENERIC, state.history)
+    tailored = told_reply(state, shown, seed)
+    swapped = told_reply(state, swap(shown, read_persona(other.profile, other.personality)), seed)
     replies = {"tailored": tailored, "generic": generic, "swapped": swapped}
     if kind.endswith("off-topic"):
         replies["off-topic"] = _off_topic(state, rng)
@@ -175,7 +176,7 @@ def _off_topic(state: PathState, rng: Random) -> str:
     topic = read_message(state.messages[-1].content).topic
     requests = [t.requests[0] for t in narrow().topics if t.name != topic]
     elsewhere = PromptMessage("user", (rng.choice(requests),))
-    return _say("generic", rng.randrange(2**31), GENERIC, (elsewhere,))
+    return say("generic", rng.randrange(2**31), GENERIC, (elsewhere,))
 
 
 async def check_judge(

@@ -55,7 +55,7 @@ TOOLS = (
     Row("run", "run", "stage", "run all stages of a recipe and write a report"),
     Row("plan", "run", "plan", "estimate the calls, tokens and cost of a recipe before anything is sent"),
     Row("config", "run", "config", "print the resolved config of a recipe"),
-    Row("prompts", "run", "prompts", "list, show, eject or check the prompt templates"),
+    Row("prompts", "run", "prompts", "list, show, eject or check the prompt templates, or test them with a model"),
     Row("serve", "run", "serve", "serve checkpoints and other models as an OpenAI-compatible endpoint"),
     Row("world", "run", "world", "serve the simulated world as an OpenAI-compatible endpoint"),
     Row("completion", "run", "completion", "print the completion script for bash, zsh or fish"),

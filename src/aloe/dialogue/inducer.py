@@ -7,14 +7,18 @@ dropped and counted. What was revealed once stays revealed on that path.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
 from aloe.prompts.catalog import INDUCER
+from aloe.prompts.render import FIRST
 from aloe.types import Disclosure, Generation, Persona
+from aloe.world.fallback import stems
 
+MOST_IMPLIED = 2  # things that one quotation implies
 _SPACE = re.compile(r"[^\w]+")
 
 
@@ -77,6 +81,28 @@ def _find(evidence: str, own: Sequence[tuple[str, str]]) -> str | None:
     return next((nid for nid, text in reversed(own) if words and words in _plain(text)), None)
 
 
+def keep_supported(claimed: Sequence[Disclosure], persona: Persona, known: Sequence[Disclosure]) -> list[Disclosure]:
+    """The claims whose evidence can mean them, each of the kind that its place in the persona says.
+
+    What is stated shares a word with its evidence. One quotation implies ``MOST_IMPLIED`` things at most: a model that
+    takes the whole description for revealed quotes the same words for all of it.
+    """
+    known_items = {_plain(d.item) for d in known}
+    quoted = Counter(_plain(c.evidence) for c in claimed if c.status == "implied" and _plain(c.item) not in known_items)
+    profile, personality = _plain(persona.profile), _plain(persona.personality)
+    kept = []
+    for claim in claimed:
+        item, evidence = _plain(claim.item), _plain(claim.evidence)
+        if claim.status == "implied" and quoted[evidence] > MOST_IMPLIED:
+            continue
+        if claim.status == "stated" and not stems(claim.item) & stems(claim.evidence):
+            continue
+        is_fact, is_trait = item in profile, item in personality
+        kind = claim.kind if is_fact == is_trait else "fact" if is_fact else "trait"
+        kept.append(claim if kind == claim.kind else claim.model_copy(update={"kind": kind}))
+    return kept
+
+
 async def induce(
     caller: Caller, persona: Persona, state: PathState, path: str
 ) -> tuple[tuple[Disclosure, ...], int, bool]:
@@ -84,5 +110,9 @@ async def induce(
     claimed, reply = await caller.ask(INDUCER, path, turn=state.turn, persona=persona, conversation=state.messages)
     if claimed is None:
         return (), 0, False
+    if caller.prompts.version != FIRST:
+        supported = keep_supported(claimed, persona, state.revealed)
+        new, dropped = check_disclosures(supported, persona, state, reply.generation)
+        return new, dropped + len(claimed) - len(supported), True
     new, dropped = check_disclosures(claimed, persona, state, reply.generation)
     return new, dropped, True

@@ -16,10 +16,28 @@ from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
 from aloe.prompts.catalog import USER, USER_CARDS
+from aloe.prompts.faults import is_assistants, split_thoughts
 from aloe.types import Persona
 
 _OF_ONESELF = re.compile(r"\b(?:i|i'\w+|me|my|mine|myself|we|we'\w+|us|our)\b|[?]|[^\x00-\x7f]", re.IGNORECASE)
 _REQUEST = re.compile(r"^(?:please|tell|help|give|show|what|how|which|any|can|could|do|is|are|let)\b", re.IGNORECASE)
+_ASKS = re.compile(
+    r"[?？]|\b(?:i (?:need|want|wish|would like|could use|am looking for)|i'd (?:like|love|appreciate)|"
+    r"i'm (?:looking for|trying to|hoping|after)|help me|tell me|give me|show me|suggest|recommend|advise|explain|"
+    r"let me know|wondering|any (?:ideas?|tips?|advice|suggestions?|thoughts?)|(?:can|could|would|will) you|please|"
+    r"need (?:a|an|some|to|help))\b",
+    re.IGNORECASE,
+)
+_SERVES = re.compile(
+    r"\b(?:how|what) (?:can|may|could) i (?:help|assist|do for)|(?:happy|glad|here|able) to (?:help|assist)(?! me)\b|"
+    r"\bi (?:can|could|will|would|'ll|'d be happy to) (?:help|assist|guide|provide|suggest|recommend|offer)\b(?! me)|"
+    r"^\W*(?:sure|certainly|of course|absolutely|great question|thank you for (?:your|sharing|asking))\b|"
+    r"\bhere(?:'s| is| are) (?:some|a few|an?|the|my) (?:\w+ )?"
+    r"(?:tips?|ideas?|suggestions?|steps?|ways?|plan|recipe|list|options?|examples?)\b|"
+    r"\b(?:feel free to|i hope (?:this|that|these) helps?|don't hesitate|let me help you|"
+    r"as (?:an|your) (?:ai|assistant)|what brings you here|welcome to)\b|^\s*(?:1[.)]|[-*•]) ",
+    re.IGNORECASE | re.MULTILINE,
+)
 _GOODBYE = re.compile(
     r"\b(?:good ?bye|bye(?: now| for now|-bye)?|see you (?:later|soon|around|then|next time)|good night|"
     r"talk (?:to you )?(?:later|soon)|(?:have|gotta|got) to (?:go|run) now|that(?:'s| is| will be|'ll be) all"
@@ -39,6 +57,17 @@ def says_goodbye(text: str) -> bool:
 def speaks_as_user(text: str) -> bool:
     """Whether a message is one that a user would send: it speaks of oneself, asks, or wants something."""
     return _OF_ONESELF.search(text) is not None or _REQUEST.match(text.strip()) is not None
+
+
+def asks_for_something(text: str) -> bool:
+    """Whether a message wants something of the one it is sent to."""
+    return _ASKS.search(text) is not None
+
+
+def plays_assistant(text: str) -> bool:
+    """Whether a message is the assistant's rather than a user's: it offers help, gives advice, or speaks for both."""
+    text = split_thoughts(text)[0]
+    return is_assistants(text) or _SERVES.search(text) is not None
 
 
 def is_repeated(text: str, said: Sequence[str]) -> bool:

@@ -384,8 +384,9 @@ class Caller:
         return self.stats.setdefault(role, RoleStats())
 
     def _model(self, config: ModelConfig) -> ChatModel:
-        """One model object per content of config."""
-        name = config.model_dump_json()
+        """One model object per content of config; a checkpoint's weights are held once, however roles sample it."""
+        here = is_in_process(config) and config.uri.startswith("hf:")
+        name = config.model_dump_json(include={"uri", "dtype"} if here else None)
         if name not in self._made:
             self._made[name] = create_model(config, self._shared_session, self._replicas)
         return self._made[name]

@@ -34,6 +34,12 @@ _REFUSES = re.compile(
     r"do that|role-?play|pretend|answer that|play|write (?:that|this)|discuss)\b",
     re.IGNORECASE,
 )
+AS_ASSISTANT = re.compile(
+    r"\b(?:as an ai\b|i(?: a|')m an? (?:ai|language model|assistant|chatbot)\b|as a language model|"
+    r"how (?:can|may) i (?:help|assist) you|i(?: a|')m here to (?:help|assist)|is there anything else i can)",
+    re.IGNORECASE,
+)
+FOR_BOTH = re.compile(r"^\s*\**(?:assistant|ai|chatbot|bot)\**\s*:", re.IGNORECASE | re.MULTILINE)
 _TAG = re.compile(
     r"</?(?:revealed|fact|trait|persona|profile|personality|conversation|reply|rubric|task|card)\b[^>\n]{0,200}>"
 )
@@ -61,6 +67,11 @@ def is_blank(text: str) -> bool:
 def is_refusal(text: str) -> bool:
     """Whether an answer begins by declining what was asked."""
     return _REFUSES.match(text) is not None
+
+
+def is_assistants(text: str) -> bool:
+    """Whether a message is in the assistant's own words, or holds the assistant's part too."""
+    return AS_ASSISTANT.search(text) is not None or FOR_BOTH.search(text) is not None
 
 
 def holds_tags(text: str) -> bool:

@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from aloe.errors import ParseError
-from aloe.prompts.faults import QUOTING, REFUSAL, ROLE, THINKING, holds_tags, is_blank, is_refusal, split_thoughts
+from aloe.prompts.faults import (
+    AS_ASSISTANT,
+    FOR_BOTH,
+    QUOTING,
+    REFUSAL,
+    ROLE,
+    THINKING,
+    holds_tags,
+    is_blank,
+    is_refusal,
+    split_thoughts,
+)
 from aloe.prompts.reading import find_json, find_objects, head, remembered
 from aloe.protocols import PromptMessage
 from aloe.types import Disclosure, ItemKind, Status, Verdict
@@ -20,7 +31,6 @@ Score = tuple[float, dict[str, float], str]  # score, its parts, the reason
 _NUMBER_OF_LINE = re.compile(r"(?:\d{1,3}[.):]|[-*•])\s")
 _STAGE = re.compile(r"(?<!\*)\*[^*\n]{1,80}\*(?!\*)|\((?:smil|laugh|sigh|nod|paus|grin|wink|shrug)[^)\n]{0,60}\)", re.I)
 _LABEL = re.compile(r"^\s*(?:user|human|assistant|ai|me|you)\s*:\s*", re.IGNORECASE)
-_BOTH = re.compile(r"^\s*\**(?:assistant|ai|chatbot|bot)\**\s*:", re.IGNORECASE | re.MULTILINE)
 _SPACES = re.compile(r"[ \t]{2,}")
 _WORDS = {"zero": 0.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
 _YES = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}  # where the scale is 0 or 1
@@ -31,11 +41,6 @@ _SCORE = re.compile(
     rf"({_DIGITS}|(?:{_WORD})\b)(?!\s*(?:/|out of\b|\(of\b|(?:to|-)\s*\d))"
     rf"|({_DIGITS}|\b(?:{_WORD}))\s*(?:/|out of|\(of)\s*(\d{{1,9}}|(?:{_WORD})\b)",
     re.I,
-)
-_AS_ASSISTANT = re.compile(
-    r"\b(?:as an ai\b|i(?: a|')m an? (?:ai|language model|assistant|chatbot)\b|as a language model|"
-    r"how (?:can|may) i (?:help|assist) you|i(?: a|')m here to (?:help|assist)|is there anything else i can)",
-    re.IGNORECASE,
 )
 _VERDICTS = ("first", "second", "tie")
 _VERDICT = re.compile(r"verdict\W{0,12}(first|second|tie)\b", re.IGNORECASE)
@@ -207,9 +212,9 @@ def parse_user_message(raw: str) -> str:
         ParseError: it is empty, or the simulator spoke as the assistant.
     """
     text = clean_message(raw)
-    if _AS_ASSISTANT.search(text):
+    if AS_ASSISTANT.search(text):
         raise ParseError("you spoke as the assistant; you are the user, in your persona's own voice", kind=ROLE)
-    if _BOTH.search(text):
+    if FOR_BOTH.search(text):
         raise ParseError("you wrote the assistant's part too; write your own next message only", kind=ROLE)
     if is_refusal(text):
         raise ParseError("you declined to play; you are the user, in your persona's own voice", kind=REFUSAL)
