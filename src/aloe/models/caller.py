@@ -330,13 +330,9 @@ class Caller:
             call_key=key.hex(),
         )
         return Reply(
-            completion.text,
-            generation,
-            completion.finish_reason,
-            completion.logprobs,
-            completion.reasoning,
+            completion.text, generation, completion.finish_reason, completion.logprobs, completion.reasoning,
             completion.nothing,
-        )
+        )  # fmt: skip
 
     def _plan(self, role: str, path: str, prompt: str, model: ModelConfig | None) -> _Plan:
         config = model if model is not None else self._pick(role, path)
