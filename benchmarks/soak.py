@@ -1,10 +1,13 @@
 """Does a long run stay small, and its event loop free?
 
 ``--calls`` calls (20,000), each answered after ``--latency`` seconds (1), up to ``--in-flight`` at a time (1,000), by
-a server in another process; every answer is committed to a journal on disk. Figures: ``memory_growth`` (resident
-memory at the end over that after the first quarter, less 1), ``most_blocked_ms`` (longest time for which the event loop did not
-come round, by the clock), ``most_busy_ms`` (processor time of the loop's thread within such a time: where other work
-takes the cores, the clock also counts waiting for one), ``seconds`` (ideal: calls / in flight * latency).
+a server in another process; every answer is committed to a journal on disk. Figures:
+
+- ``memory_growth``: resident memory at the end over that after the first quarter, less 1;
+- ``most_blocked_ms``: longest time for which the event loop did not come round, by the clock;
+- ``most_busy_ms``: processor time of the loop's thread within such a time (where other work takes the cores, the clock
+  also counts waiting for one);
+- ``seconds``: ideally calls / in flight * latency.
 """
 
 from __future__ import annotations
