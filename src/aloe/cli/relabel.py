@@ -82,7 +82,7 @@ def run(options: Namespace, overrides: Overrides) -> int:
 
 
 async def _label(options: Namespace, run: RunDir, config: Config, trees: list[ConversationTree]) -> list[Label]:
-    from aloe.config import ModelConfig
+    from aloe.config.load import make_model
     from aloe.dialogue.relabel import Judging, judge_trees, look_ahead_labels, reply_scores
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
@@ -91,7 +91,7 @@ async def _label(options: Namespace, run: RunDir, config: Config, trees: list[Co
         raise ConfigError(f"{run.path} has no config that names a judge", "give --judge URI")
     model = config.roles.judge[0]
     if options.judge is not None:
-        model = ModelConfig(uri=options.judge, base_url=options.base_url, api_key_env=options.api_key_env)
+        model = make_model(uri=options.judge, base_url=options.base_url, api_key_env=options.api_key_env)
     is_ahead = options.labeler == LOOK_AHEAD
     judging = Judging(
         labeler=options.labeler or f"{model.uri}{'' if options.label == 'compare' else '#score'}",

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from aloe.config.options import Config, ModelConfig, Section
+from aloe.config.secrets import HINT
 from aloe.config.world import with_world
 from aloe.errors import ConfigError, nearest
 
@@ -172,6 +173,19 @@ def _with_start(table: dict[str, Any], where: str) -> dict[str, Any]:
     return {**table, "bench": {**bench, "models": put(models)}} if isinstance(bench, dict) else table
 
 
+def make_model(**fields: Any) -> ModelConfig:
+    """A model from options of the command line.
+
+    Raises:
+        ConfigError: one line, as :func:`validate`.
+    """
+    try:
+        return ModelConfig.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{'.'.join(map(str, first['loc']))} {first['msg'].partition(';')[0]}", HINT) from None
+
+
 def _explain(error: ValidationError, where: str) -> tuple[str, str]:
     first = error.errors()[0]
     names = [str(part) for part in first["loc"]]
@@ -188,6 +202,9 @@ def _explain(error: ValidationError, where: str) -> tuple[str, str]:
                 near = near.replace(f"'{name}'", f"'{path}'")
         inside = f"[{parent}]" if parent else "the top level"
         return f"{where}: unknown key '{dotted}'{near}{more}", f"valid in {inside}: {', '.join(valid)}"
+    if first["type"] == "secret":  # what was got is not repeated
+        said, _, hint = first["msg"].rpartition("; ")
+        return f"{where}: {dotted} {said}{more}", hint
     got, said = f"{first['input']!r}", first["msg"].lower()
     if first["type"] == "string_pattern_mismatch":  # the option's own words instead of a regular expression
         said = f"expected {_section_at(names[:-1]).model_fields[names[-1]].description or said}"

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from aloe.config.secrets import HINT, check_address, check_variable, find_secret
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
 
 class ModelConfig(Section):
@@ -53,6 +56,22 @@ class ModelConfig(Section):
         "AVX512-BF16 for models of hidden size 512 and more, else float32",
     )
     weight: float = Field(1.0, gt=0, description="relative share of the calls, if a role has several models")
+
+    @field_validator("base_url", "api_key_env", "headers_env", "extra")
+    @classmethod
+    def _holds_no_secret(cls, value: Any, info: ValidationInfo) -> Any:
+        wrong = None
+        if info.field_name == "base_url" and value is not None:
+            wrong = check_address(value)
+        elif info.field_name == "api_key_env" and value is not None:
+            wrong = check_variable(value)
+        elif info.field_name == "headers_env":
+            wrong = next(filter(None, map(check_variable, value.values())), None)
+        elif info.field_name == "extra" and (name := find_secret(value)) is not None:
+            wrong = f"'{name}' looks like a secret, which would be stored with the run; {HINT}"
+        if wrong is not None:
+            raise PydanticCustomError("secret", "{wrong}", {"wrong": wrong})
+        return value
 
 
 def _as_model(value: Any) -> Any:

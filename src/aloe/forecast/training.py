@@ -183,7 +183,9 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
         shape = Shape(base.d_model, base.d_ffn, base.n_layers, base.d_model, base.d_model, words)
         return Sizes(body + words * base.d_model, linear, shape)
     try:
-        found = AutoConfig.from_pretrained(base_of(resolve(config.sft.model, convert=False)), local_files_only=True)
+        found = AutoConfig.from_pretrained(
+            base_of(resolve(config.sft.model, convert=False)), local_files_only=True, trust_remote_code=False
+        )
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(found)
     except (OSError, ValueError):
@@ -218,7 +220,7 @@ def _tokenizer(config: Config) -> Any:
 
     path = resolve(config.sft.model, convert=False)
     try:
-        found = AutoTokenizer.from_pretrained(path, local_files_only=not Path(path).is_dir())
+        found = AutoTokenizer.from_pretrained(path, local_files_only=not Path(path).is_dir(), trust_remote_code=False)
     except (OSError, ValueError):
         return None
     return found if getattr(found, "chat_template", None) else None

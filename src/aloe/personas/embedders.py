@@ -96,7 +96,9 @@ class SentenceEmbedder:
             ) from error
         try:
             return SentenceTransformer(
-                str(Path(self.model_name).expanduser()) if looks_local else self.model_name, device="cpu"
+                str(Path(self.model_name).expanduser()) if looks_local else self.model_name,
+                device="cpu",
+                trust_remote_code=False,
             )
         except (OSError, ValueError) as error:
             raise ConfigError(

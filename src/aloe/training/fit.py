@@ -63,7 +63,7 @@ def lengths_for(section: TrainingSection, path: str | Path) -> Lengths:
         from transformers import AutoConfig
 
         try:
-            config = AutoConfig.from_pretrained(base_of(path)).get_text_config()
+            config = AutoConfig.from_pretrained(base_of(path), trust_remote_code=False).get_text_config()
             limit = int(getattr(config, "max_position_embeddings", 0) or 0) or None
         except (OSError, ValueError):
             limit = None  # there is no such model: loading it says so

@@ -40,7 +40,7 @@ def load_tokenizer(path: str | Path) -> Any:
     """
     auto = _auto_class("AutoTokenizer")
     try:
-        tokenizer = auto.from_pretrained(str(path), padding_side="left")
+        tokenizer = auto.from_pretrained(str(path), padding_side="left", trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"no tokenizer at '{path}': {reason}", "give a directory in HF layout or a model id") from error
@@ -80,9 +80,11 @@ def load_model(path: str | Path, dtype: str = "float32", *, trainable: bool = Fa
             from peft import AutoPeftModelForCausalLM
 
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # of peft
-            adapted = AutoPeftModelForCausalLM.from_pretrained(str(path), dtype=kind, is_trainable=trainable)
+            adapted = AutoPeftModelForCausalLM.from_pretrained(
+                str(path), dtype=kind, is_trainable=trainable, trust_remote_code=False
+            )
             return adapted if trainable or adapted.dtype != torch.float32 else adapted.merge_and_unload()
-        return auto.from_pretrained(str(path), dtype=kind)
+        return auto.from_pretrained(str(path), dtype=kind, trust_remote_code=False)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"no model at '{path}': {reason}", "give a directory in HF layout or a model id") from error

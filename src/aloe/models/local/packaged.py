@@ -185,7 +185,7 @@ def _convert(file: Path, folder: Path, model: PackagedModel) -> None:
     from aloe.models.local.checkpoint import quiet
 
     quiet()
-    source: dict[str, Any] = {"gguf_file": file.name}
+    source: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
     with redirect_stderr(StringIO()):  # a progress bar that nothing else silences
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent), **source)
         read = transformers.AutoModelForCausalLM.from_pretrained(str(file.parent), dtype=torch.bfloat16, **source)

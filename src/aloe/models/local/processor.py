@@ -40,7 +40,9 @@ def width_of(path: str | Path) -> int | None:
         else:
             from transformers import AutoConfig
 
-            config = AutoConfig.from_pretrained(str(base), local_files_only=True).get_text_config()
+            config = AutoConfig.from_pretrained(
+                str(base), local_files_only=True, trust_remote_code=False
+            ).get_text_config()
             width = getattr(config, "hidden_size", None)
     except (OSError, ValueError, AttributeError):
         return None
