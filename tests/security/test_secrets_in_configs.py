@@ -57,7 +57,7 @@ def test_no_file_and_no_line_of_a_command_holds_it(
 
 def test_what_providers_really_take_is_let_through() -> None:
     extra = {"chat_template_kwargs": {"enable_thinking": False}, "top_k": 3, "stop_token_ids": [1], "min_tokens": 1,
-             "prompt_cache_key": "a", "provider": {"order": ["x"]}, "user": "me", "reasoning_effort": "low"}  # fmt: skip
+             "prompt_cache_key": "a", "provider": {"order": ["x"]}, "reasoning_effort": "low"}  # fmt: skip
     model = {"uri": "openai:x", "extra": extra, "api_key_env": "MY_KEY"}
     config = load_config(overrides={"roles": {"user": [model]}})
     assert config.roles.user[0].extra == extra
