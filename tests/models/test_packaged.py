@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aloe.__main__ import main
 from aloe.config import ModelConfig, load_config
 from aloe.errors import ConfigError, DataError
 from aloe.models.local import packaged
@@ -112,3 +113,24 @@ def test_the_packaged_weights_are_converted_once_into_a_usual_checkpoint(own_cac
     packaged._converted.cache_clear()
     assert resolve(NAME) == str(folder)
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["bench", "bench", "--model", "hf:org/name", "-q"], "'hf:org/name' needs torch"),
+        (["chat", "--model", "hf:org/name"], "'hf:org/name' needs torch"),
+        (["serve", "hf:org/name", "--port", "0"], "'hf:org/name' needs torch"),
+        (["probe", "demo", "--model", "org/name"], "aloe probe needs torch"),
+        (["run", "demo", "-q"], "stage base needs torch"),
+    ],
+)
+def test_a_missing_extra_is_one_line_in_every_command(
+    argv: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    out = ["--out", str(tmp_path / "out")] if argv[0] in ("bench", "run") else []
+    assert main([*argv, *out]) == 2
+    said = capsys.readouterr().err.strip()
+    assert says in said and "pip install 'aloe-align[train]'" in said and "\n" not in said
+    assert not (tmp_path / "out" / "personas" / "personas.jsonl").exists(), "it is said before anything is paid for"

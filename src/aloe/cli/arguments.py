@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aloe.cli import completers
 from aloe.cli.parser import Parser
-from aloe.errors import ConfigError
+from aloe.errors import ConfigError, need_packages
 
 Completer = Callable[..., Iterable[str]]
 
@@ -52,6 +52,7 @@ def known_model(uri: str) -> str:
         ConfigError: it can't be a model that answers.
     """
     from aloe.config import ModelConfig
+    from aloe.models.local.packaged import check_packaged
     from aloe.models.registry import create_model
     from aloe.models.uri import split_uri, unwrap
 
@@ -60,6 +61,9 @@ def known_model(uri: str) -> str:
     is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))  # one slash may be a model id of the hub
     if scheme == "hf" and "/" in name and is_path and not Path(name).expanduser().exists():
         raise ConfigError(f"{uri}: {name} does not exist", "give a checkpoint's directory or a model id like ORG/NAME")
+    if scheme == "hf":
+        need_packages(f"'{uri}'", ("torch", "transformers"), "train")
+        check_packaged(name)
     if scheme != "hf":
         create_model(model)
     return uri

@@ -28,8 +28,9 @@ from aloe.stages.done import changed_outputs, drop_stale, is_done, read_inputs, 
 from aloe.stages.failures import refuse_failed
 from aloe.stages.precision import settle_precision
 from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
+from aloe.stages.train import need_training
 from aloe.store.rundir import RunDir
-from aloe.training.methods import methods_of
+from aloe.training.methods import BASE, METHODS, methods_of
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +151,7 @@ def run_pipeline(
         run.save_config(config)
         run.save_manifest(run.manifest() | {"order": [stage.name for stage in stages_of(config)]})
         outcome, work = Outcome(), _Work(config, run, prompts, digests, redo, allow_failed, say)
+        _check_training(config, [stage.name for stage in stages if not work.is_done(stage)])
         if any(stage.name == "rollout" and not work.is_done(stage) for stage in stages):
             _start_decoders(config.execution.replicas)
         failure: AloeError | None = None
@@ -186,6 +188,17 @@ def _check_models(config: Config) -> None:
             check_packaged(rest)
     if config.sft.model is not None:
         check_packaged(config.sft.model)
+
+
+def _check_training(config: Config, stages: Sequence[str]) -> None:
+    """Missing packages are found before the trees that training would need them for are paid for.
+
+    Raises:
+        ConfigError: torch, transformers, trl or datasets is not installed.
+    """
+    for name in stages:
+        if name in (m.name for m in METHODS) or (name == BASE and config.sft.model is None):
+            need_training(name)
 
 
 def _check_plug_ins(config: Config) -> None:

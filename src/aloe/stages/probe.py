@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aloe.config import Config, ModelConfig
 from aloe.errors import need_packages
 from aloe.models.local.packaged import resolve
+from aloe.models.local.processor import pays_on_cpu
 from aloe.models.uri import split_uri
 from aloe.stats import Estimate, ratio_interval
 from aloe.world.lexicon.options import Options, parse_options
@@ -115,7 +116,7 @@ def run_probe(
         if progress is not None:
             progress(done, len(questions), "questions", "")
 
-    answers = answer(loaded, tokenizer, questions, progress=show, precision=_precision())
+    answers = answer(loaded, tokenizer, questions, progress=show, precision=_precision(loaded))
     figures, counts = _figures(answers, slots)
     return ProbeReport(model, n_personas, slots, time.monotonic() - started, figures, counts, _by_kind(answers))
 
@@ -148,14 +149,15 @@ def _options(model: ModelConfig) -> Options:
     return parse_options(rest.partition("?")[2], f"model '{model.uri}'") if f"{scheme}:" == WORLD else Options()
 
 
-def _precision() -> Any:
-    """bfloat16 arithmetic where this CPU has it."""
+def _precision(model: Any) -> Any:
+    """bfloat16 arithmetic on a GPU, and on a CPU that has it where it pays."""
     import torch
 
-    if torch.cuda.is_available():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    has_bf16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast("cpu", dtype=torch.bfloat16) if has_bf16 else nullcontext()
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    width = getattr(model.config.get_text_config(), "hidden_size", None)
+    if kind == "cpu" and not pays_on_cpu(width):
+        return nullcontext()
+    return torch.autocast(kind, dtype=torch.bfloat16)
 
 
 def _figures(answers: Sequence[Answer], held_out: Sequence[str]) -> tuple[dict[str, Estimate | None], dict[str, int]]:
