@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulate import ask, converse, draw_personas, notes, say
+from simulate import ask, converse, draw_personas, induce, notes, say
 from test_lexicon_data import fact_words, signals, stem, words
 
 from aloe.types import Message
@@ -30,7 +30,7 @@ from aloe.world.lexicon.plain import find_offences
 from aloe.world.lexicon.scan import tokenize
 from aloe.world.lexicon.wording import compositions, every, grammar
 from aloe.world.model import WorldModel
-from aloe.world.truth import Shown, read_known, read_message, read_reply, read_user_message
+from aloe.world.truth import Shown, disclosed, read_known, read_message, read_reply, read_user_message
 
 FULL = narrow()
 PARTS = {"whole": Options(wording="wide"), "seen": Options(wording="wide", hold_out=1)}
@@ -175,6 +175,8 @@ def test_wide_users_converse_as_listed_ones_do_and_contradict_nothing():
     for person, talk in zip(people, talks, strict=True):
         own = set(read_persona(*person).by_value)
         said = [m for text in talk.said for m in read_message(text).mentions]
+        truth = {s.item.clause for new in disclosed(read_persona(*person), talk.said) for s in new}
+        assert {d.item for d in induce(person, talk.history[:-1], "world:inducer?miss=0")} == truth
         assert all(own & {(p.name, p.value) for p in mention.payloads} for mention in said)
         assert all(t.n_false == t.n_premature == t.n_style_mismatch == 0 and t.on_topic for t in talk.truths)
     lengths = [len(text.split()) for talk in talks for text in talk.said]

@@ -146,11 +146,13 @@ def write_user_message(
         facts.insert(rng.randint(0, len(facts)), (distractor, None))
     n_before = len(facts) if rng.random() < 0.75 else rng.randint(0, len(facts))
     joined = next((m for m in markers if m in signed("shown", "^")), "")
+    links = {section: list(compositions("links", section)) for section in ("second", "beside")}
     sentences = []
     for number, (sentence, slot) in enumerate(facts):
         section = "second" if 0 < number < n_before else "beside"
         chance = 0.35 if section == "second" or number >= n_before else 0.12
-        link = rng.choice(compositions("links", section)) if rng.random() < chance else ""
+        link = rng.choice(links[section]) if rng.random() < chance else ""
+        links[section] = [other for other in links[section] if other != link]
         sentences.append(f"{language.capital(link)}, {_small(sentence, slot)}" if link else sentence)
     if joined:
         asked = f"{language.capital(joined)}, {_small(request)}"
