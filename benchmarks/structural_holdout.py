@@ -32,7 +32,7 @@ from aloe.training.tiny.material import read_material
 from aloe.types import BenchmarkResult, ConversationTree, Persona
 from aloe.world.latent import draw_facts, draw_traits, read_persona, write_personality, write_profile
 from aloe.world.lexicon.options import narrow
-from aloe.world.reading import read_reply
+from aloe.world.reply import read_reply
 from aloe.world.truth import read_known
 
 SLOT = "sport"
