@@ -100,7 +100,7 @@ class ParseError(AloeError, ValueError):
 
 
 class DegradedError(AloeError, RuntimeError):
-    """Most answers of a role are of no use, so that going on would only cost."""
+    """Most answers of a role are unusable, so that continuing would only cost money."""
 
     exit_code = 7
 

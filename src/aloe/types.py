@@ -107,7 +107,7 @@ class Persona(Record):
 
 
 class Disclosure(Record):
-    """One part of the persona that a user message gave away, with the user's own words as evidence."""
+    """One part of the persona that a user message revealed, with the user's own words as evidence."""
 
     node_id: str
     item: str  # the clause of the persona, in the persona's words

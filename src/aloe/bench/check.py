@@ -116,7 +116,7 @@ def say(actor: str, seed: int, prompt: Prompt[Any], history: Sequence[PromptMess
 
 
 def told_reply(state: PathState, shown: Sequence[Shown], seed: int) -> str:
-    """A reply by one who is told what ``shown`` says."""
+    """A reply by a responder that is told what ``shown`` says."""
     notes = as_disclosures(shown, state.node_id)
     return say("oracle", seed, TAILORED, state.history[:-1], last=state.messages[-1].content, revealed=notes)
 
@@ -139,7 +139,7 @@ def known_items(n: int, seed: int) -> list[KnownItem]:
 
 
 def _make_item(kind: str, rng: Random, name: str) -> KnownItem | None:
-    """One item; None where the conversation gave too little away for the order to be certain."""
+    """One item; None where the conversation revealed too little for the order to be certain."""
     persona, other = world_persona(rng, name), world_persona(rng, f"{name}-other")
     latent = read_persona(persona.profile, persona.personality)
     state = PathState(name)

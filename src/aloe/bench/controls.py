@@ -64,7 +64,7 @@ def derange(personas: Sequence[Persona]) -> dict[str, Persona]:
 
 
 def shown_so_far(persona: Persona, state: PathState) -> tuple[Shown, ...]:
-    """What the user's messages have really given away, in order of arrival."""
+    """What the user's messages have really revealed, in order of arrival."""
     said = [m.content for m in state.messages if m.role == "user"]
     turns = disclosed(read_persona(persona.profile, persona.personality), said)
     return tuple(shown for turn in turns for shown in turn)

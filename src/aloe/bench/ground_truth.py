@@ -14,7 +14,7 @@ over replies (sum of counts over sum of counts), None where nothing could be cou
 - ``style_accuracy``: of the style markers that answer a trait shown so far, those that suit it. ``style_recall``:
   markers that suit over those that could be expected (traits shown, at most 3).
 - ``on_topic``: replies on the user's topic. ``leak_turn_1``: share of a persona's facts in its first message.
-- ``facts_revealed``: facts given away in a whole conversation, a mean count.
+- ``facts_revealed``: facts revealed in a whole conversation, a mean count.
 - ``user_contradictions``: of the facts that user messages state of the user, those that the persona does not hold.
 - ``user_role_flips`` (messages in which nobody speaks as a user) and ``user_repeats`` (messages sent before in the
   same conversation): shares of user messages, for any persona.
@@ -64,7 +64,7 @@ class TruthFigures:
         self.n_turns = n_turns
         self.by_persona: dict[str, Counter[str]] = {}
         self._lags: dict[int, list[int]] = defaultdict(lambda: [0, 0])  # lag -> used, expected
-        self._given = [[0, 0] for _ in range(n_turns)]  # facts given away, conversations that reached the turn
+        self._given = [[0, 0] for _ in range(n_turns)]  # facts revealed, conversations that reached the turn
         self._leaks: list[float] = []
         self._lengths: list[tuple[float, float]] = []  # words, score (NaN = unscored)
 
@@ -173,5 +173,5 @@ class TruthFigures:
         return tuple(used / expected if expected else None for used, expected in pairs)
 
     def facts_by_turn(self) -> tuple[float | None, ...]:
-        """Mean number of facts that the user gives away at each turn."""
+        """Mean number of facts that the user reveals at each turn."""
         return tuple(n / reached if reached else None for n, reached in self._given)

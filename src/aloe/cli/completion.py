@@ -38,7 +38,7 @@ def run(options: Namespace, overrides: Overrides) -> int:
 
 
 class _TabParser(Parser):
-    """A parser to be asked what may come next: the options of the config are arguments like any others."""
+    """A parser that lists possible completions: the options of the config are arguments like any others."""
 
     def accept_config(self, sections: Sections | None = None, more: Callable[[], Sequence[Option]] = tuple) -> None:
         super().accept_config(sections, more)

@@ -104,7 +104,7 @@ async def _ask_for_personas(
 
 
 def format_chats(result: ChatsResult, out: Path) -> str:
-    """What came of a chat log, as text."""
+    """What was made of a chat log, as text."""
     removed = ", ".join(f"{n} {kind}" for kind, n in sorted(result.removed.items()) if n)
     lines = [f"{p}" for p in result.problems[:N_PROBLEMS]]
     if len(result.problems) > N_PROBLEMS:
@@ -132,7 +132,7 @@ def _forget(options: Namespace, overrides: Overrides) -> int:
 
 
 def format_forgotten(done: Forgotten, run: Path) -> str:
-    """What was forgotten, what must be retrained, and whether anything is left, as text."""
+    """What was deleted, what must be retrained, and whether anything is left, as text."""
     who = ", ".join(done.user_hashes)
     if done.is_empty and not done.leftovers:
         return f"nothing in {run} came from the user with the hash {who}"

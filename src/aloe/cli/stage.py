@@ -100,7 +100,7 @@ def _kinds(stage: str) -> tuple[str, ...]:
 def run_stage(
     stage: str, options: Namespace, overrides: Overrides, notes: Callable[[Config], Iterable[str]] = lambda _: ()
 ) -> int:
-    """Run a recipe up to a stage (``run``: all of it) and say what came out.
+    """Run a recipe up to a stage (``run``: all of it) and print the results.
 
     Args:
         options: as :func:`add_stage_arguments` declares them.

@@ -79,7 +79,7 @@ def command(name: str) -> TrainCommand:
 
 
 def train_direct(method: Method, options: Namespace, overrides: Overrides) -> int:
-    """Train a checkpoint from ``--data`` and ``--model`` into ``--out`` and print what came out.
+    """Train a checkpoint from ``--data`` and ``--model`` into ``--out`` and print the summary.
 
     Raises:
         ConfigError: an option is missing or unknown.

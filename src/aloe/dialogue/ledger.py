@@ -2,7 +2,7 @@
 
 All shares lie in [0, 1] and are None where there is nothing to count. ``figures`` names, in this order: precision and
 recall of the inducer (recall over what is known at the end of each path; stated and implied facts apart), leak at
-turn 1 (share of a persona's facts that its first message gives away), facts per user message, the share of facts that
+turn 1 (share of a persona's facts that its first message reveals), facts per user message, the share of facts that
 were only implied, contradictions (user messages that say something of themselves which the persona denies, per
 message), the share of labels whose chosen reply the ground truth also prefers, and the share of forks after which the
 user's next messages differ. ``by_turn`` holds coverage (share of the persona's facts known by turn k) and the facts
@@ -40,7 +40,7 @@ def _topics() -> Mapping[str, Topic]:
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What the path down to a user message has given away."""
+    """What the path down to a user message has revealed."""
 
     turn: int
     facts: dict[Item, tuple[int, Status]]

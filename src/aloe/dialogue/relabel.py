@@ -138,7 +138,7 @@ def look_ahead_turns(tree: ConversationTree, scores: Mapping[str, float]) -> dic
 
 
 def look_ahead_margin(first: Mapping[int, float], second: Mapping[int, float]) -> float | None:
-    """How much better one reply leads than its sibling, over the turns that both reach; None where there are none.
+    """Later scores after one reply minus those after its sibling, over the turns that both reach; None if none.
 
     Args:
         first, second: mean scores by turn, of ``look_ahead_turns``.

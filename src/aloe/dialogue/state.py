@@ -31,7 +31,7 @@ class PathState:
         node_id: the last node of the path (the tree's id at the start).
         history: as a responder sees it (user = the user).
         flipped: as the user simulator sees it (its own messages are role assistant).
-        revealed: what the user has given away so far, in order of arrival.
+        revealed: what the user has revealed so far, in order of arrival.
     """
 
     node_id: str

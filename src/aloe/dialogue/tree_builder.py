@@ -49,7 +49,7 @@ class TreePlan:
         p_preferred: probability that the preferred reply continues on a path (paper: 0.5, a coin).
         n_tailored, n_generic: candidates of each kind per turn. More than two replies are labelled by scores: best
             against worst.
-        release: facts a turn that the user may give away before it is told to hold back; 0 = no budget.
+        release: facts per turn that the user may reveal before it is told to hold back; 0 = no budget.
         cards: new facts a turn that the user is dealt with its goal; 0 = it is told the whole persona.
         tasks: kinds of conversation, one drawn per tree; none: the user talks of what it likes.
         end_on_goodbye: a branch ends when the user takes its leave.
@@ -280,7 +280,7 @@ class _Growth:
         ]
 
     def _choose_budget(self, expanded: list[_Expanded], limit: int) -> list[PathState]:
-        """Every path goes on once; what is left of the budget branches where it tells most, ties by node id."""
+        """Every path continues once; the rest of the budget goes to the most informative branches, ties by node id."""
         chosen = [self._go_on(item, self._one(item)) for item in expanded]
         per_path = 1 + max((len(item.candidates) for item in expanded), default=2)
         left = self.plan.n_turns - expanded[0].state.turn if expanded else 0
@@ -315,7 +315,7 @@ class _Growth:
         return item.state.with_reply(pick.node_id, pick.text)
 
     def _fail(self, state: PathState, role: ActorRole, error: EndpointError | str) -> None:
-        """Note what ended the branch: a call that failed, or an answer (as text) that is of no use."""
+        """Note what ended the branch: a call that failed, or an unusable answer (as text)."""
         if isinstance(error, EndpointError):
             self.result.failures.append(str(error))
         said = str(error)[:500]

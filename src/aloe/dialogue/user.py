@@ -76,14 +76,14 @@ def is_repeated(text: str, said: Sequence[str]) -> bool:
 
 
 def release_allowance(release: int, turn: int, n_revealed: int) -> int | None:
-    """How many new facts the user's message of ``turn`` may give away, or None where it need not be told.
+    """How many new facts the user's message of ``turn`` may reveal, or None where it need not be told.
 
     The budget is ``release`` facts a turn. It is named in the first message and whenever a path is ahead of it, so
     that a user model that keeps it by itself is left alone.
 
     Args:
         release: facts a turn; 0 = no budget.
-        n_revealed: facts that the path has given away before this turn.
+        n_revealed: facts that the path has revealed before this turn.
     """
     if release <= 0:
         return None

@@ -148,7 +148,7 @@ def _add_tree(
 
 
 def length_report(pairs: Sequence[PreferencePair]) -> dict[str, float | None]:
-    """How far length goes with preference: a judge (or a model trained on it) may only have liked long replies.
+    """How length correlates with preference: a judge (or a model trained on it) may merely prefer long replies.
 
     ``mean_chosen`` and ``mean_rejected`` in characters, their ratio, the share of pairs whose chosen reply is longer,
     and ``length_accuracy``: how often "the longer one" or "the shorter one", whichever is better, names the chosen.

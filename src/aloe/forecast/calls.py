@@ -121,7 +121,7 @@ class _StandIn:
 
 
 def _stand_in(role: str, model: ModelConfig) -> ModelConfig:
-    """The model that plays ``model`` in rehearsal: world actors play themselves."""
+    """The simulated actor that stands in for ``model``; world actors play themselves."""
     inner, wrapper = split_wrapper(model.uri)
     if split_uri(inner)[0] == "world":
         return model.model_copy(update={"base_url": None})
@@ -334,7 +334,7 @@ def _spread(items: list[Any], n: int) -> list[Any]:
 
 
 def _swappable(personas: list[Persona], n: int) -> list[Persona]:
-    """Evenly spread personas among whom everybody can be swapped with somebody; all where a few don't do."""
+    """Evenly spread personas of which each has another one to swap with; all of them if a few are not enough."""
     for size in (n, 2 * n, 4 * n):
         sample = _spread(personas, size)
         try:

@@ -76,10 +76,10 @@ class RoleStats:
 
 
 def tells_logprobs(config: ModelConfig) -> bool:
-    """Whether alternatives of tokens are asked for: of OpenAI-compatible models, if nobody said otherwise."""
+    """Whether log-probabilities are requested: from OpenAI-compatible models, unless the config says otherwise."""
     return config.logprobs and config.uri.startswith("openai:") and "logprobs" not in config.extra
 
 
 def takes_schema(config: ModelConfig) -> bool:
-    """Whether answers are asked for by schema: a model in this process would not look at one."""
+    """Whether a response schema is sent; a model in this process would ignore it."""
     return not is_in_process(config) if config.structured == "auto" else config.structured

@@ -21,7 +21,7 @@ MEASURED = ("responder",)
 
 
 def n_bad(stats: RoleStats) -> int:
-    """Answers that were of no use, or were cut off."""
+    """The number of answers that were unusable or cut off."""
     return stats.n_unparsed + stats.n_cut
 
 
@@ -58,17 +58,17 @@ class QualityGate:
         self.allow = allow
 
     def watch(self, role: str, stats: RoleStats) -> None:
-        """Told after every answer.
+        """To be called after every answer.
 
         Raises:
-            DegradedError: most answers are of no use, which can't be chance any more.
+            DegradedError: most answers are unusable, more than by chance.
         """
         n = stats.n_answers
         if n >= EARLY and n_bad(stats) - MOST * n > math.sqrt(n):
             self._stop(role, stats)
 
     def finish(self, roles: Mapping[str, RoleStats]) -> list[str]:
-        """A line for each role of which more than ``LOUD`` is of no use.
+        """A line for each role with a larger share of unusable answers than ``LOUD``.
 
         Raises:
             DegradedError: more than ``MOST`` of a role's answers are.

@@ -149,7 +149,7 @@ def check_description(text: str, kind: Kind, limits: Limits, language: str = "en
 
 
 def check_kind(text: str, kind: Kind) -> str:
-    """English only: facts told as traits or traits told as facts, by what most of the text does; or ''."""
+    """English only: facts in a personality or traits in a profile, judged by most of the text; or ''."""
     if kind == "personality":
         facts = find_facts(text)
         if _AGE.search(text) or len(facts) > 1:

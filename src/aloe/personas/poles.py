@@ -39,7 +39,7 @@ def read_poles() -> tuple[PolePattern, ...]:
 
 @lru_cache(maxsize=4096)
 def find_poles(personality: str) -> tuple[tuple[str, str], ...]:
-    """(axis, pole) for everything told; both poles of one axis are possible ("warm with friends, cool with others")."""
+    """(axis, pole) of each trait; both poles of one axis are possible ("warm with friends, cool with others")."""
     return tuple((p.axis, p.name) for p in read_poles() if p.words.search(personality))
 
 
@@ -50,7 +50,7 @@ def count_difficult(personality: str) -> int:
 
 
 def count_poles(personalities: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Axis -> pole -> in how many personalities it is told; zeros included."""
+    """Axis -> pole -> in how many personalities it is mentioned; zeros included."""
     told = Counter(found for text in personalities for found in find_poles(text))
     counts: dict[str, dict[str, int]] = {}
     for pole in read_poles():

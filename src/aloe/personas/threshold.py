@@ -94,7 +94,7 @@ class ThresholdCalibration:
 
 
 def retell(text: str) -> list[str]:
-    """The same person told slightly differently, mechanically: up to three versions."""
+    """The same person described slightly differently, by rules: up to three versions."""
     sentences = split_sentences(text)
     versions = [" ".join(reversed(sentences))] if len(sentences) > 1 else []
     versions.append(_NUMBER.sub(lambda m: str(int(m.group(0)) + 1) if len(m.group(0)) < 9 else m.group(0), text))

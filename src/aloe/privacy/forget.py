@@ -35,7 +35,7 @@ _ID_FIELDS = ("persona_id", "profile_id", "personality_id", "entry_id", "tree_id
 
 @dataclass(slots=True)
 class Traces:
-    """What came from one person: ids, and passages that only this person's texts hold."""
+    """What came from one person: ids, and passages that occur only in this person's texts."""
 
     user_hashes: set[str]
     ids: set[str] = field(default_factory=set)

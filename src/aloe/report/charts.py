@@ -202,7 +202,7 @@ def by_position(
 
 
 def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
-    """Of the facts that mattered, the share used, by how many turns ago the user gave them away."""
+    """Of the facts that mattered, the share used, by how many turns ago the user revealed them."""
     series = by_position(models, "recall_by_lag", styles)
     if not series:
         return None
@@ -218,7 +218,7 @@ def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Fi
 
 
 def facts_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
-    """What users gave away at each turn: it depends on the replies, so it differs between models."""
+    """What users revealed at each turn: it depends on the replies, so it differs between models."""
     series = by_position(models, "facts_by_turn", styles)
     if not series:
         return None
@@ -246,7 +246,7 @@ def length_figure(lengths: Mapping[str, TreeStats], styles: Mapping[str, int]) -
 
 
 def tree_figures(stage: str, stats: TreeStats) -> list[Figure]:
-    """What users gave away by turn, and how long messages were."""
+    """What users revealed by turn, and how long messages were."""
     figures = []
     turns = tuple(float(t) for t in stats.turns)
     if stats.disclosed and stats.n_trees:

@@ -45,7 +45,7 @@ def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
     """Run async work with an open caller; call statistics go to the manifest whatever happens.
 
     Raises:
-        DegradedError: most answers of a role are of no use, and ``execution.allow_degraded`` is off.
+        DegradedError: most answers of a role are unusable, and ``execution.allow_degraded`` is off.
     """
 
     async def inner() -> T:

@@ -227,7 +227,7 @@ def choose_markers(traits: Sequence[Item], turn: int, rng: Random, lexicon: Lexi
 
 
 def play_inducer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
-    """What the conversation gave away, with evidence. Misses some implications, each one always or never."""
+    """What the conversation revealed, with evidence. Misses some implications, each one always or never."""
     latent = find_persona(messages)
     prompt = next((m.content for m in reversed(messages) if "<conversation>" in m.content), "")
     said = [m.content for m in read_conversation(prompt) if m.role == "user"]

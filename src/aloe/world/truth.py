@@ -25,7 +25,7 @@ MAX_EXPECTED = 3  # facts and style markers that a reply can be expected to hold
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An item that a message gave away, with the words that did it."""
+    """An item that a message revealed, with the words that revealed it."""
 
     item: Item
     status: Status
@@ -33,7 +33,7 @@ class Shown:
 
 
 def read_user_message(text: str, latent: Latent) -> tuple[Shown, ...]:
-    """What a message gives away of a persona, each item once, in the order of the words."""
+    """What a message reveals of a persona, each item once, in the order of the words."""
     reading = read_message(text)
     found: dict[tuple[str, str, str], Shown] = {}
     for mention in reading.mentions:
@@ -103,7 +103,7 @@ def swap(shown: Iterable[Shown], other: Latent) -> tuple[Shown, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a conversation has given away before a reply is due."""
+    """What a conversation has revealed before a reply is due."""
 
     latent: Latent
     turn: int

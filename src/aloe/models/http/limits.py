@@ -100,7 +100,7 @@ class Limiter:
 
     @property
     def is_down(self) -> bool:
-        """Whether nobody can be reached at present: what fails meanwhile says nothing about the call."""
+        """Whether the endpoint is unreachable at present; failures meanwhile say nothing about the call."""
         return self._broken_since is not None
 
     @property
@@ -111,7 +111,7 @@ class Limiter:
     # -- entering and leaving
 
     def try_enter(self, tokens: float = 0.0) -> Ticket | None:
-        """Leave to send at once, without waiting; None if :meth:`enter` has to be asked."""
+        """Permission to send at once, without waiting; None if :meth:`enter` has to be asked."""
         now = time.monotonic()  # the event loop's clock
         if self._queue or now < self._down_until or self._delay(now, tokens) > 0.0:
             return None
@@ -241,7 +241,7 @@ class Limiter:
             self.hold(error.retry_after or min(own, left))
 
     def heard(self) -> None:
-        """Whatever it said, somebody is there."""
+        """The endpoint answered, whatever it said: it is reachable."""
         self._host.has_answered = True
         self._n_refused = 0
         if self._broken_since is not None:
@@ -260,7 +260,7 @@ class Limiter:
                 self.hold(min(read_reset(headers.get(f"x-ratelimit-reset-{kind}", "")), 5.0))
 
     def unreachable(self, ticket: Ticket, error: EndpointError) -> None:
-        """Nobody there. After some in a row only probes go out, with growing pauses, until one gets through."""
+        """Unreachable. After some failures in a row only probes go out, with growing pauses, until one gets through."""
         now = asyncio.get_running_loop().time()
         self._n_refused += 1
         patience = self.patience

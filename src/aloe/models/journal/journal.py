@@ -236,7 +236,7 @@ class Journal:
         self._new_checks.append((self._n_calls, check_of(key, (completion.text, finish, *used))))
 
     def note_attempt(self, key: bytes, plan: int, path: str, failed: FailedAttempt) -> None:
-        """Record an attempt that brought no answer; nobody waits for it."""
+        """Record an attempt without an answer; no caller waits for this."""
         self.queue_attempt(key, plan, path, failed)
         self._schedule()
 
