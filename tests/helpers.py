@@ -1,24 +1,68 @@
-"""What several tests need: personas of the world, the world behind a real server."""
+"""What several tests need: commands, personas of the world, the world behind a real server."""
 
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import lru_cache
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import TypeAlias
 
+import pytest
+
+from aloe.__main__ import main
 from aloe.config import Config, load_config, parse_overrides
 from aloe.models.caller import Caller
 from aloe.personas.stage import run_personas
 from aloe.store.records import read_jsonl
 from aloe.types import Persona
 
+Done: TypeAlias = CompletedProcess[str]
+
+
+def aloe(*arguments: str | Path, said: str = "", env: Mapping[str, str] | None = None) -> Done:
+    """``aloe ARGUMENTS`` within this process, since a new one takes a second of CPU to import what is needed.
+
+    Both streams hold what a process of its own would write: warnings and what is logged too, and the traceback of an
+    error that the command line does not turn into a line.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    logged = logging.StreamHandler(err)
+    logged.setLevel(logging.WARNING)
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.MonkeyPatch.context() as patched,
+        warnings.catch_warnings(),
+    ):
+        patched.setattr(sys, "stdin", io.StringIO(said))
+        for name, value in (env or {}).items():
+            patched.setenv(name, value)
+        warnings.showwarning = lambda *args, **_: print(warnings.formatwarning(*args[:4]), file=err)
+        logging.getLogger().addHandler(logged)
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        except Exception:
+            traceback.print_exc()
+            code = 1
+        finally:
+            logging.getLogger().removeHandler(logged)
+    return Done(arguments, code, out.getvalue(), err.getvalue())
+
 
 @lru_cache(maxsize=1)
 def _pool() -> tuple[Persona, ...]:
     import tempfile
-    from pathlib import Path
 
     sizes = ["--personas.n_profiles=24", "--personas.n_personalities=16", "--personas.n_personas=20"]
     bench = ["--personas.n_bench_profiles=4", "--personas.n_bench_personalities=4", "--personas.n_bench=4"]
@@ -72,4 +116,4 @@ def world_server() -> Iterator[str]:
         thread.join(10)
 
 
-__all__ = ["Config", "world_personas", "world_server"]
+__all__ = ["Config", "Done", "aloe", "world_personas", "world_server"]

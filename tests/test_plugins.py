@@ -7,9 +7,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from helpers import Done
 
 PACKAGE = '''
 from pathlib import Path
@@ -126,30 +129,46 @@ words = ["hello", "hey"]
 """
 
 
+Aloe = Callable[..., Done]
+COMMANDS = """
+import json, sys
+from helpers import aloe
+for line in sys.stdin:
+    done = aloe(*json.loads(line))
+    print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a process that finds the package ``birds`` installed."""
+def aloe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aloe]:
+    """Commands of one process that finds the package ``birds`` installed."""
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "birds.py").write_text(PACKAGE, "utf-8")
     about = folder / "birds-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: birds\nVersion: 1.0\n", "utf-8")
     (about / "entry_points.txt").write_text(ENTRY_POINTS, "utf-8")
-    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    paths = [str(folder), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, "-c", COMMANDS]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
 
+        def run(*arguments: str | Path) -> Done:
+            process.stdin.write(json.dumps([str(a) for a in arguments]) + "\n")
+            process.stdin.flush()
+            return Done(arguments, *json.loads(process.stdout.readline()))
 
-def aloe(env: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "aloe", *map(str, arguments)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        yield run
+        process.stdin.close()
 
 
 @pytest.fixture(scope="module")
-def run(installed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(aloe: Aloe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     recipe = folder / "mine.toml"
     recipe.write_text(RECIPE.replace("parrot:", "parrot:green"), "utf-8")
-    done = aloe(installed, "run", recipe, "--out", folder / "run")
+    done = aloe("run", recipe, "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     assert "count" in done.stdout and "suites" in done.stdout
     assert re.search(r"greetings *\nmodel +returned *\ngreen +1\.00", done.stdout)
@@ -181,25 +200,23 @@ def test_a_benchmark_is_run_with_every_model(run: Path) -> None:
     assert "<h4><bdi>greetings</bdi></h4>" in page and "<td>1.00 [1.00, 1.00]</td>" in page
 
 
-def test_what_is_done_is_not_done_again(installed: dict[str, str], run: Path) -> None:
-    again = aloe(installed, "run", run)
+def test_what_is_done_is_not_done_again(aloe: Aloe, run: Path) -> None:
+    again = aloe("run", run)
     assert again.returncode == 0, again.stderr
     assert "already done: personas, trees, export, count" in again.stdout.replace("\n", " ")
 
 
-def test_the_method_is_a_command_of_its_own(installed: dict[str, str], run: Path, tmp_path: Path) -> None:
-    done = aloe(
-        installed, "count", "--data", run / "datasets" / "sft.parquet", "--model", "none", "--out", tmp_path / "out"
-    )
+def test_the_method_is_a_command_of_its_own(aloe: Aloe, run: Path, tmp_path: Path) -> None:
+    done = aloe("count", "--data", run / "datasets" / "sft.parquet", "--model", "none", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert '"n_rows"' in done.stdout and (tmp_path / "out" / "count.txt").is_file()
 
 
-def test_the_command_of_a_method_knows_its_options_and_runs_its_stage(installed: dict[str, str], run: Path) -> None:
-    shown = aloe(installed, "count", "--help-all").stdout
+def test_the_command_of_a_method_knows_its_options_and_runs_its_stage(aloe: Aloe, run: Path) -> None:
+    shown = aloe("count", "--help-all").stdout
     assert shown.index("--methods.count.column str") < shown.index("--seed int")
     assert "what is counted [messages]" in shown and "[--methods.count.OPTION VALUE ...]" in shown
-    done = aloe(installed, "count", run, "--from", "count")
+    done = aloe("count", run, "--from", "count")
     assert done.returncode == 0 and "count " in done.stdout, done.stderr
 
 
@@ -218,20 +235,18 @@ def test_the_command_of_a_method_knows_its_options_and_runs_its_stage(installed:
         (("--roles.judge", "lost:x"), "plug-in 'lost' of aloe.models (nowhere:Thing) cannot be loaded: ModuleNotFound"),
     ],
 )
-def test_a_wrong_section_is_one_line(
-    installed: dict[str, str], run: Path, tmp_path: Path, option: tuple[str, str], said: str
-) -> None:
-    done = aloe(installed, "run", run.parent / "mine.toml", "--out", tmp_path / "run", *option)
+def test_a_wrong_section_is_one_line(aloe: Aloe, run: Path, tmp_path: Path, option: tuple[str, str], said: str) -> None:
+    done = aloe("run", run.parent / "mine.toml", "--out", tmp_path / "run", *option)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "trees").exists()
 
 
-def test_suites_in_which_every_call_failed_are_no_success(installed: dict[str, str], run: Path, tmp_path: Path) -> None:
+def test_suites_in_which_every_call_failed_are_no_success(aloe: Aloe, run: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mute.toml"
     text = (run.parent / "mine.toml").read_text("utf-8").replace('["parrot:green", "world:generic"]', '["mute:x"]')
     recipe.write_text(text.replace('skip = ["base"', 'skip = ["bench", "base"'), "utf-8")
-    done = aloe(installed, "run", recipe, "--out", tmp_path / "run")
+    done = aloe("run", recipe, "--out", tmp_path / "run")
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "in stage suites" in done.stderr and "the line is dead" in done.stderr
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))

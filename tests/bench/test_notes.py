@@ -8,6 +8,7 @@ from rich.console import Console
 from aloe.__main__ import main
 from aloe.bench.compare import compare, result_notes
 from aloe.cli.tables import print_results
+from aloe.errors import EndpointError
 from aloe.models.registry import register_scheme
 from aloe.protocols import Completion
 from aloe.store.rundir import read_result
@@ -96,31 +97,38 @@ def test_older_results_are_read_and_said_to_be_older(bench, personas, tmp_path):
     assert [n for n in compare([tmp_path]).notes if n.startswith("measured when") and n.endswith(": oracle")]
 
 
-def test_failed_conversations_say_why(bench, personas, tmp_path):
-    dead = {"uri": "openai:x", "base_url": "http://127.0.0.1:9/v1", "max_attempts": 1}
+@pytest.fixture
+def dead():
+    """The URI of a model whose every call fails."""
+
+    def answer(request):
+        raise EndpointError("the line is dead", "mend the line")
+
+    register_scheme("dead", lambda config: Scripted(config.uri, answer))
+    return "dead:x"
+
+
+def test_failed_conversations_say_why(bench, personas, dead, tmp_path):
     (result,) = bench(personas[:2], ["world:oracle"], tmp_path, roles__judge=dead).values()
     (note,) = result_notes([(tmp_path / "oracle", result)])
     assert "2 of 2 conversations ended early; the first: judge at turn 1, " in note
 
 
-DEAD = "[{uri = 'openai:x', base_url = 'http://127.0.0.1:9/v1', max_attempts = 1}]"
-
-
 @pytest.mark.parametrize("is_logged", [False, True])
-def test_a_benchmark_without_any_score_is_no_success(is_logged, tmp_path, capsys):
+def test_a_benchmark_without_any_score_is_no_success(is_logged, dead, tmp_path, capsys):
     log = tmp_path / "log.jsonl"
     log.write_text('{"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]}\n')
     small = ["--turns", "1", "--bench.n_personas", "2", "--model", "world:generic"]
     what = ["--conversations", str(log)] if is_logged else small
-    assert main(["bench", *what, f"--bench.judge={DEAD}", "--out", str(tmp_path / "run")]) == 4
+    assert main(["bench", *what, "--judge", dead, "--out", str(tmp_path / "run")]) == 4
     said = capsys.readouterr().err.splitlines()
     assert "no reply could be scored; the first: judge at turn 1, " in said[-1]
     assert (tmp_path / "run/bench" / ("log" if is_logged else "generic") / "result.json").is_file()
     assert main(["bench", *what, "--out", str(tmp_path / "other")]) == 0
 
 
-def test_a_judge_that_is_not_there_is_one_line(capsys):
-    assert main(["judge", "check", "--n", "6", f"--bench.judge={DEAD}"]) == 4
+def test_a_judge_that_is_not_there_is_one_line(dead, capsys):
+    assert main(["judge", "check", "--n", "6", "--judge", dead]) == 4
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-
-def aloe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aloe", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, env=dict(os.environ), check=False,
-    )  # fmt: skip
+from helpers import aloe
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,25 +14,25 @@ import pytest
 from aloe.config import load_config
 from aloe.prompts import PromptSet
 from aloe.stages.pipeline import stage_digests
+from helpers import aloe
 
 SMALL = [
     "--personas.n_profiles=30", "--personas.n_personalities=16", "--personas.n_personas=24",
     "--personas.n_bench_profiles=6", "--personas.n_bench_personalities=4", "--personas.n_bench=6",
-    "--trees.n_turns=4", "--bench.n_turns=4", "--skip", "base,sft,rollout,dpo",
+    "--trees.n_turns=4", "--bench.n_turns=4", "--bench.n_bootstrap=100", "--skip", "base,sft,rollout,dpo",
 ]  # fmt: skip
 
 
-def aloe(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aloe", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, env={**os.environ, **(env or {})}, check=False,
-    )  # fmt: skip
+def launch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "aloe", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "run"
-    done = aloe("run", "demo", "--out", out, "--seed", "1", *SMALL)
+    done = launch("run", "demo", "--out", out, "--seed", "1", *SMALL)
     assert done.returncode == 0, done.stderr
     assert "report:" in done.stdout and "oracle" in done.stdout
     return out
@@ -90,7 +89,7 @@ def test_validate_passes_on_a_run(run_dir: Path) -> None:
         (["run", "demo", "--roles.judge", "wrld:judge"], 2, "wrld"),
         (["run", "demo", "--roles.judge", "world:jugde"], 2, "judge"),
         (["run", "demo", "--prompts_dir", "nowhere"], 2, "prompts_dir nowhere"),
-        (["run", "demo", "--personas.file", "nowhere.jsonl"], 3, "nowhere.jsonl"),
+        (["run", "demo", "--personas.file", "nowhere.jsonl", *SMALL], 3, "nowhere.jsonl"),
         (["metrics", "nowhere.json"], 2, "does not exist"),
         (["validate", "nowhere"], 2, "does not exist"),
         (["prompts", "show", "judge"], 2, "no prompt named"),
@@ -102,6 +101,13 @@ def test_bad_input_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[
     assert done.returncode == code, done.stderr
     assert says in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_process_says_what_the_function_says(tmp_path: Path) -> None:
+    for arguments in (["rnu", "demo"], ["run", "demo", "--out", tmp_path, *SMALL, "--personas.file", "no.jsonl"]):
+        alone, within = launch(*arguments), aloe(*arguments)
+        assert alone.returncode == within.returncode > 0
+        assert (alone.stdout, alone.stderr) == (within.stdout, within.stderr) and alone.stderr.count("\n") == 1
 
 
 def test_a_recipe_that_is_not_toml_names_the_line(tmp_path: Path) -> None:

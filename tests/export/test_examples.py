@@ -17,6 +17,7 @@ from aloe.protocols import ChatRequest, Completion
 from aloe.store.records import read_parquet
 from aloe.store.validate import validate_run
 from aloe.world.model import WorldModel
+from helpers import aloe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -87,7 +88,7 @@ def test_trl_trains_from_the_exported_folder(run: Path, tmp_path: Path) -> None:
     from aloe.training.tiny.model import create_model
     from aloe.training.tiny.tokenizer import build_tokenizer
 
-    python("-m", "aloe", "export", run, "--format", "hub")
+    assert aloe("export", run, "--format", "hub").returncode == 0
     (path,) = (run / "datasets" / "hub" / "data" / "preference").glob("train-*.parquet")
     rows = read_parquet(path)
     tokenizer = build_tokenizer(m["content"] for r in rows for m in (*r["prompt"], *r["chosen"], *r["rejected"]))

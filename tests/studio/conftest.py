@@ -22,7 +22,7 @@ from helpers import world_personas
 SIZES = (
     "--personas.n_profiles=16", "--personas.n_personalities=16", "--personas.n_personas=12",
     "--personas.n_bench_profiles=4", "--personas.n_bench_personalities=4", "--personas.n_bench=4",
-    "--bench.n_turns=3", "--bench.n_personas=4", "--trees.n_turns=3",
+    "--bench.n_turns=3", "--bench.n_personas=4", "--trees.n_turns=3", "--execution.replicas=1",
 )  # fmt: skip
 
 

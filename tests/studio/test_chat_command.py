@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import environment
+from helpers import Done, aloe
 
 if TYPE_CHECKING:
     from conftest import Endpoint
 
 
-def chat(*arguments: str | Path, said: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aloe", "chat", *map(str, arguments)], input=said, capture_output=True,
-        text=True, encoding="utf-8", timeout=120, env=environment(), check=False,
-    )  # fmt: skip
+def chat(*arguments: str | Path, said: str = "") -> Done:
+    return aloe("chat", *arguments, said=said, env={"OPENAI_API_KEY": "not-needed"})
 
 
 def test_a_checkpoint_talks_with_the_simulator_and_beliefs_grow(run: Path) -> None:

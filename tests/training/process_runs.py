@@ -1,4 +1,4 @@
-"""One short training (SFT, DPO or the control) in one or several processes of this machine, for tests."""
+"""Processes that have imported torch and TRL already, and one short training (SFT, DPO or the control) in some."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import socket
 import traceback
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,21 @@ PLAIN: dict[str, Any] = {
     "eval_steps": 1,
 }  # fmt: skip
 KINDS = ("sft", "dpo", "control")
+
+
+def start_process(work: Callable[..., object], *arguments: Any) -> BaseProcess:
+    """``work(*arguments)`` in a process of its own, a copy of one that has imported torch and TRL."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["process_runs", "trl.trainer.sft_trainer", "trl.trainer.dpo_trainer"])
+    process = context.Process(target=_alone, args=(work, arguments))
+    process.start()
+    return process
+
+
+def _alone(work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
+    work(*arguments)
 
 
 def data(kind: str) -> tuple[list[TokenRows], list[TokenRows]]:
@@ -73,9 +90,8 @@ def train(kind: str, out: Path, backend: str = "segments", budget: int = 1) -> d
 def _work(rank: int, n: int, port: int, folder: str, kinds: tuple[str, ...]) -> None:
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(n), LOCAL_WORLD_SIZE=str(n), MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port), TOKENIZERS_PARALLELISM="false",
+        MASTER_PORT=str(port),
     )  # fmt: skip
-    torch.set_num_threads(1)
     try:
         found = {kind: train(kind, Path(folder) / kind) for kind in kinds}
     except BaseException:
@@ -91,12 +107,7 @@ def train_in_processes(n: int, folder: Path, kinds: tuple[str, ...] = KINDS) -> 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # one process imports torch and TRL, and the others are copies of it
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["process_runs", "trl.trainer.sft_trainer", "trl.trainer.dpo_trainer"])
-    started = [context.Process(target=_work, args=(rank, n, port, str(folder), kinds)) for rank in range(n)]
-    for process in started:
-        process.start()
+    started = [start_process(_work, rank, n, port, str(folder), kinds) for rank in range(n)]
     for process in started:
         process.join(120)
         if process.exitcode != 0:

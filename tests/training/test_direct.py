@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from process_runs import start_process
 from safetensors.torch import load_file
 from tree_models import make_model, make_tokenizer
 
@@ -189,13 +190,14 @@ def test_a_killed_training_goes_on_to_the_same_end(data: Path, model: Path, tmp_
     options = ("--dpo.epochs", "6")
     assert run(*command("dpo", data, model, tmp_path / "whole", *options)).returncode == 0
     broken = command("dpo", data, model, tmp_path / "broken", *options)
-    process = subprocess.Popen(broken, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start_process(main, list(broken[3:]))
     states = tmp_path / "broken" / "trainer"
     until = time.monotonic() + 240
     while not list(states.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < until:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "broken" / "config.json").exists(), "it was killed in mid-epoch"
     assert run(*broken).returncode == 0
     one, two = metrics(tmp_path / "whole"), metrics(tmp_path / "broken")

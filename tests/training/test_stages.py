@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from process_runs import start_process
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aloe.config import Config, DPOConfig, ModelConfig, SFTConfig, validate
@@ -205,43 +203,32 @@ def test_missing_inputs_are_named(base: Path, tmp_path: Path) -> None:
         train_sft(SFTConfig(), sft_rows, tmp_path / "nowhere", tmp_path / "out")
 
 
-RUN = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {here!r})
-import test_stages as t
-out, rows, base, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
-if stage == "base":
-    t.train_tiny(t.small_config(max_steps=80), out)
-elif stage == "sft":
-    t.train_sft(t.SFTConfig(**t.SFT, epochs=8), rows / "sft.jsonl", base, out)
-else:
-    t.train_dpo(t.DPOConfig(**t.DPO, epochs=6), rows / "dpo.jsonl", base, out)
-"""
+def work(stage: str, base: Path, rows: Path, out: Path) -> None:
+    """Train the stage, or go on with it."""
+    if stage == "base":
+        train_tiny(small_config(max_steps=80), out)
+    elif stage == "sft":
+        train_sft(SFTConfig(**SFT, epochs=8), rows / "sft.jsonl", base, out)
+    else:
+        train_dpo(DPOConfig(**DPO, epochs=6), rows / "dpo.jsonl", base, out)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["base", "sft", "dpo"])
 def test_a_killed_stage_continues_and_ends_alike(stage: str, base: Path, tmp_path: Path) -> None:
     write_rows(tmp_path)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        code = RUN.format(here=str(Path(__file__).parent))
-        command = [sys.executable, "-c", code, str(out), str(tmp_path), str(base), stage]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert start(whole).wait() == 0
-    process = start(cut)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
+    work(stage, base, tmp_path, whole)
+    process = start_process(work, stage, base, tmp_path, cut)
+    deadline = time.monotonic() + 240
+    while process.is_alive() and time.monotonic() < deadline:
         if (cut / "training.pt").is_file() or list((cut / "trainer").glob("checkpoint-*/trainer_state.json")):
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         time.sleep(0.001)
-    assert process.wait() == -signal.SIGKILL, "the stage ended before it could be killed"
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "the stage ended before it could be killed"
     assert not (cut / "config.json").exists()
-    assert start(cut).wait() == 0
+    work(stage, base, tmp_path, cut)
     ends = [[row["loss"] for row in read_metrics(out) if "loss" in row] for out in (whole, cut)]
     assert len(ends[0]) == len(ends[1])
     assert ends[1] == pytest.approx(ends[0], rel=2e-2, abs=1e-3)
