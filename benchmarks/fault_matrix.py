@@ -230,13 +230,20 @@ def serving(talk: Any) -> Iterator[int]:
         ports.append(server.sockets[0].getsockname()[1])
         ready.set()
         loop.run_forever()
+        server.close()
+        talks = asyncio.all_tasks(loop)
+        for task in talks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*talks, return_exceptions=True))
 
-    threading.Thread(target=work, daemon=True).start()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     ready.wait(10)
     try:
         yield ports[0]
     finally:
         loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
 
 
 def configure(port: int) -> Config:

@@ -13,6 +13,7 @@ from aloe.config import Config, load_config
 from aloe.errors import AloeError, BudgetExceeded, EndpointError
 from aloe.stages.pipeline import Outcome, run_pipeline
 from aloe.store.rundir import RunDir
+from aloe.store.validate import validate_run
 from models.faulty import Fault, FaultyServer, faulty_world, refusal
 
 ROLES = {
@@ -103,6 +104,7 @@ def test_what_was_made_from_incomplete_trees_is_made_again_once_they_are_complet
         run(config, tmp_path, allow_failed=1.0)
         made = files(tmp_path)
         assert made["datasets/dpo.parquet"] != files(faultless)["datasets/dpo.parquet"]
+        assert validate_run(tmp_path).breaches == []
         with pytest.raises(EndpointError):  # allowed once is not allowed for ever
             run(config, tmp_path)
         server.world_script = lambda body, n: None
@@ -140,6 +142,11 @@ def test_a_changed_file_is_noticed_and_only_what_depends_on_its_content_is_made_
         labels.write_bytes(b"".join(rows[:-1]))
         assert "export" in run(config, tmp_path, only="export").seconds
         assert (tmp_path / "datasets" / "dpo.parquet").read_bytes() != files(faultless)["datasets/dpo.parquet"]
+        trees = tmp_path / "trees" / "trees.jsonl"
+        whole = trees.read_bytes()
+        trees.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+        assert any("export: made from another trees/trees.jsonl" in b for b in validate_run(tmp_path).breaches)
+        trees.write_bytes(whole)
         labels.write_bytes(b"".join(rows))
         run(config, tmp_path, only="export")
         assert files(tmp_path) == files(faultless)

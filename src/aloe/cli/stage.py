@@ -109,9 +109,11 @@ def run_stage(
     Raises:
         ConfigError: no recipe, or options that do not fit. DataError: nothing to report. AloeError: a stage failed.
     """
+    from aloe.cli.output import shield
     from aloe.cli.places import Trust, resolve
     from aloe.config.load import merge
 
+    shield()
     only = None if stage == "run" else stage
     if options.allow_degraded:
         overrides = merge(overrides, {"execution": {"allow_degraded": True}})

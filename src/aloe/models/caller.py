@@ -420,11 +420,13 @@ class Caller:
         """Commit what is queued; close the journal, the models and their connections."""
         self._collections.end()
         _windows.update((name, limiter.window) for name, limiter in self._limiters.items())
-        self.journal.close()
-        for model in self._made.values():
-            await model.aclose()
-        if self._session is not None:
-            await self._session.close()
+        try:
+            self.journal.close()
+        finally:
+            for model in self._made.values():
+                await model.aclose()
+            if self._session is not None:
+                await self._session.close()
 
 
 def _settle(followers: list[asyncio.Future[Reply | None]], error: BaseException) -> None:

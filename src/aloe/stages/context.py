@@ -62,8 +62,10 @@ def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
             degraded = [error.message]
             raise
         finally:
-            _record_calls(context.run, context.progress.name, caller, degraded)
-            await caller.aclose()
+            try:
+                _record_calls(context.run, context.progress.name, caller, degraded)
+            finally:
+                await caller.aclose()
 
     try:
         return run_interruptible(inner)

@@ -10,7 +10,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from aloe.errors import DataError
+from aloe.store.content import digest_file
 from aloe.store.records import read_jsonl, read_rows
+from aloe.store.rundir import RunDir
 from aloe.types import ConversationTree, Disclosure, Label, Node, Persona, PoolEntry
 
 M = TypeVar("M", bound=BaseModel)
@@ -31,6 +33,7 @@ class Report:
 def validate_run(run: Path) -> Report:
     """Check personas, trees, disclosures, labels and benchmark conversations of a run directory."""
     report = Report()
+    _check_inputs(run, report)
     personas = _check_personas(run / "personas", report)
     for stage in ("trees", "rollout"):
         if (run / stage / "trees.jsonl").is_file():
@@ -44,6 +47,19 @@ def validate_run(run: Path) -> Report:
                     f"bench/{path.parent.name}: conversation {tree.tree_id} has more than one branch"
                 )
     return report
+
+
+def _check_inputs(run: Path, report: Report) -> None:
+    """What each stage was made from must still be there; labels may be added to (``aloe relabel``)."""
+    try:
+        stages = RunDir(run).manifest().get("stages", {})
+    except DataError as error:
+        report.breaches.append(str(error))
+        return
+    for stage, state in stages.items():
+        for name, digest in state.get("inputs", {}).items() if isinstance(state, dict) else ():
+            if (run / name).is_file() and not name.endswith("labels.jsonl") and digest_file(run / name) != digest:
+                report.breaches.append(f"{stage}: made from another {name} than the one that is there; run it again")
 
 
 def _read(path: Path, model: type[M], report: Report) -> Iterator[M]:

@@ -33,7 +33,7 @@ ROLES = ("system", "user", "assistant", "developer", "tool")
 _CONTINUES = 7  # low three bits of a request's word: same message as the word before
 _CODES = {role: code for code, role in enumerate(ROLES)}
 _MOST = 2**63 - 1  # that SQLite keeps; whoever counts more has gone wrong
-_RECENT = 32768  # texts kept for lookup without hashing
+_RECENT = 8192  # texts kept for lookup without hashing
 
 _INSERT_CALL = f"INSERT INTO calls VALUES ({','.join('?' * 17)})"
 _INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (NULL,{','.join('?' * 11)})"
