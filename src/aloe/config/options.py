@@ -121,7 +121,7 @@ class PersonasConfig(Section):
         50, ge=3, description="length of a profile to ask for; 0.4 to 2.5 times this is accepted"
     )
     personality_words: int = Field(65, ge=3, description="the same for personalities")
-    embedder: str = Field("lexical", description="lexical, world, st:NAME_OR_PATH, openai:MODEL")
+    embedder: str = Field("lexical", description="auto, lexical, world, st:NAME_OR_PATH, openai:MODEL")
     profile_threshold: float | None = Field(
         None, gt=0, le=1, description="highest cosine similarity to any member; None = the embedder's calibrated value"
     )

@@ -10,9 +10,11 @@ text (:mod:`aloe.personas.threshold`).
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,10 @@ from aloe.protocols import Embedder
 
 if TYPE_CHECKING:
     from aloe.models.caller import Caller
+
+
+FIRST_CHOICE = "sentence-transformers/all-MiniLM-L6-v2"  # small, and calibrated in personas/threshold.py
+log = logging.getLogger(__name__)
 
 
 class WorldEmbedder:
@@ -119,7 +125,7 @@ def create_embedder(name: str, config: Config | None = None, caller: Caller | No
     """The embedder that a recipe names.
 
     Args:
-        name: ``lexical``, ``world``, ``st:NAME_OR_PATH`` or ``openai:MODEL``.
+        name: ``auto``, ``lexical``, ``world``, ``st:NAME_OR_PATH`` or ``openai:MODEL``.
         config: where ``openai:`` takes address and key from (the writer's, where that is an ``openai:`` model).
         caller: its journal keeps what an endpoint answers, so that no text is paid for twice.
 
@@ -129,6 +135,8 @@ def create_embedder(name: str, config: Config | None = None, caller: Caller | No
     scheme, _, rest = name.partition(":")
     if name == "lexical":
         return LexicalEmbedder()
+    if name == "auto":
+        return first_choice()
     if name == "world":
         return WorldEmbedder()
     if scheme == "st" and rest:
@@ -140,11 +148,28 @@ def create_embedder(name: str, config: Config | None = None, caller: Caller | No
         minutes = (config or Config()).execution.outage_minutes
         remote = OpenAIEmbedder(endpoint_of(name, config), patience=60 * minutes)
         return JournaledEmbedder(remote, caller) if caller is not None else remote
-    known = ("lexical", "world", "st:NAME_OR_PATH", "openai:MODEL")
+    known = ("auto", "lexical", "world", "st:NAME_OR_PATH", "openai:MODEL")
     raise ConfigError(
-        f"no embedder '{name}'{nearest(scheme, ['lexical', 'world', 'st', 'openai'])}",
+        f"no embedder '{name}'{nearest(scheme, ['auto', 'lexical', 'world', 'st', 'openai'])}",
         f"use one of: {', '.join(known)}",
     )
+
+
+def first_choice() -> Embedder:
+    """The embedder for real texts: a sentence model where there is one to load, else the lexical one; both calibrated.
+
+    Which it was is in the stage's summary.
+    """
+    if find_spec("sentence_transformers") is None:
+        log.info("the extra 'embed' is not installed: descriptions are compared by their words (lexical)")
+        return LexicalEmbedder()
+    model = SentenceEmbedder(FIRST_CHOICE)
+    try:
+        model.embed(["A description."])
+    except ConfigError as error:
+        log.warning("%s: descriptions are compared by their words (lexical)", error.message)
+        return LexicalEmbedder()
+    return model
 
 
 def endpoint_of(name: str, config: Config | None) -> ModelConfig:

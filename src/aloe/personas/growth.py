@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from aloe.types import PoolEntry
 
 PoolProgress = Callable[[int, int, str], None]  # members so far, target, a note
 StopReason = Literal["target", "saturated", "max_waves"]
+SAY_EVERY = 10.0  # seconds between words while a wave's calls are under way
 logger = logging.getLogger(__name__)
 
 
@@ -97,11 +98,47 @@ async def grow_pool(
     stop: StopReason | None = None
     while stop is None:
         if progress:
-            progress(len(pool.members), target, kind)
+            progress(len(pool.members), target, describe_waves(kind, waves))
         stop = _reason_to_stop(options, len(pool.members), target, waves)
         if stop is None:
-            waves.append(await _run_wave(caller, config, pool, target, waves, examples, failures, allow_failed))
+            asked = _run_wave(caller, config, pool, target, waves, examples, failures, allow_failed)
+            waves.append(await _said_meanwhile(asked, pool, target, waves, progress))
     return PoolResult(tuple(pool.members), tuple(pool.rejected), tuple(waves), stop, tuple(failures))
+
+
+def describe_waves(kind: str, waves: Sequence[Wave]) -> str:
+    """What the writer has brought so far: acceptance, and refusals by reason, the most frequent first."""
+    if not waves:
+        return kind
+    reasons: Counter[str] = Counter()
+    for wave in waves:
+        reasons.update(wave.reasons)
+    refused = ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
+    n_accepted, n_candidates = sum(w.n_accepted for w in waves), sum(w.n_candidates for w in waves)
+    n_failed = sum(w.n_failed for w in waves)
+    parts = [f"{kind}, wave {len(waves)}: {n_accepted:,} of {n_candidates:,} accepted"]
+    parts += [f"refused: {refused}"] if refused else []
+    parts += [f"{n_failed:,} calls without a usable answer"] if n_failed else []
+    return "; ".join(parts)
+
+
+async def _said_meanwhile(
+    asked: Coroutine[Any, Any, Wave], pool: Pool, target: int, waves: Sequence[Wave], progress: PoolProgress | None
+) -> Wave:
+    """The wave; while its calls are under way, what is waited for is said again and again."""
+    task = asyncio.ensure_future(asked)
+    seconds = 0.0
+    try:
+        while not (await asyncio.wait({task}, timeout=SAY_EVERY))[0]:
+            seconds += SAY_EVERY
+            if progress:
+                waiting = f"waiting for the writer for {seconds:,.0f} s"
+                progress(len(pool.members), target, f"{describe_waves(pool.kind, waves)}; {waiting}")
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    return task.result()
 
 
 async def _embed_aside(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:

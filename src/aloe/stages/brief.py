@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,26 @@ def brief(summary: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{v:,} {k.removeprefix('n_')}" if isinstance(v, int) else f"{k} {v}" for k, v in list(simple.items())[:5]
     )
+
+
+def personas_brief(summary: Mapping[str, Any]) -> str:
+    """Counts of people; how a pool fared that did not reach its target, or of whose candidates most were refused."""
+    parts = [brief(summary)]
+    for kind in ("profile", "personality"):
+        grown = summary.get(kind)
+        if not isinstance(grown, Mapping) or not grown.get("waves"):
+            continue
+        waves, reason = grown["waves"], grown.get("stop_reason")
+        n_accepted, n_candidates = (sum(w.get(name, 0) for w in waves) for name in ("n_accepted", "n_candidates"))
+        if reason == "target" and 2 * n_accepted >= n_candidates:
+            continue
+        reasons: Counter[str] = Counter()
+        for wave in waves:
+            reasons.update(wave.get("reasons", {}))
+        refused = ", ".join(f"{why} {n:,}" for why, n in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
+        ended = "" if reason == "target" else f"ends at {grown['n_members']:,} of {grown['target']:,} ({reason}), "
+        parts.append(f"{kind}: {ended}{n_accepted:,} of {n_candidates:,} accepted; refused: {refused or 'none'}")
+    return "; ".join(part for part in parts if part)
 
 
 def trees_brief(summary: Mapping[str, Any]) -> str:

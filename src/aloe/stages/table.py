@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from aloe.errors import ConfigError, nearest
-from aloe.stages.brief import bench_brief, brief, trees_brief
+from aloe.stages.brief import bench_brief, brief, personas_brief, trees_brief
 from aloe.training.methods import METHODS, Method, methods_of
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ STAGES: tuple[Stage, ...] = (
         reads=("personas",),
         roles=("writer",),
         prompts=("writer",),
+        brief=personas_brief,
         writes=("personas/personas.jsonl",),
     ),
     Stage(
