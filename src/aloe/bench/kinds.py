@@ -1,4 +1,4 @@
-"""Recall and untrue facts of benchmark conversations by kind of fact: what of adapting carries over to kinds held out.
+"""Recall and untrue facts of benchmark conversations by kind of fact, also for kinds held out of training.
 
 Counted as ``aloe.bench.ground_truth`` counts: a fact is due where it was revealed and matters, at most three in a
 reply; it is used where the reply ties it to its advice. Only personas in the world's language are counted.

@@ -1,4 +1,4 @@
-"""The fixed set on which a role's prompt is tried: people of the simulated world, whose truth is known.
+"""The fixed cases on which role prompts are tested: personas of the simulated world, whose truth is known.
 
 Every case has a conversation of three turns between the world's user and the world's tailored responder. The same seed
 gives the same cases, whatever model and prompts are tried.

@@ -1,4 +1,4 @@
-"""``aloe prompts test``: each role's prompt on a fixed set of people whose truth is known, as figures with intervals.
+"""Tests the prompt of each role on cases with a known answer: figures with intervals (``aloe prompts test``).
 
 A figure of what a model does by itself is taken from its first answers; where an answer had to be asked for again,
 that is a figure of its own. What can't be read is counted and never taken for anything.

@@ -1,4 +1,4 @@
-"""What a run says on the screen must never end it: a reader that goes away, a full disk behind a redirection."""
+"""Keeps a run going if its screen output can't be written, to a closed pipe or a full disk for instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aloe probe MODEL``: what a local model would decide, from its log-probabilities on the simulated world."""
+"""``aloe probe MODEL``: what a local model would decide in the simulated world, by its log-probabilities."""
 
 from __future__ import annotations
 

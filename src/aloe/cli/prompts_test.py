@@ -1,4 +1,4 @@
-"""``aloe prompts test``: a model in each role, on people whose truth is known; a table, or JSON."""
+"""``aloe prompts test``: tests a model in each role on cases with a known answer; a table, or JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign text on a terminal: control characters are shown instead of obeyed.
+"""Makes foreign text safe for a terminal: control characters are shown instead of obeyed.
 
 A reply or a file may hold escape sequences that move the cursor, rewrite what was printed, set the title or fill the
 clipboard, and marks that turn the direction of what follows.

@@ -1,4 +1,4 @@
-"""Asks before a run directory's config is acted on: runs may come from anybody, recipes are one's own."""
+"""Asks before the config of a run directory is used, since runs, unlike recipes, may come from others."""
 
 from __future__ import annotations
 

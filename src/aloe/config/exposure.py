@@ -1,4 +1,4 @@
-"""What a config makes this computer do beyond its own files: send secrets, ask hosts, render prompts, load plug-ins.
+"""Lists what a config makes this computer do: send secrets, ask hosts, render prompts, load plug-ins.
 
 A recipe of one's own is trusted. A run directory may come from anybody, and its config names variables of the
 environment, addresses, prompt files and plug-ins; ``exposures`` lists them, so that they can be shown and confirmed.

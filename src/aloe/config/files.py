@@ -1,4 +1,4 @@
-"""Small text files from anywhere, read whole: only regular files, up to a limit, and each fault is one line."""
+"""Reads small text files: only regular files, up to a limit; each fault is one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps secrets out of configs, which are stored with every run: a config names variables, never their values."""
+"""Keeps secrets out of configs: they name environment variables, never the values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user is dealt its cards: this turn's goal, and the few facts of the persona that may come up now.
+"""Deals the user its cards: this turn's goal, and the few facts of the persona that may come up now.
 
 A model that is told a whole persona gives it away at once; one that is only told what may come up can't. What has
 been told is read from the conversation itself, so that the deal depends on the seed, the tree and what was said, and

@@ -1,4 +1,4 @@
-"""Who may ask a server of ours: the one guard of the studio and of the OpenAI-compatible servers.
+"""Access control of the studio and of the OpenAI-compatible servers.
 
 A request must name the server as its host, so that no other name can be pointed at it, must not come from another
 page, and must be JSON where it changes or costs something. It must also know the server's token, which stands in the

@@ -1,4 +1,4 @@
-"""When a role's answers are of so little use that a stage says so, or stops.
+"""Warns about unusable answers of a role, and stops a stage if most of them are.
 
 Of no use: what could not be read even when asked again, by kind. Cut off: what ended at the length limit. The model
 under test never stops a stage, because what it answers is the result.

@@ -1,4 +1,4 @@
-"""Python's search for cyclic garbage, made rarer while calls are made."""
+"""Makes Python's cyclic garbage collector run less often while calls are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with an answer, by kind, and the thoughts that some models write before it.
+"""Kinds of unusable answers, and the removal of the thoughts that some models write first.
 
 A thought is kept out of what is read. One that the length limit cut off leaves no answer at all.
 """

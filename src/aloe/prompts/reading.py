@@ -1,4 +1,4 @@
-"""What every parser of answers begins with: thoughts cut off, JSON found, all in time linear in the answer's length.
+"""Reads foreign answers in linear time: removes thoughts, finds JSON.
 
 An answer is foreign text. It may quote another answer (a judge that repeats the reply it judges), hold numbers of
 any length or nest without end; whatever it holds, reading it gives values or nothing.

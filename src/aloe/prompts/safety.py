@@ -1,4 +1,4 @@
-"""What a prompt template may be made of, so that one from anywhere ends soon and reaches nothing but its variables.
+"""Restricts prompt templates to constructs that end soon and reach only their variables.
 
 Jinja's sandbox keeps a template from Python's objects, but not from taking for ever: nested loops, repeated
 concatenation and padding filters have no bound. Templates are therefore read before they run, and may only print,

@@ -1,4 +1,4 @@
-"""Whether a stage is done: its settings are the same, its files are there, and so are those that it was made from.
+"""Decides whether a stage is done: same settings, its files present, the files it was made from unchanged.
 
 A stage's digest covers seed, settings, prompts and models. What it read is compared by content, so that whatever was
 made from files that have changed since is made again, and nothing else is.

@@ -1,4 +1,4 @@
-"""Failed calls of a stage: how many of its parts lack one, whether that is allowed, and the line that says so."""
+"""Failed calls of a stage: counts them, and refuses more than are allowed."""
 
 from __future__ import annotations
 

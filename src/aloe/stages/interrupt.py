@@ -1,4 +1,4 @@
-"""Ctrl-C during a stage: what waits is cancelled at once, and a stage that ends all the same was interrupted still."""
+"""Ctrl-C during a stage: cancels what waits, and counts a stage that still ends as interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides once per run in which number format its models are trained, so that another machine continues it alike."""
+"""Decides once per run in which number format models are trained, so that other machines continue alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model has learnt of the decisions that adapting to a user takes, in figures with intervals by persona.
+"""Measures what a model would decide about adapting to a user: figures with intervals over personas.
 
 The questions are ``aloe.world.questions``', cut out of fresh conversations of the recipe's world; the answers are
 log-probabilities (``aloe.training.probe``). Kinds of fact that the recipe holds out of training (``without_slots`` of

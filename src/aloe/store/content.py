@@ -1,4 +1,4 @@
-"""What files contain, as digests: by these a stage knows whether it was made from the files that are there now.
+"""Digests of files, by which a stage knows whether what it was made from has changed.
 
 A digest is taken once: a file whose size and time are still those that were noted with it is not read again.
 """

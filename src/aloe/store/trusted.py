@@ -1,4 +1,4 @@
-"""What this account has confirmed of configs so far: a list in its own state folder, readable by nobody else."""
+"""The configs that this account has confirmed: a private list in its state folder."""
 
 from __future__ import annotations
 

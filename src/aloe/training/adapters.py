@@ -1,4 +1,4 @@
-"""LoRA layers on a CPU in bfloat16: peft's, with a forward pass that makes the necessary products only.
+"""A faster forward pass for peft's LoRA layers on a CPU in bfloat16.
 
 peft casts the input twice and goes over the output three more times (product, scale, sum) in every layer, which is much
 where bfloat16 makes the products themselves short. One bfloat16 copy of an input is saved for the backward pass, shared

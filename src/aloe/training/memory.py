@@ -1,4 +1,4 @@
-"""What a training keeps in memory: foretold by ``aloe plan``, and kept by the size of its packs on a CPU.
+"""Memory of a training: estimated for ``aloe plan``, and limited by the size of packs on a CPU.
 
 The parts are those of a Llama block; what other architectures keep differs by little. Numbers are bytes.
 """

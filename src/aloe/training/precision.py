@@ -1,4 +1,4 @@
-"""In which number format a training multiplies: weights and their optimiser stay float32, products may be bfloat16.
+"""The number format of training: weights and optimiser in float32, matrix products possibly in bfloat16.
 
 bfloat16 comes by autocast. On a CPU attention stays float32 (its kernels' backward pass is slower in bfloat16), and
 frozen matrices are kept in bfloat16, which is what autocast would make of them at every use.

@@ -1,4 +1,4 @@
-"""What a model would decide, read off its log-probabilities: teacher-forced answers to ``aloe.world.questions``.
+"""Teacher-forced answers of a model to ``aloe.world.questions``, by log-probabilities.
 
 All questions of a conversation go through the model as one packed tree (``training.trees``), so that a history is
 computed once however many continuations are compared, and nothing is decoded. The log-probability of a continuation is

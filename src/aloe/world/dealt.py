@@ -1,4 +1,4 @@
-"""``world:user`` where it is dealt its cards: a goal for this message and the facts that may come up in it.
+"""``world:user`` that is dealt cards: a goal for each message and the facts that may come up in it.
 
 It tells them as the user who knows the whole persona tells its own, and keeps them back where it is ignored. Told the
 whole persona, it is that user.

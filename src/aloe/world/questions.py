@@ -1,4 +1,4 @@
-"""Questions with exact answers about what a reply must decide, cut out of conversations of the world's people.
+"""Questions with exact answers about what a reply must decide, taken from the world's conversations.
 
 A conversation's tailored replies (``world:tailored`` told everything that was revealed) are taken apart where they
 decide. Each place becomes a :class:`Question`: the history, the reply as far as it is written, how it goes on, and how

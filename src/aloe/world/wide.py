@@ -1,4 +1,4 @@
-"""How the world's people write in the wide wording: messages and replies of many shapes.
+"""Composes user messages and replies of many shapes, in the wide wording.
 
 Replies: ``[opener.] [fact,] lead advice [fact][, fact][, reason]. [fact.] [closer.] [question]``; no clause or
 beginning of one twice in a reply. Users: ``[manner.] [fact.] [link, fact.] [somebody else.] [link,] request [fact.]

@@ -1,4 +1,4 @@
-"""What an endpoint's answer says, field by field: coerced where that is safe, refused where it is not an answer.
+"""Reads an endpoint's answer field by field: coerced where that is safe, refused where it is not valid.
 
 Counts that no call can have used are not believed: they would defeat the budget, or the database that keeps them.
 """

@@ -1,4 +1,4 @@
-"""Bodies of answers, read up to a limit, so that one without end or a compressed bomb takes no memory."""
+"""Reads bodies of answers up to a limit, so that endless or compressed ones can't exhaust the memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rates: those that a recipe sets, and the one that an endpoint's refusals teach.
+"""Rate limits: those that a recipe sets, and those learnt from an endpoint's refusals.
 
 An endpoint that answers 429 says that there is a limit, and rarely which. What it let through between two refusals,
 over the time that this took with the pauses that it forced, is what it bears: requests are then sent evenly at a

