@@ -28,6 +28,9 @@ def _run(arguments: list[str]) -> int:
         from aloe.cli.completion import complete
 
         complete()
+    from aloe.models.local.processor import wait_passively
+
+    wait_passively()
     from aloe.cli.main import dispatch
     from aloe.errors import AloeError, is_place_error
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aloe.config import ModelConfig, TinyConfig
 from aloe.errors import ConfigError, DataError, EndpointError
-from aloe.models.local.batch import Codec, DecodedRow, Lane
+from aloe.models.local import batch, decode
+from aloe.models.local.batch import Codec, DecodedRow, Lane, split_rows
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local.model import create_local_model, weight_digest
 from aloe.models.local.prefixes import PrefixStore
@@ -243,6 +247,37 @@ def test_where_memory_runs_out_batches_are_halved(
     assert little.returncode == 0, little.stderr
     assert told in little.stderr
     assert little.stdout == enough.stdout and little.stdout.count("reply:") == n_replies
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30)), min_size=1, max_size=20), st.integers(1, 400))
+def test_rows_are_split_by_the_places_that_they_take(shapes: list[tuple[int, int]], most: int) -> None:
+    rows = [DecodedRow([1] * n, tokens, 0.0, None, None) for n, tokens in shapes]
+    parts = split_rows(rows, most)
+    assert sorted(id(row) for part in parts for row in part) == sorted(map(id, rows))
+    for part in parts:
+        samples = Counter(len(row.ids) for row in part)  # here prompts differ by their lengths alone
+        places = max(samples) + max(row.max_tokens for row in part) * max(samples.values())
+        assert len(samples) == 1 or len(samples) * places <= most
+    assert len({len(row.ids) for row in rows}) == sum(len({len(row.ids) for row in part}) for part in parts)
+    assert split_rows(rows, 10**6) == [rows]
+
+
+def test_a_batch_that_memory_does_not_bear_is_decoded_in_parts(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = decode.Decoder(str(checkpoint), "float32", 1 << 20)
+    words = [" ".join(WORDS[i : i + 1 + i % 5]) for i in range(12)]
+    prompts = [decoder.codec.encode([{"role": "user", "content": text}]) for text in words]
+
+    def replies() -> list[list[int]]:
+        rows = [DecodedRow(ids, 6, 0.0, None, None) for ids in prompts]
+        decoder.forget()
+        decoder.decode(rows)
+        return [row.new for row in rows]
+
+    whole = replies()
+    monkeypatch.setattr(batch, "MOST_DECODED", 40 * 512)  # 40 places of a cache
+    assert replies() == whole and any(whole)
 
 
 class Stuck:

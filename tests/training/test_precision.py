@@ -1,8 +1,11 @@
-"""bfloat16 products on a CPU: the same losses and gradients up to rounding, float32 weights, a choice that is kept."""
+"""What CPUs can: bfloat16 up to rounding and by a choice that is kept, threads that yield."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +86,7 @@ def test_the_head_in_bfloat16_is_near_the_exact_one(n: int) -> None:
         found[short] = (log_probs, *torch.autograd.grad(log_probs, leaves, slope))
     for one, two in zip(found[True], found[False], strict=True):
         assert one.dtype == torch.float32
-        assert 0 < float((one - two).norm() / two.norm()) < 0.02
+        assert 0 < float((one - two).detach().norm() / two.norm()) < 0.02
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -136,3 +139,15 @@ def test_small_models_stay_in_float32() -> None:
     assert precision.compute_dtype(SFTConfig(), 96) == ("bfloat16" if torch.cuda.is_available() else "float32")
     assert precision.compute_dtype(SFTConfig(compute_dtype="bfloat16"), 96) == "bfloat16"
     assert pays_on_cpu(2048) == cpu_has_bfloat16() == pays_on_cpu(None) and not pays_on_cpu(96)
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_idle_threads_yield_unless_the_environment_says_otherwise(given: str | None) -> None:
+    """torch's OpenMP itself says what it reads when it is loaded."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "true"} | ({} if given is None else {"OMP_WAIT_POLICY": given})
+    code = "from aloe.__main__ import main; main(['--version']); import torch"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    if "OMP_WAIT_POLICY" not in done.stderr:
+        pytest.skip("an OpenMP that does not show its settings")
+    assert f"OMP_WAIT_POLICY = '{given or 'PASSIVE'}'" in done.stderr

@@ -27,7 +27,8 @@ from aloe.config.exposure import told
 from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
-from aloe.forecast.training import TrainingLine, plan_training
+from aloe.forecast.decoding import DECODING_NOTE, DecodingLine, decoding_table, loads_of, plan_decoding
+from aloe.forecast.training import TrainingLine, plan_training, sizes_of, tokenizer_of
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
 from aloe.models.embed.journaled import ROLE
@@ -78,13 +79,15 @@ class Line:
 class RunPlan:
     """Lines by stage and role, and the share of prompt tokens that a prefix cache can serve in one conversation.
 
-    ``training``: what SFT and DPO take, None where the packages for training are not installed.
+    ``training``: what SFT and DPO take, None where the packages for training are not installed. ``decoding``: memory
+    of the processes that decode local models, where they are installed.
     """
 
     lines: tuple[Line, ...]
     n_turns: int
     cacheable: float | None
     training: tuple[TrainingLine, ...] | None = ()
+    decoding: tuple[DecodingLine, ...] = ()
 
     def total(self, name: str) -> float | None:
         values = [getattr(line, name) for line in self.lines]
@@ -192,7 +195,15 @@ class _Rehearsal:
             if "bench" in self.stages:
                 await self._bench(bench, Path(folder))
         training = plan_training(self.config, self.stages, self.grown) if _can_train() else None
-        return RunPlan(tuple(self.lines), self.config.trees.n_turns, cacheable_share(self.heard), training)
+        decoding = self._decoding() if training is not None else ()
+        return RunPlan(tuple(self.lines), self.config.trees.n_turns, cacheable_share(self.heard), training, decoding)
+
+    def _decoding(self) -> tuple[DecodingLine, ...]:
+        """Memory of the processes that decode in the wanted stages."""
+        config = self.config
+        tokenizer = tokenizer_of(config)
+        loads = loads_of(config, self.lines, has_own=bool(self._trained()))
+        return plan_decoding(config, loads, lambda path: sizes_of(config, path, tokenizer)) if loads else ()
 
     def _open(self, config: Config) -> Caller:
         return Caller.open(config, None, seed=config.seed, prompts=self.prompts)
@@ -398,7 +409,8 @@ def format_plan(plan: RunPlan) -> str:
     remote = dict.fromkeys(model for line in plan.lines for model in line.models if " at " in model)
     if remote:
         notes.append(f"calls leave this computer for {', '.join(remote)}")
-    return "\n".join([text, *notes, *_training_notes(plan.training)])
+    decoding = ["", _table(decoding_table(plan.decoding)), DECODING_NOTE] if plan.decoding else []
+    return "\n".join([text, *notes, *_training_notes(plan.training), *decoding])
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
@@ -423,7 +435,7 @@ def _training_notes(lines: tuple[TrainingLine, ...] | None) -> list[str]:
         tokens = f"{line.tokens_expanded:,}", f"{line.tokens_packed:,}"
         rows.append((line.stage, line.model, f"{line.items:,}", *tokens, f"{line.steps:,}", memory))
     notes = [
-        "tokens of one epoch; memory of a process at its largest pack, beside what the libraries take; pairs of a "
+        "tokens of one epoch; memory of a process at its largest pack, its libraries included; pairs of a "
         "rollout depend on what SFT will have learned and are a guess"
     ]
     if any(line.counted_by == "characters" for line in lines):

@@ -80,8 +80,8 @@ def plan_training(
     wanted = [(method, source) for method, source in wanted if source in grown]
     if not wanted:
         return ()
-    tokenizer = _tokenizer(config)
-    sizes = _sizes(config, tokenizer)
+    tokenizer = tokenizer_of(config)
+    sizes = sizes_of(config, None, tokenizer)
     lines = []
     for method, source in wanted:
         trees, scale = grown[source]
@@ -165,8 +165,12 @@ def _model_name(config: Config) -> str:
     return config.sft.model or "the run's own base"
 
 
-def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
-    """Sizes from the model's config, without weights; None where that is not here."""
+def sizes_of(config: Config, path: str | None, tokenizer: Any) -> Sizes | None:
+    """Sizes from the config of the model at ``path``, without weights; None where that is not here.
+
+    Args:
+        path: None: the model that SFT starts from, which without ``sft.model`` is the run's own base.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -175,7 +179,8 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
     from aloe.training.memory import Shape
     from aloe.training.trees.model import candidates
 
-    if config.sft.model is None:
+    path = path or config.sft.model
+    if path is None:
         base = config.base
         body = base.n_layers * (4 * base.d_model**2 + 3 * base.d_model * base.d_ffn)
         linear = base.n_layers * (8 * base.d_model + 3 * (base.d_model + base.d_ffn))
@@ -183,9 +188,8 @@ def _sizes(config: Config, tokenizer: Any) -> Sizes | None:
         shape = Shape(base.d_model, base.d_ffn, base.n_layers, base.d_model, base.d_model, words)
         return Sizes(body + words * base.d_model, linear, shape)
     try:
-        found = AutoConfig.from_pretrained(
-            base_of(resolve(config.sft.model, convert=False)), local_files_only=True, trust_remote_code=False
-        )
+        place = base_of(resolve(path, convert=False))
+        found = AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(found)
     except (OSError, ValueError):
@@ -204,7 +208,7 @@ def _context(text: Any) -> int | None:
     return int(getattr(text, "max_position_embeddings", 0) or 0) or None
 
 
-def _tokenizer(config: Config) -> Any:
+def tokenizer_of(config: Config) -> Any:
     """The tokenizer that training will use; None where it is not here."""
     if config.sft.model is None:
         from aloe.errors import ConfigError

@@ -9,6 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from aloe.models.local.processor import wait_passively
+
+wait_passively()
 _HOMES = {
     "train_sft": "sft",
     "train_dpo": "dpo",

@@ -51,8 +51,8 @@ def economically(model: Any, kind: str) -> Iterator[None]:
 
 
 def shrink_frozen(model: Any) -> None:
-    """Keep the matrices of linear layers that are not trained in bfloat16 (a head tied to the embeddings stays)."""
-    held = {id(p) for m in model.modules() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
+    """Keep the matrices of linear layers that are not trained in bfloat16, but for the language-model head."""
+    held = {id(model.get_output_embeddings().weight)}
     for module in model.modules():
         if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad and id(module.weight) not in held:
             module.weight.data = module.weight.data.to(torch.bfloat16)

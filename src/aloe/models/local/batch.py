@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from aloe.errors import DataError, EndpointError
 
 log = logging.getLogger(__name__)
+MOST_DECODED = 1 << 30  # bytes of keys and values of the rows that a CPU decodes together
 
 
 @dataclass(slots=True)
@@ -86,26 +87,22 @@ class BatchDecoder(Protocol):
 def split_rows(rows: Sequence[DecodedRow], most: int) -> list[list[DecodedRow]]:
     """``rows`` in parts whose prompts and replies take at most ``most`` places of a cache; one prompt is never split.
 
-    Every prompt of a part takes as many places as the longest one with its replies. Rows keep their order within a
-    part, and a single part is the rows as they came.
+    Every prompt of a part takes as many places as the longest one, with the most samples of the longest reply. Prompts
+    keep their order, and a single part is the rows as they came.
     """
-    samples = Counter(tuple(row.ids) for row in rows)
-    parts: list[list[DecodedRow]] = []
-    part_of: dict[tuple[int, ...], int] = {}
-    n_prompts = widest = 0
+    groups: dict[tuple[int, ...], list[DecodedRow]] = {}
     for row in rows:
-        prompt = tuple(row.ids)
-        if prompt in part_of:
-            parts[part_of[prompt]].append(row)
-            continue
-        width = max(widest, len(prompt) + row.max_tokens * samples[prompt])
-        if not parts or width * (n_prompts + 1) > most:
-            parts.append([])
-            n_prompts, width = 0, len(prompt) + row.max_tokens * samples[prompt]
-        widest, n_prompts = width, n_prompts + 1
-        part_of[prompt] = len(parts) - 1
-        parts[-1].append(row)
-    return parts
+        groups.setdefault(tuple(row.ids), []).append(row)
+    parts: list[set[tuple[int, ...]]] = []
+    longest = n_new = n_samples = 0
+    for prompt, group in groups.items():
+        shape = len(prompt), max(row.max_tokens for row in group), len(group)
+        longest, n_new, n_samples = max(longest, shape[0]), max(n_new, shape[1]), max(n_samples, shape[2])
+        if not parts or (longest + n_new * n_samples) * (len(parts[-1]) + 1) > most:
+            parts.append(set())
+            longest, n_new, n_samples = shape
+        parts[-1].add(prompt)
+    return [[row for row in rows if tuple(row.ids) in part] for part in parts]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from aloe.models.local import batch as batches
 from aloe.models.local.batch import Codec, DecodedRow, split_rows
 from aloe.models.local.checkpoint import load_model, load_tokenizer
 from aloe.models.local.prefixes import PrefixStore
 from aloe.models.local.processor import free_memory
 
 READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
-MOST_DECODED = 1 << 30  # bytes of keys and values of the rows that are decoded together on a CPU
 MOST_SAMPLED = 1 << 21  # probabilities made at once where rows are sampled
 
 
@@ -140,7 +140,7 @@ class Decoder:
 
     def decode(self, rows: Sequence[DecodedRow]) -> None:
         """Fill in ``new``, ``logprobs`` and ``finish`` of every row, on a CPU in parts that memory bears."""
-        parts = [rows] if self.device.type != "cpu" else split_rows(rows, MOST_DECODED // self._token_bytes())
+        parts = [rows] if self.device.type != "cpu" else split_rows(rows, batches.MOST_DECODED // self._token_bytes())
         for part in parts:
             self._decode(part)
 

@@ -25,7 +25,7 @@ from aloe.config import ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError, need_packages
 from aloe.models.local.batch import BatchDecoder, Codec, DecodedRow, Lane
 from aloe.models.local.packaged import resolve
-from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, width_of
+from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, wait_passively, width_of
 from aloe.models.uri import portable
 from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
@@ -71,12 +71,15 @@ def _digest_files(stamped: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def weight_dtype(config: ModelConfig, path: str) -> str:
+def weight_dtype(config: ModelConfig, path: str, width: int | None = None) -> str:
     """The format that the weights are read in: ``auto`` is bfloat16 where a CPU decodes faster so.
 
     Remains ``auto`` for what a GPU's models and a CPU's small ones have always had.
+
+    Args:
+        width: hidden size of the model; None: as its config at ``path`` says.
     """
-    if config.dtype != "auto" or not cpu_has_bfloat16() or not pays_on_cpu(width_of(path)):
+    if config.dtype != "auto" or not cpu_has_bfloat16() or not pays_on_cpu(width or width_of(path)):
         return config.dtype
     import torch
 
@@ -99,6 +102,7 @@ def create_local_model(config: ModelConfig, replicas: int = 1) -> LocalModel:
     if replicas < 1:
         raise ConfigError(f"replicas is {replicas}", "use at least 1")
     need_packages(f"'{config.uri}'", ("torch", "transformers"), "train")
+    wait_passively()
     return LocalModel(config, resolve(path), replicas)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from aloe.models.local.batch import Codec, DecodedRow
 from aloe.models.local.checkpoint import load_tokenizer
+from aloe.models.local.processor import PASSIVE, cores
 
 _lock = threading.Lock()
 _workers: dict[tuple[int, int], Worker] = {}  # (number, of how many) -> the one at work
@@ -29,12 +30,13 @@ class Worker:
 
     def __init__(self, number: int, n: int) -> None:
         ours, theirs = socket.socketpair()
-        threads = int(os.environ.get("OMP_NUM_THREADS") or len(_cores())) // n
+        threads = int(os.environ.get("OMP_NUM_THREADS") or cores()) // n
+        idle = {name: value for name, value in PASSIVE.items() if name not in os.environ}
         command = [sys.executable, "-m", "aloe.models.local.worker", str(theirs.fileno()), str(number)]
         self._process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "OMP_NUM_THREADS": str(max(1, threads))},
+            env={**os.environ, **idle, "OMP_NUM_THREADS": str(max(1, threads))},
             start_new_session=True,  # Ctrl-C is for the process that asks
         )
         theirs.close()
@@ -73,13 +75,6 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _cores() -> Sequence[int]:
-    try:
-        return sorted(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return range(os.cpu_count() or 1)
 
 
 def get_worker(number: int, n: int) -> Worker:

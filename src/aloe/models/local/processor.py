@@ -11,6 +11,8 @@ from pathlib import Path
 WIDE = 512  # hidden size from which bfloat16 pays on a CPU: below, casts cost more than shorter products save
 SHORT_PRODUCTS = {"amx_bf16", "avx512_bf16"}  # a CPU's instructions for matrix products in bfloat16
 
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # of GNU's and Intel's OpenMP
+
 
 @cache
 def cpu_has_bfloat16() -> bool:
@@ -73,7 +75,6 @@ def wait_passively() -> None:
     processes are at work: what took half a minute on an idle machine then took a quarter of an hour. What is set in
     the environment already stays.
     """
-    if "torch" in sys.modules:
-        return
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    if "torch" not in sys.modules:
+        for name, value in PASSIVE.items():
+            os.environ.setdefault(name, value)
