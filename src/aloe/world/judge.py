@@ -2,8 +2,9 @@
 
 score = 1.8 + 3.2 T S C - costs, clipped to [1, 5]:
 T 1 on topic, else 0.5; S from 0 (all style markers wrong) over 0.5 (none) to 1 (as many right as can be
-expected); C from 0.25 (no fact used) to 1 (as many as the whole persona has for this topic, three at most). Use earns
-a tenth less, down to half, for each earlier reply but the first that said nothing, offended, or told only untruths.
+expected); C from 0.25 (no fact used) to 1 (as many as the whole persona has for this topic, three at most; always 1 if
+it has none). Use earns a tenth less, down to half, for each earlier reply but the first that said nothing, offended, or
+told only untruths.
 A fact is used where a phrase ties it to the advice, a style marker counts where a sentence has room for it (``form``).
 
 Costs of what is said: 0.5 for each false fact, 1.1 where it is invented out of nothing; 0.35 for each premature one
