@@ -89,7 +89,12 @@ class Setting:
 def make_questions(
     n_personas: int, writers: Writers, *, seed: int = 0, setting: Setting = Setting()
 ) -> Iterator[Question]:
-    """The questions of ``n_personas`` fresh personas, one conversation each."""
+    """The questions of ``n_personas`` fresh personas, one conversation each, conversation by conversation.
+
+    Args:
+        writers: who speaks, and how; what they leave out is never asked.
+        seed: of personas and conversations; no run draws its own from the same numbers.
+    """
     lexicon = narrow(writers.persona)
     for number in range(n_personas):
         rng = Random(derive_seed(seed, "questions", number))
