@@ -34,6 +34,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,14 @@ class World:
         return fault.make(text)
 
 
+async def hang_up() -> None:
+    """End all conversations of this loop."""
+    talks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in talks:
+        task.cancel()
+    await asyncio.gather(*talks, return_exceptions=True)
+
+
 @contextmanager
 def serving(talk: Any) -> Iterator[int]:
     """A server in a thread of its own; yields its port."""
@@ -231,10 +240,7 @@ def serving(talk: Any) -> Iterator[int]:
         ready.set()
         loop.run_forever()
         server.close()
-        talks = asyncio.all_tasks(loop)
-        for task in talks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*talks, return_exceptions=True))
+        loop.run_until_complete(hang_up())
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -551,7 +557,9 @@ HINTS: dict[str, Callable[[float], tuple[tuple[str, str], ...]]] = {
 }
 
 
-def rate_limited(name: str, n_calls: int = 120, per_second: float = 4.0) -> tuple[int, float, int]:
+def rate_limited(
+    name: str, ask: Callable[[int, int], Any], n_calls: int = 120, per_second: float = 4.0
+) -> tuple[int, float, int]:
     """Calls that failed, seconds, requests refused, on a server that bears ``per_second`` requests."""
     world = World()
     level, at, n_refused = per_second, time.monotonic(), 0
@@ -572,30 +580,52 @@ def rate_limited(name: str, n_calls: int = 120, per_second: float = 4.0) -> tupl
 
     world._strike = strike  # type: ignore[method-assign]
 
-    async def work(port: int) -> int:
-        model = ModelConfig(uri="world:generic", base_url=f"http://127.0.0.1:{port}/v1")
-        caller = Caller.open(load_config(None), None, seed=1, prompts=PromptSet(), models={"user": [model]})
-        hello = (PromptMessage("user", ("Hello",)),)
-        calls = (caller.call("user", f"p/{i}", "user", hello) for i in range(n_calls))
-        done = await asyncio.gather(*calls, return_exceptions=True)
-        await caller.aclose()
-        return sum(isinstance(answer, BaseException) for answer in done)
-
     with serving(world.talk) as port:
         started = time.monotonic()
-        return asyncio.run(work(port)), time.monotonic() - started, n_refused
+        return asyncio.run(ask(port, n_calls)), time.monotonic() - started, n_refused
+
+
+async def ask_aloe(port: int, n_calls: int) -> int:
+    """Independent calls by aloe; how many failed."""
+    model = ModelConfig(uri="world:generic", base_url=f"http://127.0.0.1:{port}/v1")
+    caller = Caller.open(load_config(None), None, seed=1, prompts=PromptSet(), models={"user": [model]})
+    hello = (PromptMessage("user", ("Hello",)),)
+    calls = (caller.call("user", f"p/{i}", "user", hello) for i in range(n_calls))
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    await caller.aclose()
+    return sum(isinstance(answer, BaseException) for answer in done)
+
+
+async def ask_openai(port: int, n_calls: int) -> int:
+    """The same by OpenAI's own client, with as many attempts a call as aloe has."""
+    from openai import AsyncOpenAI
+
+    client = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=5)
+    said: Any = [{"role": "user", "content": "Hello"}]
+    calls = (client.chat.completions.create(model="world:generic", messages=said, seed=i) for i in range(n_calls))
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    return sum(isinstance(answer, BaseException) for answer in done)
 
 
 def measure_rates() -> int:
-    lost: dict[str, tuple[int, float, int]] = {}
-    threads = [threading.Thread(target=lambda n=name: lost.update({n: rate_limited(n)})) for name in HINTS]
+    """Calls of ours that failed; beside them, where it is installed, those of OpenAI's client."""
+    clients = {"aloe": ask_aloe} | ({"openai": ask_openai} if find_spec("openai") is not None else {})
+    lost: dict[tuple[str, str], tuple[int, float, int]] = {}
+
+    def measure(client: str, name: str) -> None:
+        lost[client, name] = rate_limited(name, clients[client])
+
+    threads = [threading.Thread(target=measure, args=(client, name)) for client in clients for name in HINTS]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for name, (n, seconds, n_refused) in lost.items():
-        print(f"4 requests a second, {name:<18} {n:>3} of 120 lost, {n_refused:>3} refusals, {seconds:.0f} s")
-    return sum(n for n, _, _ in lost.values())
+    for client in clients:
+        for name in HINTS:
+            n, seconds, n_refused = lost[client, name]
+            told = f"{n:>3} of 120 lost, {n_refused:>4} refusals, {seconds:.0f} s"
+            print(f"4 requests a second, {name:<18} {client:<7} {told}")
+    return sum(n for (client, _), (n, _, _) in lost.items() if client == "aloe")
 
 
 def main() -> int:
