@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,6 +133,39 @@ def test_stop_top_p_and_logprobs(checkpoint: Path) -> None:
     assert logs.logprobs is not None and len(logs.logprobs) >= logs.usage.completion_tokens
     assert all(len(row["top_logprobs"]) == 3 and row["logprob"] <= 0 for row in logs.logprobs)
     assert logs.logprobs[0]["logprob"] == pytest.approx(logs.logprobs[0]["top_logprobs"][0]["logprob"])
+
+
+def test_rows_that_nobody_waits_for_any_more_are_not_decoded() -> None:
+    """An interrupted rollout ends with the batch at work, not with all that wait behind it."""
+    begun, go_on = threading.Event(), threading.Event()
+    decoded: list[DecodedRow] = []
+
+    class Patient:
+        codec = Codec.__new__(Codec)
+
+        def decode(self, rows: Sequence[DecodedRow]) -> None:
+            decoded.extend(rows)
+            begun.set()
+            assert go_on.wait(10)
+            for row in rows:
+                row.take([1], [], "stop")
+
+        def forget(self) -> None: ...
+        def close(self) -> None: ...
+
+    async def work() -> None:
+        lane = Lane("patient", Patient, 1)
+        await lane.codec()
+        waiting = [asyncio.create_task(lane.decode(DecodedRow([i], 1, 0.0, None, None))) for i in range(6)]
+        await asyncio.to_thread(begun.wait, 10)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        go_on.set()
+        await lane.aclose()
+
+    asyncio.run(work())
+    assert len(decoded) == 1
 
 
 def test_revision_is_a_digest_of_the_weights(checkpoint: Path, tmp_path: Path) -> None:
