@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -16,12 +17,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aloe.config import ModelConfig, TinyConfig
+from aloe.config import Config, ModelConfig, TinyConfig
 from aloe.errors import ConfigError, DataError, EndpointError
+from aloe.models.caller import Caller
 from aloe.models.local import batch, decode
 from aloe.models.local.batch import Codec, DecodedRow, Lane, split_rows
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
-from aloe.models.local.model import create_local_model, weight_digest
+from aloe.models.local.model import LocalModel, create_local_model, weight_digest
 from aloe.models.local.prefixes import PrefixStore
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.training.tiny.model import create_model
@@ -337,3 +339,34 @@ def test_requests_are_told_when_not_even_memory_can_be_freed() -> None:
 
     for told in asyncio.run(run()):
         assert isinstance(told, EndpointError) and "a model: decoding failed: device lost" in str(told)
+
+
+def test_one_process_holds_the_weights_once_for_all_roles(checkpoint: Path) -> None:
+    """Roles sample the same checkpoint in their own ways; a second copy of a large model would not fit."""
+
+    async def work() -> tuple[int, int]:
+        roles = {
+            "user": [ModelConfig(uri=f"hf:{checkpoint}", temperature=0.8, max_tokens=4)],
+            "judge": [ModelConfig(uri=f"hf:{checkpoint}", temperature=0.0, max_tokens=3)],
+            "generic": [ModelConfig(uri=f"hf:{checkpoint}", top_p=0.9, temperature=1.0, max_tokens=2)],
+        }
+        caller = Caller.open(Config(), None, seed=1, models=roles)
+        try:
+            gc.collect()
+            before = sum(isinstance(o, LocalModel) for o in gc.get_objects())
+            hello = (PromptMessage("user", ("waa wab",)),)
+            replies = [await caller.call(role, role, "responder", hello) for role in roles]
+            assert [r.generation.usage.completion_tokens for r in replies] == [4, 3, 2]
+            return before, sum(isinstance(o, LocalModel) for o in gc.get_objects())
+        finally:
+            await caller.aclose()
+
+    before, after = asyncio.run(work())
+    assert after - before == 1
+
+
+def test_the_switches_of_a_chat_template_reach_it(checkpoint: Path) -> None:
+    codec = Codec(load_tokenizer(checkpoint), 64)
+    codec.tokenizer.chat_template = "{% if enable_thinking is defined and not enable_thinking %}waa {% endif %}wab wac"
+    hello = [{"role": "user", "content": "wad"}]
+    assert len(codec.encode(hello, enable_thinking=False)) > len(codec.encode(hello))
