@@ -309,6 +309,7 @@ class BenchmarkResult(Record):
     n_samples: int = 1  # conversations per persona
     n_failed: int = 0  # conversations that a failed call ended early
     n_empty: int = 0  # replies that the model left empty, those after an empty one among them
+    n_verdict_like: int = 0  # replies with text in the form of a judge's answer (prompts.suspicion): read them
     rules: int = 1
     scope: Literal["persona", "revealed"] = "revealed"  # what the judge rewards
     points: tuple[AlignmentPoint, ...]

@@ -277,6 +277,8 @@ def _notes(models: Sequence[Scored], pairs: Sequence[Difference]) -> tuple[str, 
             notes.append(f"{m.name}: {m.n_unscored} of {m.n_replies} replies unscored")
         if m.result is not None and m.result.n_empty:
             notes.append(f"{m.name}: {m.result.n_empty} of {m.n_replies} replies empty, which score the lowest")
+        if m.result is not None and m.result.n_verdict_like:
+            notes.append(verdict_like(m.name, m.result.n_verdict_like))
     notes += _older([(m.name, m.result) for m in models if m.result is not None])
     alone = [f"{p.first} and {p.second}" for p in pairs if p.difference.n_personas == 0]
     if alone:
@@ -345,6 +347,11 @@ def _older(results: Sequence[tuple[str, BenchmarkResult]]) -> list[str]:
     return [f"{said}: {', '.join(older)}"] if older else []
 
 
+def verdict_like(name: str, n: int) -> str:
+    """What to say of replies that speak to their judge."""
+    return f"{name}: {n} replies hold text like a judge's answer ('aloe studio' finds them); a judge may repeat it"
+
+
 def _missing_notes(result: BenchmarkResult) -> list[str]:
     """What is missing of one model's scores, and what that can have done to its figures."""
     notes, lowest = [], SCALES[result.scale].low
@@ -352,6 +359,8 @@ def _missing_notes(result: BenchmarkResult) -> list[str]:
     if result.n_empty:
         said = f"{result.n_empty} of {n_scored + n_unscored} replies are empty"
         notes.append(f"{result.model}: {said} and score {lowest:g}, the lowest")
+    if result.n_verdict_like:
+        notes.append(verdict_like(result.model, result.n_verdict_like))
     if n_unscored and result.avg is not None:
         worst = float(np.mean([_at_worst(p, lowest) for p in result.points]))
         notes.append(

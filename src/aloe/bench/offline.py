@@ -33,6 +33,7 @@ from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
 from aloe.prompts.faults import is_blank
+from aloe.prompts.suspicion import is_verdict_like
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters
 from aloe.store.records import write_json, write_jsonl
@@ -347,6 +348,7 @@ def _result(talks: Sequence[Logged], config: Config, prompts: PromptSet, name: s
         n_samples=n_samples,
         n_failed=sum(None in t.judgements for t in talks),
         n_empty=sum(not m.content for t in talks for m in t.messages),
+        n_verdict_like=sum(is_verdict_like(m.content) for t in talks for m in t.messages if m.role == "assistant"),
         scope=config.bench.scope,
         scale=config.bench.scale,
         parts=part_curves([t.judgements for t in talks], n_turns),

@@ -33,6 +33,7 @@ from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.uri import plain_name, portable
 from aloe.prompts import PromptSet
+from aloe.prompts.suspicion import is_verdict_like
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Floats
 from aloe.store.records import read_rows, round_all, write_json, write_jsonl
@@ -297,6 +298,7 @@ async def run_benchmark(
         n_samples=config.bench.samples,
         n_failed=sum(talk.is_broken for talk in talks),
         n_empty=sum(len(talk.left) for talk in talks),
+        n_verdict_like=sum(is_verdict_like(reply.message.content) for talk in talks for reply in talk.nodes[1::2]),
         scope=config.bench.scope,
         scale=config.bench.scale,
         parts=part_curves([talk.judgements for talk in talks], config.bench.n_turns),

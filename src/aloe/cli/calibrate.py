@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe.cli.parser import Overrides
+from aloe.config.files import parse_json
 from aloe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _run_of(sheet: Path) -> Path:
     if not key.is_file():
         raise ConfigError(f"{key} does not exist, so the run of the sheet is unknown", advice)
     try:
-        return Path(json.loads(key.read_bytes())["run"])
+        return Path(parse_json(key.read_bytes())["run"])
     except (ValueError, TypeError, KeyError):
         raise ConfigError(f"{key} is damaged, so the run of the sheet is unknown", advice) from None
 

@@ -39,5 +39,8 @@ def shield() -> None:
         stream = getattr(sys, name)
         if stream is None:  # closed from the start
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif (inner := getattr(stream, "rich_proxied_file", None)) is not None:  # of the guard of the screen
+            if not isinstance(inner, _Lenient):
+                stream.rich_proxied_file = _Lenient(inner)
         elif not isinstance(stream, _Lenient):
             setattr(sys, name, _Lenient(stream))

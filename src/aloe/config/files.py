@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from aloe.errors import ConfigError
 
@@ -37,3 +40,35 @@ def read_small_text(path: Path, what: str, limit: int = MAX_TEXT_FILE) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not valid UTF-8 text ({error.reason})", "save it as UTF-8") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON from anywhere as a value.
+
+    Raises:
+        JSONDecodeError: whatever is wrong with it, numbers of thousands of digits and nesting without end included.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+    except ValueError as error:  # bytes that are not UTF-8, or a number with too many digits
+        raise json.JSONDecodeError(str(error).partition(";")[0], "", 0) from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """TOML from anywhere as a table.
+
+    Raises:
+        TOMLDecodeError: whatever is wrong with it, numbers of thousands of digits and nesting without end included.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("nested too deeply") from None
+    except ValueError as error:
+        raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from aloe.config.files import parse_toml, read_small_text
 from aloe.config.options import Config, ModelConfig, Section
 from aloe.config.secrets import HINT
 from aloe.config.world import with_world
@@ -45,17 +46,14 @@ def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> tuple[dict[st
             raise ConfigError(
                 f"recipe file {path} does not exist", f"give a path or one of: {', '.join(recipe_names())}"
             )
-        try:
-            text, where = path.read_text("utf-8"), str(path)
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is not valid UTF-8 text ({error.reason})", "save it as UTF-8") from error
+        text, where = read_small_text(path, "recipe file"), str(path)
     else:
         raise ConfigError(
             f"no recipe named '{recipe}'{nearest(str(recipe), recipe_names())}",
             f"give a path to a .toml file or one of: {', '.join(recipe_names())}",
         )
     try:
-        table = tomllib.loads(text)
+        table = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}", "correct that line") from error
     return _extended(table, where, path.parent if path.is_file() else None, seen), where
@@ -102,7 +100,7 @@ def _toml_value(text: str) -> Any:
     if text.lower() in ("none", "null"):
         return None
     try:
-        return tomllib.loads(f"v = {text}")["v"]
+        return parse_toml(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError as error:
         if text.startswith("{"):
             raise ConfigError(

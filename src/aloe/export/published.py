@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aloe.config.files import parse_json
 from aloe.dialogue.state import content_id, make_tree_id
 from aloe.errors import DataError
 from aloe.store.records import atomic_write, read_jsonl, read_rows, write_json, write_jsonl
@@ -60,14 +61,14 @@ def _read_rows(path: Path) -> tuple[list[Any], dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", "give a JSON or JSONL file in UTF-8") from error
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         rows = data if isinstance(data, list) else [data]
         lines = not isinstance(data, list)
     except json.JSONDecodeError:
         rows, lines = [], True
         for number, line in enumerate(text.split("\n"), 1):
             try:
-                rows += [json.loads(line)] if line.strip() else []
+                rows += [parse_json(line)] if line.strip() else []
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}, line {number}: not valid JSON ({error})", "correct the line") from None
     fitting = (layout for layout in _LAYOUTS if layout["lines"] == lines)
@@ -240,7 +241,7 @@ def export_file(run: Path, path: Path) -> int:
         labels.setdefault(label.tree_id, []).append(label)
     side = run / "trees" / SIDE
     if side.is_file():
-        layout = json.loads((run / "trees" / LAYOUT).read_text("utf-8"))
+        layout = parse_json((run / "trees" / LAYOUT).read_text("utf-8"))
         rows = [_fill(entry, trees, personas, labels) for _, entry in read_rows(side)]
     else:
         layout = {"lines": False, "indent": 2, "ensure_ascii": False, "end": "\n"}
@@ -286,8 +287,8 @@ def _fill(
 ) -> Any:
     """An imported row with its texts put back."""
     if "raw" in entry:
-        return json.loads(entry["raw"])
-    tree, row = trees[entry["tree_id"]], json.loads(entry["row"])
+        return parse_json(entry["raw"])
+    tree, row = trees[entry["tree_id"]], parse_json(entry["row"])
     persona = personas[tree.persona_id]
     row["profile"], row["personality"] = persona.profile, persona.personality
     preferred = {x.chosen for x in labels.get(tree.tree_id, ()) if x.labeler == LABELER}

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from aloe.config.files import parse_json
 from aloe.errors import ConfigError, DataError
 from aloe.personas.checks import Kind, find_facts, find_hostile, find_trait_words, tidy
 
@@ -190,7 +191,7 @@ def _read_json_line(number: int, line: str, add: _Adder, plain: bool = False) ->
     while place < len(line):
         try:
             value, place = decoder.raw_decode(line, place)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             if plain and not n_values:
                 add.text(number, line, None)
             else:
@@ -207,7 +208,7 @@ def _read_json_line(number: int, line: str, add: _Adder, plain: bool = False) ->
 
 def _read_json(path: Path, add: _Adder) -> None:
     try:
-        data = json.loads(path.read_text("utf-8-sig"))
+        data = parse_json(path.read_text("utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         add.problem(0, f"not valid JSON ({error}); JSON Lines belong into a .jsonl file")
         return

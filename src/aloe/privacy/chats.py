@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aloe.config.files import parse_json
 from aloe.errors import DataError
 from aloe.personas.importer import Problem, read_lines
 from aloe.types import Message, Role
@@ -123,7 +124,7 @@ def read_chats(path: Path, salt: bytes, user_field: str = "user") -> tuple[list[
 def _read_row(line: str) -> tuple[dict[str, Any], str]:
     """A line's object, and what is wrong with it (or '')."""
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except (json.JSONDecodeError, RecursionError) as error:
         return {}, f"not valid JSON ({getattr(error, 'msg', 'nested too deep')})"
     if not isinstance(row, dict) or not isinstance(row.get("messages"), list):

@@ -7,7 +7,6 @@ plain values out; no models, no journal.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
@@ -19,6 +18,7 @@ from typing import Any
 import orjson
 
 from aloe.bench.scales import SCALES, Scale
+from aloe.config.files import parse_json, parse_toml
 from aloe.training.methods import CHECKPOINTS
 
 Row = dict[str, Any]
@@ -93,7 +93,7 @@ def read_run(run_dir: Path) -> RunData:
     run.manifest = manifest if isinstance(manifest, dict) else {}
     run.config_text = _read_text(run_dir / "config.toml", run.problems, run_dir)
     try:
-        run.config = tomllib.loads(run.config_text)
+        run.config = parse_toml(run.config_text)
     except tomllib.TOMLDecodeError as error:
         note(run.problems, f"config.toml is not valid TOML ({error})")
     for folder in folders(run_dir / "bench"):
@@ -193,7 +193,7 @@ def _parse(line: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return _clean(json.loads(line.decode("utf-8", "replace")))
+        return _clean(parse_json(line.decode("utf-8", "replace")))
     except (ValueError, RecursionError):
         return None
 

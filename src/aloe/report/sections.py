@@ -147,7 +147,7 @@ def degraded_notes(run: RunData) -> list[str]:
 
 
 def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
-    """What makes the models of one page incomparable: another judge, user, scope or set of turns."""
+    """What makes scores unfit to compare: another judge, user, scope, set of turns, or words to the judge."""
     found = []
     for key, name in (
         ("judge_model", "judges"),
@@ -160,6 +160,9 @@ def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
             found.append(f"The models had different {name} ({', '.join(values)}), so their scores cannot be compared.")
     if len({len(m.points) for m in models if m.points}) > 1:
         found.append("The models were measured over different numbers of turns.")
+    for m in models:
+        if n := int(number(m.result.get("n_verdict_like")) or 0):
+            found.append(f"{n} replies of {m.name} hold text like a judge's answer, which a judge may repeat.")
     return found
 
 

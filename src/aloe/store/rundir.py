@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from aloe import __version__
 from aloe.config import Config, digest, dump_toml, validate
+from aloe.config.files import parse_toml, read_small_text
 from aloe.errors import ConfigError, DataError
 from aloe.store.content import Stamps
 from aloe.store.records import atomic_write, is_temporary, sweep, write_json
@@ -50,7 +51,7 @@ class RunDir:
     def journal_path(self) -> Path:
         """Where the run's own config has put its journal."""
         try:
-            stored = tomllib.loads(self.config_path.read_text("utf-8"))
+            stored = parse_toml(read_small_text(self.config_path, "config"))
             folder = stored.get("execution", {}).get("journal_dir")
         except (OSError, ValueError, AttributeError):  # no run yet, or a broken config: whoever loads that complains
             folder = None
@@ -134,8 +135,8 @@ class RunDir:
                 f"{self.path} is not a run directory (no config.toml)", "give the directory of an 'aloe run'"
             )
         try:
-            return validate(tomllib.loads(self.config_path.read_text("utf-8")), str(self.config_path))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            return validate(parse_toml(read_small_text(self.config_path, "config")), str(self.config_path))
+        except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{self.config_path} is damaged: {error}", "restore it or start a new run") from error
 
     def manifest(self) -> dict[str, Any]:
@@ -148,7 +149,12 @@ class RunDir:
                 f"{self.manifest_path} is damaged: {error}",
                 "delete it; finished work replays from the journal",
             ) from error
-        return data if isinstance(data, dict) else {}
+        if not isinstance(data, dict) or not isinstance(data.get("stages", {}), dict):
+            raise DataError(
+                f"{self.manifest_path} is damaged: it is not a manifest",
+                "delete it; finished work replays from the journal",
+            )
+        return data
 
     def save_manifest(self, manifest: dict[str, Any]) -> None:
         write_json(self.manifest_path, manifest)
@@ -196,7 +202,7 @@ class RunDir:
         """Append one event to log.jsonl (a single write, so that lines do not interleave)."""
         line = orjson.dumps({"time": time.time(), "event": event, **fields}, option=orjson.OPT_APPEND_NEWLINE)
         with suppress(OSError):  # a full disk: what is worth more says so
-            handle = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            handle = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
             try:
                 os.write(handle, line)
             finally:

@@ -7,7 +7,6 @@ search answers at once, at first over what has been read so far, and goes on whe
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import defaultdict
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe.bench.scales import SCALES, Scale
+from aloe.config.files import parse_json
 from aloe.report.data import number, text
 from aloe.report.explorer import pack_conversation, pack_tree
 from aloe.studio.growing import GrowingFile, RowPlace, parse_row
@@ -127,7 +127,7 @@ class IndexedSource:
         """Of the benchmark's scores, as its result says; 1 to 5 while there is none."""
         if self._scale is None and self._result is not None and self._result.is_file():
             try:
-                said = json.loads(self._result.read_text("utf-8"))
+                said = parse_json(self._result.read_text("utf-8"))
             except (OSError, ValueError):
                 said = None
             if isinstance(said, dict):

@@ -6,6 +6,7 @@ Requests are stored as lists of text ids; :class:`Reader` puts them together aga
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
@@ -188,10 +189,14 @@ def export_calls(where: Path, out: Path, prefix: str = "") -> int:
         DataError: there is no journal.
     """
     n = 0
-    with Reader(where) as reader, open(out, "wb") as file:
+    with Reader(where) as reader, open(out, "wb", opener=_private) as file:
         for n, call in enumerate(reader.calls(prefix), start=1):  # noqa: B007 - the last n is the count
             file.write(orjson.dumps(call, option=orjson.OPT_APPEND_NEWLINE))
     return n
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # it holds every word that was sent and received
 
 
 @dataclass(frozen=True, slots=True)

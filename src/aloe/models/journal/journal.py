@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from aloe.errors import AloeError, DataError
-from aloe.models.journal.lock import Lock, wal_is_safe
+from aloe.models.journal.lock import Lock, make_private, wal_is_safe
 from aloe.models.journal.tables import connect, prepare
 from aloe.protocols import Completion, PromptMessage
 from aloe.types import Usage
@@ -121,7 +121,7 @@ class Journal:
             database = connect(":memory:")
             prepare(database, "the journal in memory", wal=False)
             return cls(database, None, "in memory")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path)
         lock = Lock(path.with_name(path.name + ".lock"))
         try:
             wal = wal_is_safe(path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from aloe.errors import DataError
@@ -37,6 +38,17 @@ def wal_is_safe(folder: Path) -> bool:
         return True
     kind = filesystem_of(folder.resolve(), mounts).lower()
     return not kind.startswith(_UNSAFE_FOR_WAL)
+
+
+def make_private(path: Path) -> None:
+    """Create a journal's folder and file for its owner alone: it holds every word that was sent and received.
+
+    SQLite gives the files that it keeps beside a database the same rights. What others may read already stays as it is:
+    its owner has decided that.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(OSError):  # it is there, or whoever opens it says what is wrong
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 class Lock:

@@ -1,0 +1,74 @@
+"""Journals and chats are for their owner's eyes, and what is appended to never leads out of the run by a link."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from aloe.config import Config
+from aloe.models.journal.inspect import export_calls
+from aloe.models.journal.journal import Journal
+from aloe.protocols import Completion, PromptMessage
+from aloe.store.rundir import RunDir
+from aloe.studio.ratings import append_rating, ratings_path
+from aloe.types import Message, Rating
+
+
+@pytest.fixture(autouse=True)
+def open_umask():
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def write_journal(path: Path) -> None:
+    journal = Journal.open(path)
+    plan = journal.plan_id({"model": "m", "role": "user"})
+    journal.queue(b"k" * 16, plan, ("p", 0, None), [PromptMessage("user", ("hello",))], Completion("hi"), (None, 1, 1))
+    journal.flush()
+    for beside in path.parent.glob(f"{path.name}-*"):
+        assert mode(beside) == 0o600, beside
+    journal.close()
+
+
+RATING = Rating(
+    rating_id="r", talk_id="t", time=0.0, turn=1, messages=(Message(role="user", content="hello"),),
+    replies=("a", "b"), models=("m", "n"), uris=("m", "n"), choice="first",
+)  # fmt: skip
+
+
+def test_journals_and_chats_are_private(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.open(Config(), "test")
+    run.close()
+    write_journal(run.journal_path)
+    write_journal(run.path / "studio" / "journal.sqlite")
+    append_rating(ratings_path(run.path), RATING)
+    export_calls(run.path, tmp_path / "calls.jsonl")
+    files = (run.journal_path, run.path / "studio" / "journal.sqlite", ratings_path(run.path), tmp_path / "calls.jsonl")
+    assert [mode(file) for file in files] == [0o600] * 4
+    assert mode(run.path / "studio") == 0o700
+
+
+def test_what_is_appended_to_is_no_link_out_of_the_run(tmp_path: Path) -> None:
+    profile = tmp_path / "profile"
+    profile.write_text("export PATH\nand a last line without an end")
+    run = RunDir(tmp_path / "run")
+    run.open(Config(), "test")
+    run.close()
+    run.log_path.symlink_to(profile)
+    with contextlib.suppress(OSError):
+        run.log("x", error="$(touch owned)")
+    ratings_path(run.path).parent.mkdir()
+    ratings_path(run.path).symlink_to(profile)
+    with pytest.raises(ValueError, match=r"ratings\.jsonl cannot be written"):
+        append_rating(ratings_path(run.path), RATING)
+    assert profile.read_text() == "export PATH\nand a last line without an end"
