@@ -10,7 +10,7 @@ OUT ?= runs/demo
 SEED ?= 0
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run run-llm quick test check readme setup clean
+.PHONY: run run-llm quick test fuzz check readme setup clean
 
 run: setup
 	$(BIN)/aloe run demo --out $(OUT) --seed $(SEED)
@@ -28,6 +28,10 @@ run-llm: setup
 # One thread a process: as many tests run at once as there are cores, and threads that wait for each other crawl.
 test: setup check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+# A minute of hostile input for parsers, readers of files and the servers' requests.
+fuzz: setup
+	$(BIN)/python benchmarks/fuzz.py --seconds 60
 
 check: setup
 	$(BIN)/ruff check src tests benchmarks tools

@@ -24,7 +24,7 @@ import numpy as np
 
 from aloe.bench.compare import find_models
 from aloe.bench.scales import SCALES, Scale
-from aloe.config.files import parse_json
+from aloe.config.files import parse_json, refuse_special
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.seeding import derive_rng
@@ -207,6 +207,7 @@ def _sheet_rows(path: Path) -> tuple[dict[str, str], list[dict[str, str | None]]
 
     Only ids and numbers are read of it, so bytes of another code page do no harm.
     """
+    refuse_special(path)
     raw = path.read_bytes()
     text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
     first = text.partition("\n")[0]
@@ -375,6 +376,7 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
             f"{path} does not exist", "rate replies in the studio, or fill in a sheet of 'aloe judge sheet'"
         )
     rows = []
+    refuse_special(path)
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if not line.strip():
             continue

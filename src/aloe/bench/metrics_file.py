@@ -25,6 +25,7 @@ import numpy as np
 import orjson
 
 from aloe.bench.metrics import averaged_curve, curve_figures, guarded_ir
+from aloe.config.files import refuse_special
 from aloe.errors import DataError
 
 Curve = list[float]  # NaN = unscored
@@ -42,6 +43,7 @@ def read_curve(path: str | Path) -> dict[str, Curve]:
         DataError: missing, empty or unreadable, with the line or place of the first value that is not a number.
     """
     path = Path(path)
+    refuse_special(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

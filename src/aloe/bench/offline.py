@@ -27,6 +27,7 @@ from aloe.bench.runner import settle, usage_since
 from aloe.bench.scales import SCALES, Scale
 from aloe.bench.scoring import score_reply
 from aloe.config import Config, digest
+from aloe.config.files import refuse_special
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id
 from aloe.errors import DataError, EndpointError
@@ -105,6 +106,7 @@ def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> li
 
 def _read_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """(line number, parsed value) of each line; strict to the last one (no writer of ours was killed)."""
+    refuse_special(path)
     try:
         lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except OSError as error:

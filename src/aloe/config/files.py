@@ -6,10 +6,11 @@ import json
 import os
 import stat
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aloe.errors import ConfigError
+from aloe.errors import ConfigError, DataError
 
 MAX_TEXT_FILE = 1_000_000  # bytes of a recipe or a prompt
 
@@ -72,3 +73,14 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError("nested too deeply") from None
     except ValueError as error:
         raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe or a device, which may hold us for ever or never end; what is missing is not told here.
+
+    Raises:
+        DataError: there is something that is neither a regular file nor a folder.
+    """
+    with suppress(OSError):
+        if not stat.S_ISREG(kind := path.stat().st_mode) and not stat.S_ISDIR(kind):
+            raise DataError(f"{path} is not a regular file", "write it to disk and give that file")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aloe.config.files import parse_json
+from aloe.config.files import parse_json, refuse_special
 from aloe.dialogue.state import content_id, make_tree_id
 from aloe.errors import DataError
 from aloe.store.records import atomic_write, read_jsonl, read_rows, write_json, write_jsonl
@@ -56,6 +56,7 @@ def _read_rows(path: Path) -> tuple[list[Any], dict[str, Any]]:
     Raises:
         DataError: the file is not valid JSON.
     """
+    refuse_special(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from aloe.config.files import parse_json
+from aloe.config.files import parse_json, refuse_special
 from aloe.errors import ConfigError, DataError
 from aloe.personas.checks import Kind, find_facts, find_hostile, find_trait_words, tidy
 
@@ -166,6 +166,7 @@ def _read_file(path: Path, source: Source, seen: dict[str, str]) -> None:
 
 def read_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
     """Decoded lines; those too long or not UTF-8 are reported and left out."""
+    refuse_special(path)
     with open(path, "rb") as file:
         number = 0
         while raw := file.readline(MAX_LINE + 1):
@@ -207,6 +208,7 @@ def _read_json_line(number: int, line: str, add: _Adder, plain: bool = False) ->
 
 
 def _read_json(path: Path, add: _Adder) -> None:
+    refuse_special(path)
     try:
         data = parse_json(path.read_text("utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aloe.config.files import refuse_special
 from aloe.errors import DataError
 
 Dataset = str | Path | Sequence[dict[str, Any]]
@@ -151,6 +152,7 @@ def _checked(rows: list[dict[str, Any]], columns: Sequence[str], name: str) -> l
 def _json_lines(file: Path) -> Iterable[dict[str, Any]]:
     import orjson
 
+    refuse_special(file)
     for number, line in enumerate(file.read_bytes().splitlines(), 1):
         if not line.strip():
             continue
