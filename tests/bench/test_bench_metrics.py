@@ -225,6 +225,14 @@ def test_bootstrap_is_seeded_and_spreads_as_noise_does():
     assert 0 <= found.n_r2_ci[0] < found.n_r2_ci[1] <= 1
 
 
+@given(st.lists(st.lists(st.sampled_from([1.0, 2.0, 2.5, 5.0, float("nan")]), min_size=4, max_size=4), min_size=1))
+def test_normalised_figures_of_many_curves_are_those_of_each(curves):
+    for curve, *found in zip(curves, *normalised_figures(np.array(curves)), strict=True):
+        alone = curve_figures(curve)
+        wanted = [np.nan if figure is None else figure for figure in (alone.n_ir, alone.n_r2)]
+        assert found == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
 def test_intervals_of_normalised_figures_are_as_uncertain_as_ir():
     """Five personalities that are drawn again show less uncertainty than there is; IR's interval knows better."""
     scores = simulate(derive_rng(0, "few"), 0.15, 0.2)

@@ -202,7 +202,7 @@ def test_no_connection_and_no_such_host_end_in_one_clear_line() -> None:
 
 
 @pytest.mark.slow
-def test_an_endpoint_that_dies_for_twenty_seconds_and_returns_loses_no_call() -> None:
+def test_an_endpoint_that_dies_for_longer_than_attempts_last_and_returns_loses_no_call() -> None:
     async def work() -> None:
         async with (
             serving(lambda b, n: f"{b['seed']}") as server,
@@ -212,14 +212,14 @@ def test_an_endpoint_that_dies_for_twenty_seconds_and_returns_loses_no_call() ->
 
             async def outage() -> None:
                 await server.down()
-                await asyncio.sleep(20.0)
+                await asyncio.sleep(12.0)
                 await server.up()
 
             started = time.monotonic()
             calls = [caller.call("user", f"p/{i}", "user", HELLO) for i in range(40)]
             *replies, _ = await asyncio.gather(*calls, outage())
             assert len({r.text for r in replies}) == 40
-            assert 20 <= time.monotonic() - started < 40  # a probe at least every five seconds
+            assert 12 <= time.monotonic() - started < 32  # a probe at least every five seconds
             assert len(attempts(caller)) < 40  # few were sent into the void
             assert attempts(caller) and caller.stats["user"].n_failed == 0
 

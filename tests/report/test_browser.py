@@ -55,6 +55,14 @@ def browser(full: Path) -> Iterator[sync_api.Browser]:
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def pages_end_with_their_test(browser: sync_api.Browser) -> Iterator[None]:
+    """A page that stays open goes on working."""
+    yield
+    for context in browser.contexts:
+        context.close()
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many conversations as `make run` makes."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aloe.__main__ import main
+from conftest import studio
 
 if TYPE_CHECKING:
     from conftest import Endpoint
@@ -43,6 +44,21 @@ def browser() -> Iterator[sync_api.Browser]:
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def pages_end_with_their_test(browser: sync_api.Browser) -> Iterator[None]:
+    """A page that stays open goes on working."""
+    yield
+    for context in browser.contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def address(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One studio for the tests that change nothing of the run but its talks and ratings."""
+    with studio(Path(shutil.copytree(whole_run, tmp_path_factory.mktemp("shared") / "spring"))) as url:
+        yield url
+
+
 class Opened:
     """A page of the studio that notes everything that it should not do."""
 
@@ -51,7 +67,7 @@ class Opened:
         self.noise: list[str] = []
         options.setdefault("viewport", {"width": 1280, "height": 900})
         self.page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(180_000)
         self.page.on("console", lambda message: self._said(message))
         self.page.on("pageerror", lambda error: self.noise.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.noise.append("dialog"), dialog.dismiss()))
@@ -85,18 +101,18 @@ class Opened:
 
 def ready(view: sync_api.Locator) -> None:
     """Wait until nothing is being done."""
-    sync_api.expect(view.get_by_role("button", name="Send")).to_be_enabled(timeout=60_000)
+    sync_api.expect(view.get_by_role("button", name="Send")).to_be_enabled(timeout=180_000)
 
 
 def simulate(view: sync_api.Locator) -> str:
     """One turn whose message the user simulator writes."""
     n = view.locator(".turn").count()
     view.get_by_role("button", name="Let the simulator write").click()
-    sync_api.expect(view.locator("textarea")).not_to_have_value("", timeout=60_000)
+    sync_api.expect(view.locator("textarea")).not_to_have_value("", timeout=180_000)
     ready(view)
     text = view.locator("textarea").input_value()
     view.get_by_role("button", name="Send").click()
-    sync_api.expect(view.locator(".turn")).to_have_count(n + 1, timeout=60_000)
+    sync_api.expect(view.locator(".turn")).to_have_count(n + 1, timeout=180_000)
     ready(view)
     return text
 
@@ -253,63 +269,59 @@ def page_width(opened: Opened) -> int:
     return int(opened.page.evaluate("document.documentElement.scrollWidth"))
 
 
-def test_the_explorer_searches_and_opens_by_keyboard(browser: sync_api.Browser, run: Path, serve: Serve) -> None:
-    with serve(run) as address:
-        opened = Opened(browser, address)
-        page = opened.page
-        opened.view("conversations")
-        page.locator("#thread .turn").first.wait_for()
-        total = page.locator("#count").inner_text()
-        assert total == "12 conversations"
-        page.fill("#q", "no such words anywhere")
-        sync_api.expect(page.locator("#thread")).to_contain_text("Nothing matches")
-        page.fill("#q", "")
-        sync_api.expect(page.locator("#count")).to_have_text(total)
-        page.select_option("#source", "bench-oracle")
-        sync_api.expect(page.locator("#count")).to_have_text("4 conversations")
-        sync_api.expect(page.locator("#thread meter").first).to_be_visible()
-        page.locator("#items button").first.focus()
-        page.keyboard.press("ArrowDown")
-        page.keyboard.press("Enter")
-        sync_api.expect(page.locator("#thread")).to_be_focused()
-        assert page.locator("#items button[aria-current=true]").count() == 1
-        assert opened.noise == []
+def test_the_explorer_searches_and_opens_by_keyboard(browser: sync_api.Browser, address: str) -> None:
+    opened = Opened(browser, address)
+    page = opened.page
+    opened.view("conversations")
+    page.locator("#thread .turn").first.wait_for()
+    total = page.locator("#count").inner_text()
+    assert total == "12 conversations"
+    page.fill("#q", "no such words anywhere")
+    sync_api.expect(page.locator("#thread")).to_contain_text("Nothing matches")
+    page.fill("#q", "")
+    sync_api.expect(page.locator("#count")).to_have_text(total)
+    page.select_option("#source", "bench-oracle")
+    sync_api.expect(page.locator("#count")).to_have_text("4 conversations")
+    sync_api.expect(page.locator("#thread meter").first).to_be_visible()
+    page.locator("#items button").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    sync_api.expect(page.locator("#thread")).to_be_focused()
+    assert page.locator("#items button[aria-current=true]").count() == 1
+    assert opened.noise == []
 
 
-def test_the_report_opens_in_a_sandbox_of_its_own(browser: sync_api.Browser, run: Path, serve: Serve) -> None:
-    with serve(run) as address:
-        opened = Opened(browser, address)
-        with opened.page.expect_popup() as waiting:
-            opened.page.get_by_role("link", name="Report").click()
-        report = waiting.value
-        report.locator("#items button").first.wait_for()
-        assert report.locator("#fig-al").count() == 1
-        reached = report.evaluate("fetch('/api/run').then(() => 'reached', () => 'refused')")
-        assert reached == "refused"
+def test_the_report_opens_in_a_sandbox_of_its_own(browser: sync_api.Browser, address: str) -> None:
+    opened = Opened(browser, address)
+    with opened.page.expect_popup() as waiting:
+        opened.page.get_by_role("link", name="Report").click()
+    report = waiting.value
+    report.locator("#items button").first.wait_for()
+    assert report.locator("#fig-al").count() == 1
+    reached = report.evaluate("fetch('/api/run').then(() => 'reached', () => 'refused')")
+    assert reached == "refused"
 
 
-def test_a_reload_keeps_the_talk(browser: sync_api.Browser, run: Path, serve: Serve) -> None:
-    with serve(run) as address:
-        opened = Opened(browser, address)
-        view = opened.begin("chat", ["generic"])
-        simulate(view)
-        opened.page.reload()
-        sync_api.expect(view.locator(".turn")).to_have_count(1)
-        view.get_by_role("button", name="New talk").click()
-        sync_api.expect(view.get_by_role("button", name="Begin")).to_be_visible()
-        assert opened.noise == []
+def test_a_reload_keeps_the_talk(browser: sync_api.Browser, address: str) -> None:
+    opened = Opened(browser, address)
+    view = opened.begin("chat", ["generic"])
+    simulate(view)
+    opened.page.reload()
+    sync_api.expect(view.locator(".turn")).to_have_count(1)
+    view.get_by_role("button", name="New talk").click()
+    sync_api.expect(view.get_by_role("button", name="Begin")).to_be_visible()
+    assert opened.noise == []
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_nothing_is_wider_than_the_page(browser: sync_api.Browser, run: Path, serve: Serve, width: int) -> None:
-    with serve(run) as address:
-        opened = Opened(browser, address, viewport={"width": width, "height": 844})
-        for name in ("chat", "compare", "conversations", "run"):
-            opened.view(name)
-            opened.page.wait_for_timeout(300)
-            assert page_width(opened) <= width, name
-        simulate(opened.begin("compare", ["generic", "oracle"]))
-        assert page_width(opened) <= width
+def test_nothing_is_wider_than_the_page(browser: sync_api.Browser, address: str, width: int) -> None:
+    opened = Opened(browser, address, viewport={"width": width, "height": 844})
+    for name in ("chat", "compare", "conversations", "run"):
+        opened.view(name)
+        opened.page.wait_for_timeout(300)
+        assert page_width(opened) <= width, name
+    simulate(opened.begin("compare", ["generic", "oracle"]))
+    assert page_width(opened) <= width
 
 
 def axe_source() -> str | None:
@@ -318,7 +330,7 @@ def axe_source() -> str | None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: sync_api.Browser, run: Path, serve: Serve, scheme: str) -> None:
+def test_axe_finds_nothing_serious(browser: sync_api.Browser, address: str, scheme: str) -> None:
     source = axe_source()
     if source is None:
         pytest.skip("no axe-core: npm install axe-core, or set AXE_PATH")
@@ -329,29 +341,27 @@ def test_axe_finds_nothing_serious(browser: sync_api.Browser, run: Path, serve: 
         told = [(v["id"], v["impact"], [n["html"][:160] for n in v["nodes"][:3]]) for v in found["violations"]]
         assert [t for t in told if t[1] in ("serious", "critical", "moderate")] == [], what
 
-    with serve(run) as address:
-        opened = Opened(browser, address, color_scheme=scheme, bypass_csp=True)
-        opened.view("chat").locator(".people button").first.wait_for()
-        check(opened, "setup")
-        simulate(opened.begin("chat", ["dpo"]))
-        check(opened, "chat")
-        view = opened.begin("compare", ["dpo", "oracle"])
-        simulate(view)
-        check(opened, "compare")
-        view.get_by_role("button", name="A is better").click()
-        view.locator("meter").first.wait_for()
-        check(opened, "rated")
-        opened.view("conversations")
-        opened.page.locator("#thread .turn").first.wait_for()
-        check(opened, "conversations")
-        opened.view("run")
-        opened.page.wait_for_timeout(300)
-        check(opened, "run")
+    opened = Opened(browser, address, color_scheme=scheme, bypass_csp=True)
+    opened.view("chat").locator(".people button").first.wait_for()
+    check(opened, "setup")
+    simulate(opened.begin("chat", ["dpo"]))
+    check(opened, "chat")
+    view = opened.begin("compare", ["dpo", "oracle"])
+    simulate(view)
+    check(opened, "compare")
+    view.get_by_role("button", name="A is better").click()
+    view.locator("meter").first.wait_for()
+    check(opened, "rated")
+    opened.view("conversations")
+    opened.page.locator("#thread .turn").first.wait_for()
+    check(opened, "conversations")
+    opened.view("run")
+    opened.page.wait_for_timeout(300)
+    check(opened, "run")
 
 
-def test_a_page_of_answers_comes_at_once(browser: sync_api.Browser, run: Path, serve: Serve) -> None:
-    with serve(run) as address:
-        start = time.perf_counter()
-        opened = Opened(browser, address)
-        opened.page.locator(".people button").first.wait_for()
-        assert time.perf_counter() - start < 3.0
+def test_a_page_of_answers_comes_at_once(browser: sync_api.Browser, address: str) -> None:
+    start = time.perf_counter()
+    opened = Opened(browser, address)
+    opened.page.locator(".people button").first.wait_for()
+    assert time.perf_counter() - start < 3.0

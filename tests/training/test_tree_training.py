@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -134,27 +137,49 @@ def test_exact_in_float64(name: str, backend: str) -> None:
 MODELS = ["llama", "qwen2", "mistral, window 7", "qwen2, window 9 in some layers"]
 
 
+SIGMOID: dict[str, Any] = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.7], "beta": 0.3}
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What TRL's own trainer began with and came to."""
+
+    start: dict[str, torch.Tensor]
+    reference: dict[str, list[float]]
+    end: dict[str, torch.Tensor]
+    loss: float
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Stock]:
+    """``stock(model, steps)``, trained once for all backends that are held against it."""
+
+    @cache
+    def train(name: str, steps: int) -> Stock:
+        trainer = stock_dpo(name, conversations(2), tmp_path_factory.mktemp("stock"), max_steps=steps, **SIGMOID)
+        start, reference = weights(trainer), trainer.train_dataset[:]
+        trainer.train()
+        return Stock(start, reference, weights(trainer), trainer.state.log_history[0]["loss"])
+
+    return train
+
+
 @pytest.mark.parametrize("backend", ["segments", "dense", "rows"])
 @pytest.mark.parametrize("name", MODELS)
-def test_dpo_steps_equal_stock_trl(name: str, backend: str, tmp_path: Path) -> None:
+def test_dpo_steps_equal_stock_trl(name: str, backend: str, stock: Callable[[str, int], Stock], tmp_path: Path) -> None:
     """One SGD step is the gradient; three are what comes of it. Several packs are accumulated into each."""
     found = conversations(2)
-    options = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.7], "beta": 0.3}
     for steps, tolerance in ((1, 1e-5), (3, 1e-4)):
-        stock = stock_dpo(name, found, tmp_path / "stock", max_steps=steps, **options)
-        ours = tree_dpo(name, found, tmp_path / "ours", backend, budget=1, max_steps=steps, **options)
+        wanted = stock(name, steps)
+        ours = tree_dpo(name, found, tmp_path / "ours", backend, budget=1, max_steps=steps, **SIGMOID)
         assert len(ours.packs) == len(found)
-        start = weights(stock)
-        reference = stock.train_dataset[:]
         kept = [torch.as_tensor(pack.reference) for pack in ours.packs]
         for key, row in (("ref_chosen_logps", 0), ("ref_rejected_logps", 1)):
             got = torch.cat([part[row] for part in kept]).sort().values
-            assert torch.allclose(got, torch.tensor(reference[key]).sort().values, atol=1e-5)
-        stock.train()
+            assert torch.allclose(got, torch.tensor(wanted.reference[key]).sort().values, atol=1e-5)
         ours.train()
-        assert_same_step(start, weights(stock), weights(ours), tolerance)
-        one, two = stock.state.log_history[0], ours.state.log_history[0]
-        assert one["loss"] == pytest.approx(two["loss"], abs=1e-5)
+        assert_same_step(wanted.start, wanted.end, weights(ours), tolerance)
+        assert wanted.loss == pytest.approx(ours.state.log_history[0]["loss"], abs=1e-5)
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES - {"sigmoid"}))

@@ -189,15 +189,15 @@ class _Crowd:
     def __init__(self, personas: Sequence[Persona]) -> None:
         self.n = len(personas)
         holders: dict[tuple[str, str], list[int]] = defaultdict(list)
-        poles: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        poles: dict[str, list[str]] = defaultdict(lambda: [""] * self.n)
         for column, persona in enumerate(personas):
             latent = read_persona(persona.profile, persona.personality)
             for value in latent.by_value:
                 holders[value].append(column)
             for trait, item in latent.poles.items():
-                poles[trait].append((column, item.value))
+                poles[trait][column] = item.value
         self._holders = {key: np.array(columns) for key, columns in holders.items()}
-        self._poles = poles
+        self._poles = {trait: np.array(own) for trait, own in poles.items()}
 
     def vote_fact(self, votes: Floats, values: Sequence[tuple[str, str]]) -> None:
         """A fact that may be any of ``values`` (slot, value): +1 for those who hold it, -1 for all others."""
@@ -208,8 +208,9 @@ class _Crowd:
 
     def vote_trait(self, votes: Floats, trait: str, pole: str) -> None:
         """+1 for those at this pole, -1 for those at the other, 0 for those without the trait."""
-        for column, own in self._poles.get(trait, ()):
-            votes[column] += 1.0 if own == pole else -1.0
+        if trait in self._poles:
+            own = self._poles[trait]
+            votes += np.where(own == pole, 1.0, np.where(own == "", 0.0, -1.0))
 
 
 def identify(

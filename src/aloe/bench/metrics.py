@@ -262,12 +262,23 @@ def alignment_points(scores: ArrayLike, clusters: Clusters) -> tuple[AlignmentPo
 
 def normalised_figures(curves: Floats) -> tuple[Floats, Floats]:
     """N-IR and N-R2 of each of ``curves`` (n, n_turns), each shape (n,); NaN where undefined."""
+    known = np.isfinite(curves)
+    low = np.where(known, curves, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(known, curves, -np.inf).max(axis=1, initial=-np.inf)
+    size = np.where(known, np.abs(curves), 0.0).max(axis=1, initial=0.0)
+    curved = (known.sum(axis=1) >= 2) & (high - low > 1e-9 * size)  # as in is_flat
+    known, low, high = known[curved], low[curved, None], high[curved, None]
+
+    def centred(values: Floats) -> Floats:
+        mean = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / known.sum(axis=1, keepdims=True)
+        return np.where(known, values - mean, 0.0)
+
+    dx = centred(np.broadcast_to(np.arange(1.0, curves.shape[1] + 1), known.shape))
+    dy = centred((curves[curved] - low) / (high - low))
+    slope = (dx * dy).sum(axis=1) / (dx * dx).sum(axis=1)
+    rest = dy - slope[:, None] * dx
     n_ir, n_r2 = np.full((2, curves.shape[0]), np.nan)
-    for place, curve in enumerate(curves):
-        normal = normalise(curve)
-        line = None if normal is None else fit_line(normal)
-        if line is not None and line.r2 is not None:
-            n_ir[place], n_r2[place] = line.slope, line.r2
+    n_ir[curved], n_r2[curved] = slope, 1.0 - (rest * rest).sum(axis=1) / (dy * dy).sum(axis=1)
     return n_ir, n_r2
 
 
