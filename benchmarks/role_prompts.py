@@ -1,0 +1,77 @@
+"""Do the prompts of version 2, with dealt cards, play each role better than those of version 1 with the whole persona?
+
+The same model, people and seeds on both sides, role by role; the figures are those of ``aloe prompts
+test`` with 95% intervals over the people. ``--model world`` shows what is perfect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import time
+
+from aloe.bench.role_tests import ROLES, RoleFigure, try_roles
+from aloe.cli.prompts_test import SAMPLED, WORLD
+from aloe.config import Config, load_config
+from aloe.models.caller import Caller
+
+SIDES = {"before": ("1", 0), "after": ("2", 1)}  # version of the prompts, cards a turn
+
+
+def config_of(side: str, options: argparse.Namespace) -> Config:
+    """The config of one side, with the model in every role."""
+    version, cards = SIDES[side]
+    own: dict[str, object] = {"prompt_set": version, "seed": options.seed, "trees": {"cards": cards}}
+    if options.model != WORLD:
+        own["roles"] = {
+            role: {"uri": options.model, "dtype": options.dtype, "temperature": t, "max_tokens": min(m, options.tokens)}
+            for role, (t, m) in SAMPLED.items()
+        }
+    return load_config(None, own)
+
+
+def measure(side: str, role: str, options: argparse.Namespace) -> list[RoleFigure]:
+    """The figures of one role on one side."""
+    config = config_of(side, options)
+
+    async def work() -> list[RoleFigure]:
+        caller = Caller.open(config, None, seed=config.seed)
+        try:
+            return (await try_roles(caller, config, [role], options.n))[role]
+        finally:
+            await caller.aclose()
+
+    return asyncio.run(work())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=WORLD, help="a model's URI; world = the simulated world's own (default)")
+    parser.add_argument("--roles", default=",".join(ROLES[1:]), help="comma-separated (default: all but the writer)")
+    parser.add_argument("--n", type=int, default=20, help="people of the fixed set (default: 20)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", type=int, default=400, help="most tokens of an answer (default: 400)")
+    parser.add_argument("--dtype", default="auto", help="hf: number format of the weights (default: auto)")
+    options = parser.parse_args()
+    figures: dict[str, float] = {}
+    print(f"{options.model} on {platform.machine()}, {os.cpu_count()} CPUs; {options.n} people, seed {options.seed}")
+    for role in options.roles.split(","):
+        started = time.process_time()
+        found = {side: measure(side, role, options) for side in SIDES}
+        print(f"{role} ({time.process_time() - started:.0f} CPU s)")
+        for before, after in zip(found["before"], found["after"], strict=True):
+            cells = []
+            for side, figure in (("before", before), ("after", after)):
+                e = figure.estimate
+                cells.append("none" if e is None else f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]")
+                if e is not None:
+                    figures[f"{role}: {figure.name}, {side}"] = round(e.value, 4)
+            print(f"  {before.name:<32} {cells[0]:<24} {cells[1]:<24} {before.wanted}".rstrip(), flush=True)
+    print(json.dumps({"benchmark": "role_prompts", "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()
