@@ -630,7 +630,7 @@ def measure_rates() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=int, default=90, help="seconds after which a run counts as hanging")
+    parser.add_argument("--limit", type=int, default=300, help="seconds after which a run counts as hanging")
     parser.add_argument("--only", default="", help="faults whose name or stage holds this, or 'process' or 'rates'")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
