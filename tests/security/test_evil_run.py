@@ -95,7 +95,7 @@ def test_a_hostile_run_does_nothing_through_any_command(
         given += LONG
     code = main([*usage, *given])
     said = capfd.readouterr()
-    assert code in range(7), said
+    assert code in range(8), said
     assert catcher.seen == [] and not (run / "owned").exists()
     assert "\x1b" not in said.out + said.err and "\x9b" not in said.out + said.err and "\u202e" not in said.out
     assert SECRET not in said.out + said.err and "Traceback" not in said.err

@@ -54,7 +54,7 @@ def put(file: Path, kind: str) -> None:
 def ends_in_words(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code = main(argv)
     said = capsys.readouterr().err.strip().splitlines()
-    assert code in range(7), argv
+    assert code in range(8), argv
     assert code < 2 or len(said) == 1, (argv, said)
 
 

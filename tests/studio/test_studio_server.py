@@ -128,7 +128,7 @@ def test_every_answer_has_the_policy(address: str) -> None:
         ("api/search?source=../../etc", None, "no conversations called"),
         ("api/conversation?source=trees&id=../../etc/passwd", None, "does not exist"),
         ("nothing/here", None, "Not Found"),
-        ("../../etc/passwd", None, "token is missing"),
+        ("../../etc/passwd", None, "Not Found"),
     ],
     ids=str,
 )
