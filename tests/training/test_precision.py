@@ -128,6 +128,7 @@ def test_a_run_keeps_the_format_that_it_was_begun_with(tmp_path: Path) -> None:
     run.save_config(begun)
     run.close()
     assert settle_precision(plain, run, {"sft", "dpo"}, set()).sft.compute_dtype == "bfloat16"
+    assert settle_precision(plain, run, {"bench"}, set()).sft.compute_dtype == "bfloat16", "a later stage alone"
     fresh = settle_precision(plain, RunDir(tmp_path / "other"), {"sft", "dpo"}, set())
     assert fresh == plain  # the demo's model is too small to gain
     prompts = PromptSet(None)

@@ -16,17 +16,18 @@ def settle_precision(config: Config, run: RunDir, stages: set[str], redo: set[st
     Left at ``auto`` where that means what it meant before there was a choice: float32 on a CPU, bfloat16 on a GPU.
 
     Args:
-        stages: those that are wanted now. redo: those that are done again and may be settled anew.
+        stages: those that are wanted now; what the run has settled holds for the others too.
+        redo: those that are done again and may be settled anew.
     """
     known = run.load_config() if run.exists() else None
     done = set() if known is None else set(run.manifest().get("stages", {})) - redo
     for method in methods_of(config):
-        if method.name not in stages or _setting(method, config) != "auto":
+        if _setting(method, config) != "auto":
             continue
         before = "auto" if known is None or method not in methods_of(known) else _setting(method, known)
         if before != "auto":
             config = _with(config, method, before)
-        elif method.name not in done and _pays(method, config):
+        elif method.name in stages and method.name not in done and _pays(method, config):
             config = _with(config, method, "bfloat16")
     return config
 
