@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from aloe.config import TrainingSection
-from aloe.models.local.processor import pays_on_cpu
+from aloe.models.local.processor import give_back_memory, pays_on_cpu
 from aloe.training.adapters import lean_adapters
 from aloe.training.memory import Shape, most_tokens
 
@@ -43,6 +43,7 @@ def economically(model: Any, kind: str) -> Iterator[None]:
         yield
         return
     shrink_frozen(model)
+    give_back_memory()
     if not hasattr(model, "peft_config"):
         yield
         return
