@@ -239,6 +239,7 @@ def main() -> None:
     dpo, likelihood = best_on_dev(arguments.out, True), best_on_dev(arguments.out, False)
     print(f"rates {rates}; compared: {dpo} against {likelihood}", flush=True)
     found: dict[str, dict[Cell, list[float]]] = {"first": {}, "second": {}}
+    of_two: dict[str, dict[Cell, list[float]]] = {"first": {}, "second": {}}
     for seed in arguments.seeds:
         for cell in cells:
             places = run_cell(cell, seed, rates, arguments.out, arguments.personas)
@@ -246,14 +247,19 @@ def main() -> None:
             for judge, table in found.items():
                 at = {k: (p if judge == "first" else p.parent / "second" / p.name) for k, p in places.items()}
                 table.setdefault(cell, []).append(difference(at[dpo], at[likelihood]))
+                of_two[judge].setdefault(cell, []).append(difference(at["dpo2"], at["best2"]))
             print(f"seed {seed}, {cell}: {line}; {dpo} - {likelihood} {found['first'][cell][-1]:+.3f}", flush=True)
     figures: dict[str, float] = {}
     for judge, table in found.items():
         n_positive = 0
         for cell, values in table.items():
             mean, low, high = over_seeds(values)
-            n_positive += low > 0
-            print(f"{judge} judge, {cell}: {dpo} - {likelihood} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+            n_positive += int(low > 0)
+            two = over_seeds(of_two[judge][cell])
+            print(
+                f"{judge} judge, {cell}: {dpo} - {likelihood} {mean:+.3f} [{low:+.3f}, {high:+.3f}]; "
+                f"dpo2 - best2 {two[0]:+.3f} [{two[1]:+.3f}, {two[2]:+.3f}]"
+            )
         whole = over_seeds(np.mean(list(table.values()), axis=0))
         print(f"{judge} judge, all cells: {whole[0]:+.3f} [{whole[1]:+.3f}, {whole[2]:+.3f}]")
         end = "" if judge == "first" else "_second_judge"

@@ -341,4 +341,4 @@ def test_crossed_copies_of_a_model_rarely_differ_and_a_real_gap_is_found():
         false += paired_difference(one, two, clusters).ir.excludes_zero
         found += paired_difference(one + change[:, None] * turns, two, clusters).ir.excludes_zero
     assert false / 300 <= 0.03  # five personalities: one can't be sure that they have no effect
-    assert 0.35 <= found / 300 <= 0.75
+    assert 0.2 <= found / 300 <= 0.75

@@ -27,7 +27,7 @@ print(json.dumps(found))
 """
 ASKED = {
     "aloe comp": {"compare", "completion"},
-    "aloe journal ": {"stats", "cost", "show", "prune", "export"},
+    "aloe journal ": {"stats", "cost", "show", "prune", "export", "check", "repair"},
     "aloe run sma": {"small", "small-gemma", "small-llama", "small-olmo2", "small-qwen3", "smaller.toml"},
     "aloe run demo --from ": {"personas", "trees", "export", "base", "sft", "rollout", "dpo", "bench", "report"},
     "aloe run demo --fr": {"--from"},
