@@ -113,8 +113,8 @@ def test_the_expectation_over_the_scores_token_is_taken(judge: Judge) -> None:
 def test_a_refusal_is_learnt_once_and_the_written_score_counts(judge: Judge) -> None:
     assert [found.score for found in score(judge, n=3)] == [4, 4, 4]
     asked = ["logprobs" in body for body in judge.bodies]
-    assert asked == [True, False, False, False]
-    assert not any("top_logprobs" in body for body in judge.bodies[1:])
+    assert asked == [True, True, False, False, False]  # a refusal is believed when it comes twice
+    assert not any("top_logprobs" in body for body in judge.bodies[2:])
 
 
 @pytest.mark.parametrize("judge", ["silent"], indirect=True)

@@ -202,6 +202,7 @@ def test_a_checkpoint_is_known_by_its_weights_wherever_it_lies(tmp_path: Path) -
             old = request_key(fixed, "p", 0, derive_seed(1, "p", 0), HELLO)
             with closing(sqlite3.connect(path)) as database, database:
                 database.execute("UPDATE calls SET key = ?", (old,))
+                database.execute("DELETE FROM checks")  # a journal of that version had none
             again = await ask(server.base_url, moved)
             assert again.text == first.text and again.generation.call_key == old.hex() and len(server.requests) == 1
 

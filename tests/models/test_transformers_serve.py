@@ -110,7 +110,7 @@ def test_a_benchmark_run_through_a_real_server(tmp_path: Path, checkpoint: Path,
     for tree in read_jsonl(tmp_path / "one" / "conversations.jsonl", ConversationTree):
         replies = [n for n in tree.nodes if n.message.role == "assistant"]
         assert len(replies) == 3 and all(n.message.content.strip() for n in replies)
-        assert all(n.generation and n.generation.model == f"openai:{checkpoint}" for n in replies)
+        assert all(n.generation and n.generation.model == f"openai:{Path(checkpoint).name}" for n in replies)
     assert asyncio.run(work(tmp_path / "two")) == (n_calls, n_calls)  # and the same from the journal
     names = [p.name for p in (tmp_path / "one").iterdir() if p.suffix == ".jsonl"]
     assert all((tmp_path / "one" / n).read_bytes() == (tmp_path / "two" / n).read_bytes() for n in names)

@@ -24,6 +24,7 @@ from aloe.personas.pairing import make_entry_id
 from aloe.privacy.chats import SALT_NAME, hash_user, read_salt
 from aloe.privacy.from_chats import rejected_path
 from aloe.privacy.leftovers import find_leftovers
+from aloe.store.content import digests_of, restamp, stamp_files
 from aloe.store.records import atomic_write
 from aloe.store.rundir import RunDir
 from aloe.training.methods import ROLLOUT_FROM, all_methods, started_from
@@ -276,6 +277,8 @@ def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
     done = Forgotten(tuple(sorted(hashes)), len(traces.persona_ids))
     done.checkpoints, stages = _tainted(run, traces, needles)
     _undo(run, stages, [])  # before anything goes: whatever happens then, the stages are done again
+    noted = _noted_files(run)
+    before = digests_of(stamp_files(run.path, noted))
     _drop_exports(run, done, needles)
     for file in sorted(run.path.rglob("*.parquet")):
         if "checkpoints" not in file.relative_to(run.path).parts:
@@ -303,9 +306,18 @@ def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
     if not done.is_empty:
         _drop(run, done, run.path / "report")
         _undo(run, ["report"], [])
+    manifest = run.manifest()
+    restamp(manifest["stages"], before, stamp_files(run.path, noted))
+    run.save_manifest(manifest)
     done.leftovers = find_leftovers(run.path, [*sources, *(file for file in elsewhere if file.is_file())], needles)
     run.log("forgot", rows=sum(done.rows.values()), calls=done.calls.n_calls, checkpoints=done.checkpoints)
     return done
+
+
+def _noted_files(run: RunDir) -> list[str]:
+    """What stages have noted that they wrote."""
+    states = run.manifest().get("stages", {}).values()
+    return sorted({name for state in states for name in state.get("outputs", {})})
 
 
 def _note(done: Forgotten, run: RunDir, file: Path, n: int) -> None:

@@ -42,3 +42,24 @@ def stamp_files(root: Path, patterns: Iterable[str], known: Mapping[str, Any] | 
 def digests_of(stamps: Mapping[str, Any]) -> dict[str, str]:
     """Path to digest."""
     return {name: stamp[2] for name, stamp in stamps.items()}
+
+
+def restamp(states: Mapping[str, dict[str, Any]], before: Mapping[str, str], now: Mapping[str, Any]) -> None:
+    """Let stages' notes follow files that were changed on purpose; what was stale before stays stale.
+
+    Args:
+        states: of the stages, with ``outputs`` (stamps) and ``inputs`` (digests); changed in place.
+        before: digests of the files before the change. now: their stamps after it; a file that is gone has none.
+    """
+    for state in states.values():
+        outputs, inputs = state.get("outputs", {}), state.get("inputs", {})
+        for name in [n for n, stamp in outputs.items() if stamp[2] == before.get(n)]:
+            if name in now:
+                outputs[name] = now[name]
+            else:
+                del outputs[name]
+        for name in [n for n, digest in inputs.items() if digest == before.get(n)]:
+            if name in now:
+                inputs[name] = now[name][2]
+            else:
+                del inputs[name]
