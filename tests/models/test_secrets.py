@@ -97,7 +97,8 @@ def test_no_connection_no_host_and_embeddings_hold_no_secret(
 
     async def embed(server: FaultyServer) -> None:
         writer = {"uri": "openai:w", "base_url": server.base_url, "max_attempts": 2, **names}
-        config = Config.model_validate({"roles": {"writer": [writer]}})
+        short = {"outage_minutes": 0.02}  # a gateway without a server is waited out so long
+        config = Config.model_validate({"roles": {"writer": [writer]}, "execution": short})
         async with calling(model_at(server.base_url), journal=tmp_path / "e" / "journal.sqlite") as caller:
             embedder = create_embedder("openai:e", config, caller)
             for i in range(len(FAULTS)):
