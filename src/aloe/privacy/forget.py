@@ -307,7 +307,7 @@ def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
         _drop(run, done, run.path / "report")
         _undo(run, ["report"], [])
     manifest = run.manifest()
-    restamp(manifest["stages"], before, stamp_files(run.path, noted))
+    restamp(manifest.get("stages", {}), before, stamp_files(run.path, noted))
     run.save_manifest(manifest)
     done.leftovers = find_leftovers(run.path, [*sources, *(file for file in elsewhere if file.is_file())], needles)
     run.log("forgot", rows=sum(done.rows.values()), calls=done.calls.n_calls, checkpoints=done.checkpoints)

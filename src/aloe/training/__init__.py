@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from aloe.config.threads import wait_passively
+from aloe.store.threads import wait_passively
 
 wait_passively()
 _HOMES = {

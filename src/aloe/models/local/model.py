@@ -22,7 +22,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from aloe.config import ModelConfig
-from aloe.config.threads import wait_passively
 from aloe.errors import ConfigError, DataError, EndpointError, need_packages
 from aloe.models.local.batch import BatchDecoder, Codec, DecodedRow, Lane
 from aloe.models.local.packaged import resolve
@@ -30,6 +29,7 @@ from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, width_of
 from aloe.models.uri import portable
 from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
+from aloe.store.threads import wait_passively
 from aloe.types import Usage
 
 DEFAULT_MAX_TOKENS = 256

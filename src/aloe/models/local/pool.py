@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from aloe.config.threads import PASSIVE
 from aloe.models.local.batch import Codec, DecodedRow
 from aloe.models.local.checkpoint import load_tokenizer
 from aloe.models.local.processor import cores
+from aloe.store.threads import PASSIVE
 
 _lock = threading.Lock()
 _workers: dict[tuple[int, int], Worker] = {}  # (number, of how many) -> the one at work
