@@ -86,14 +86,17 @@ class Reader:
         try:
             self._database = sqlite3.connect(uri, uri=True)
             check_schema(self._database, str(self.path))
+            self._database.execute("SELECT id FROM calls LIMIT 1")  # an empty database has a schema's number too
         except sqlite3.DatabaseError as error:
             raise DataError(f"{self.path} can't be read as a journal: {error}", "give a journal of aloe") from error
 
     def __enter__(self) -> Reader:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._database.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise DataError(f"{self.path} is damaged: {error}", "aloe journal check says where") from error
 
     def _one(self, query: str) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._database.execute(query).fetchone()
