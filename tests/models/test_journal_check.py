@@ -116,3 +116,14 @@ def test_a_call_that_is_pruned_takes_its_digest_along(journal: Path) -> None:
     with closing(sqlite3.connect(journal)) as database:
         assert database.execute("SELECT COUNT(*) FROM checks").fetchone() == (29,)
         assert database.execute("SELECT COUNT(*) FROM calls").fetchone() == (29,)
+
+
+def test_a_journal_without_its_table_is_one_line(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(journal)) as database, database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+            database.execute(f'DROP VIEW "{name}"')
+        database.execute("DROP TABLE calls")
+    for verb in ("stats", "cost"):
+        assert main(["journal", verb, str(journal)]) != 0
+        said = capsys.readouterr().err
+        assert "can't be read as a journal" in said and said.count("\n") == 1
