@@ -30,7 +30,7 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from aloe.store.threads import wait_passively
+from aloe.models.local.processor import wait_passively
 
 KINDS = ("float32", "bfloat16")
 RANK = 16

@@ -28,7 +28,7 @@ def _run(arguments: list[str]) -> int:
         from aloe.cli.completion import complete
 
         complete()
-    from aloe.store.threads import wait_passively
+    from aloe.models.local.processor import wait_passively
 
     wait_passively()
     from aloe.cli.main import dispatch

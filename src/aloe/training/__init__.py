@@ -9,9 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from aloe.store.threads import wait_passively
-
-wait_passively()
 _HOMES = {
     "train_sft": "sft",
     "train_dpo": "dpo",
@@ -27,4 +24,7 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'aloe.training' has no attribute '{name}'")
+    from aloe.models.local.processor import wait_passively
+
+    wait_passively()  # before torch is loaded
     return getattr(import_module(f"aloe.training.{_HOMES[name]}"), name)

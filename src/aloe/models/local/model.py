@@ -25,11 +25,10 @@ from aloe.config import ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError, need_packages
 from aloe.models.local.batch import BatchDecoder, Codec, DecodedRow, Lane
 from aloe.models.local.packaged import resolve
-from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, width_of
+from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, wait_passively, width_of
 from aloe.models.uri import portable
 from aloe.protocols import ChatRequest, Completion
 from aloe.seeding import derive_rng
-from aloe.store.threads import wait_passively
 from aloe.types import Usage
 
 DEFAULT_MAX_TOKENS = 256

@@ -19,8 +19,7 @@ from typing import Any
 
 from aloe.models.local.batch import Codec, DecodedRow
 from aloe.models.local.checkpoint import load_tokenizer
-from aloe.models.local.processor import cores
-from aloe.store.threads import PASSIVE
+from aloe.models.local.processor import PASSIVE, cores
 
 _lock = threading.Lock()
 _workers: dict[tuple[int, int], Worker] = {}  # (number, of how many) -> the one at work

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
 WIDE = 512  # hidden size from which bfloat16 pays on a CPU: below, casts cost more than shorter products save
 SHORT_PRODUCTS = {"amx_bf16", "avx512_bf16"}  # a CPU's instructions for matrix products in bfloat16
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # of GNU's and Intel's OpenMP
 
 
 @cache
@@ -72,3 +74,15 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
+
+
+def wait_passively() -> None:
+    """Let idle threads of matrix products sleep instead of spinning; counts only before torch is loaded.
+
+    A thread that spins at the end of each product takes the core from the thread that it waits for, once other
+    processes are at work: what took half a minute on an idle machine then took a quarter of an hour. What is set in
+    the environment already stays.
+    """
+    if "torch" not in sys.modules:
+        for name, value in PASSIVE.items():
+            os.environ.setdefault(name, value)
