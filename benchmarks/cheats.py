@@ -79,7 +79,7 @@ def row(name: str, found: Measured, oracle: Measured, floor: np.ndarray) -> str:
         result.late_mean,
         result.ir,
         guarded_ir(found.curve, floor),
-        result.truth.get("recall"),
+        result.truth.get("fact_use"),
         result.truth.get("untrue_rate"),
         found.natural,
     ]

@@ -167,7 +167,7 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> dict[str, float]:
 def compared(out: Path, results: dict[str, BenchmarkResult], minutes: float) -> dict[str, float]:
     """Figures of the seen kinds, each model's line printed."""
     for name, r in results.items():
-        shown = {key: r.truth.get(key) for key in ("recall", "untrue_rate", "style_recall", "repetition")}
+        shown = {key: r.truth.get(key) for key in ("fact_use", "untrue_rate", "style_recall", "repetition")}
         cells = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
         print(f"{name:<8} AVG {r.avg or 0:.2f}  late {r.late_mean or 0:.2f}  IR {r.ir or 0:+.3f} {r.ir_ci}  {cells}")
     scored = {name: read_scored(out / "seen" / name) for name in results}
@@ -184,7 +184,7 @@ def compared(out: Path, results: dict[str, BenchmarkResult], minutes: float) -> 
     found = {
         "sft_minus_generic_low": difference("sft", "generic"),
         "ir_low": (results["sft"].ir_ci or (float("nan"),))[0],
-        "recall": own.truth.get("recall") or 0.0,
+        "recall": own.truth.get("fact_use") or 0.0,
         "false": own.truth.get("untrue_rate") or 0.0,
         "style_recall": own.truth.get("style_recall") or 0.0,
         "repetition": own.truth.get("repetition") or 0.0,

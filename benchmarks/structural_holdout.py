@@ -129,7 +129,7 @@ def main() -> None:
     results = asyncio.run(evaluate(test_config(config), options.out / "run", options.out / "bench", personas))
     figures: dict[str, float | None] = {}
     for name, result in results.items():
-        recall = result.truth.get("recall")
+        recall = result.truth.get("fact_use")
         held_out = recall_of_slot(options.out / "bench" / name, personas)
         figures[f"recall_held_out_{name}"] = None if held_out is None else round(held_out, 3)
         shown = "none" if held_out is None else f"{held_out:.2f}"

@@ -335,7 +335,8 @@ class BenchmarkResult(Record):
     identification_ci: dict[str, tuple[float, float]] = Field(default_factory=dict)  # of the last turn's AUC
     truth: dict[str, float | None] = Field(default_factory=dict)
     truth_ci: dict[str, tuple[float, float]] = Field(default_factory=dict)  # of the shares among them
-    recall_by_lag: tuple[float | None, ...] = ()  # position = turns since the fact was revealed
+    fact_use_by_lag: tuple[float | None, ...] = ()  # position = turns since the fact was revealed
+    recall_by_lag: tuple[float | None, ...] = Field((), exclude=True)  # of rules 1, a laxer reading; never written
     facts_by_turn: tuple[float | None, ...] = ()
     usage: dict[str, Usage] = Field(default_factory=dict)
 

@@ -51,7 +51,7 @@ def test_controls_come_out_in_the_order_known_in_advance(personas, bench, tmp_pa
 def test_result_file_holds_what_others_read(controls):
     results, folder = controls
     stored = json.loads((folder / "oracle" / "result.json").read_text())
-    assert set(stored) >= {"model", "points", "avg", "ir", "ir_ci", "n_ir", "n_r2", "truth", "recall_by_lag"}
+    assert set(stored) >= {"model", "points", "avg", "ir", "ir_ci", "n_ir", "n_r2", "truth", "fact_use_by_lag"}
     assert set(stored["points"][0]) == {"k", "al", "ci_low", "ci_high", "n_scored", "n_unscored", "in_figures"}
     assert stored["model"] == "oracle"
     assert [p["k"] for p in stored["points"]] == [1, 2, 3, 4]
@@ -64,12 +64,12 @@ def test_truth_figures_of_the_controls(controls):
     oracle, knows, swapped, generic = (
         results[f"world:{name}"].truth for name in ("oracle", "knows-all", "swapped", "generic")
     )
-    assert oracle["recall"] > 0.95
+    assert oracle["fact_use"] > 0.95
     assert oracle["premature_rate"] == 0.0
     assert oracle["style_accuracy"] > 0.95
     assert knows["premature_rate"] > 0.2
     assert swapped["untrue_rate"] > 0.8 > oracle["untrue_rate"] + 0.5
-    assert generic["recall"] == 0.0
+    assert generic["fact_use"] == 0.0
     assert generic["untrue_rate"] is None
     assert 0 < oracle["leak_turn_1"] < 0.5
 
@@ -175,7 +175,7 @@ def test_an_empty_reply_scores_the_lowest_and_so_does_what_it_ends(personas, ben
     assert [(p.al, p.n_scored, p.n_unscored) for p in result.points] == [(1.0, 3, 0)] * 4
     rows = list(read_jsonl(tmp_path / "x" / "scores.jsonl", BenchScore))
     assert [(r.outcome, r.score, r.others, r.node_id) for r in rows] == [("empty", 1.0, {"swapped": 1.0}, "")] * 12
-    assert result.truth["recall"] in (0.0, None)
+    assert result.truth["fact_use"] in (0.0, None)
     trees = list(read_jsonl(tmp_path / "x" / "conversations.jsonl", ConversationTree))
     assert {t.errors[0].error for t in trees} == {"an empty reply, also when asked again"}
 
@@ -235,7 +235,7 @@ def test_personas_of_no_world_have_scores_but_no_truth(bench, tmp_path):
     ]
     (result,) = bench(people, ["world:oracle"], tmp_path).values()
     assert [p.n_scored for p in result.points] == [2] * 4
-    assert result.truth["recall"] is None
+    assert result.truth["fact_use"] is None
     assert result.truth["leak_turn_1"] is None
     assert result.truth["reply_words"] > 0
 
@@ -279,6 +279,6 @@ def test_one_turn_has_no_slope(personas, tmp_path, bench):
 def test_truth_figures_do_not_need_scores_or_an_answer(personas):
     figures = TruthFigures(3)
     figures.add(personas[0], [Message(role="user", content="Hello!")], [])
-    assert figures.figures()["recall"] is None
+    assert figures.figures()["fact_use"] is None
     assert figures.figures()["leak_turn_1"] == 0.0
     assert figures.facts_by_turn() == (0.0, None, None)

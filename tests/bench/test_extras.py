@@ -82,7 +82,7 @@ def test_shares_have_intervals_that_hold_them(full):
         for reader, (low, high) in result.identification_ci.items():
             assert 0 <= low <= result.identification[reader][-1] <= high <= 1
             assert low < high
-        assert {"recall", "on_topic", "user_repeats"} <= set(result.truth_ci)
+        assert {"fact_use", "on_topic", "user_repeats"} <= set(result.truth_ci)
         for name, (low, high) in result.truth_ci.items():
             assert 0 <= low <= result.truth[name] <= high <= 1
             assert low < high

@@ -30,7 +30,7 @@ def test_all_kinds_together_are_the_ground_truth(controls):
     for name in ("oracle", "swapped"):
         recall, due = recall_of(counts[name], KINDS)
         assert due > 60 and recall.low <= recall.value <= recall.high
-        assert recall.value == pytest.approx(results[f"world:{name}"].truth["recall"], abs=1e-9)
+        assert recall.value == pytest.approx(results[f"world:{name}"].truth["fact_use"], abs=1e-9)
     assert recall_of(counts["oracle"], KINDS)[0].value > 0.8 > recall_of(counts["swapped"], KINDS)[0].value
     assert untrue_of(counts["oracle"], KINDS)[0].value == 0 < untrue_of(counts["swapped"], KINDS)[0].value
 

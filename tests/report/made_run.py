@@ -252,8 +252,8 @@ def write_bench(run: Path, name: str, personas: list[Persona], rng: np.random.Ge
         n_personas=len(personas),
         **result_figures(found),  # type: ignore[arg-type]
         truth={
-            "recall": 0.62,
-            "implied_fact_recall": 0.41,
+            "fact_use": 0.62,
+            "implied_fact_use": 0.41,
             "untrue_rate": 0.03,
             "style_accuracy": 0.7,
             "premature_rate": None,
@@ -263,7 +263,7 @@ def write_bench(run: Path, name: str, personas: list[Persona], rng: np.random.Ge
             "reply_words": 34.2,
             "length_score_r": -0.31,
         },
-        recall_by_lag=(0.8, 0.7, 0.66, 0.6, None),
+        fact_use_by_lag=(0.8, 0.7, 0.66, 0.6, None),
         facts_by_turn=(1.0, 0.8, 0.7, 0.7, 0.5, 0.4),
     )
     write_jsonl(run / "bench" / name / "conversations.jsonl", conversations)

@@ -138,7 +138,7 @@ def write_hostile(run: Path, text: str) -> None:
         "ir_ci": [0.0, 0.2],
         "truth": {text: 0.5},
     }
-    write_json(run / "bench" / "<b>model&" / "result.json", {**result, "recall_by_lag": [0.5, 0.4]})
+    write_json(run / "bench" / "<b>model&" / "result.json", {**result, "fact_use_by_lag": [0.5, 0.4]})
     stages = {"trees": {"seconds": 1.0, "summary": {"note": text[:50]}}}
     write_json(run / "manifest.json", {"recipe": text, "stages": stages, "failures": [{"stage": "x", "error": text}]})
     (run / "config.toml").write_text(f"[roles]\nuser = {orjson.dumps(text).decode()}\n", "utf-8")

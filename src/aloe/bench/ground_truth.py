@@ -4,9 +4,9 @@ Exact where the persona is in the world's language (then ``aloe.world.truth`` re
 conversations about any other persona are left out of them. All are shares in [0, 1] unless said otherwise, pooled
 over replies (sum of counts over sum of counts), None where nothing could be counted:
 
-- ``recall``: of the revealed facts that matter to the question (at most 3 expected), those the reply uses: ties
+- ``fact_use``: of the revealed facts that matter to the question (at most 3 expected), those the reply uses: ties
   to its advice, not only says.
-- ``implied_fact_recall``: the same over facts that the user only implied. ``recall_by_lag``: by turns since revealed.
+- ``implied_fact_use``: the same over facts that the user only implied. ``fact_use_by_lag``: by turns since revealed.
 - ``untrue_rate``: of the facts a reply mentions, those that are not the user's, claims about it in words that
   the lexicon does not know among them.
 - ``premature_rate``: of them, those true but not revealed yet. ``over_personalisation``: of them, those revealed but
@@ -42,8 +42,8 @@ def has_ground_truth(latent: Latent) -> bool:
 
 #: The figures that are shares: counts of what was so, of what could have been.
 SHARES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "recall": ("used", ("relevant",)),
-    "implied_fact_recall": ("implied_used", ("implied",)),
+    "fact_use": ("used", ("relevant",)),
+    "implied_fact_use": ("implied_used", ("implied",)),
     "untrue_rate": ("false", ("mentions",)),
     "premature_rate": ("premature", ("mentions",)),
     "over_personalisation": ("forced", ("mentions",)),
@@ -167,7 +167,7 @@ class TruthFigures:
                 found[name] = (estimate.low, estimate.high)
         return found
 
-    def recall_by_lag(self) -> tuple[float | None, ...]:
+    def fact_use_by_lag(self) -> tuple[float | None, ...]:
         """Recall of facts that were revealed 0, 1, ..., n_turns - 1 turns ago."""
         pairs = [self._lags.get(lag, [0, 0]) for lag in range(self.n_turns)]
         return tuple(used / expected if expected else None for used, expected in pairs)

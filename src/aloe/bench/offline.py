@@ -356,7 +356,7 @@ def _result(talks: Sequence[Logged], config: Config, prompts: PromptSet, name: s
         parts=part_curves([t.judgements for t in talks], n_turns),
         truth=truth.figures(),
         truth_ci=truth.intervals({p.persona_id: (p.profile_id, p.personality_id) for p in people.values()}),
-        recall_by_lag=truth.recall_by_lag(),
+        fact_use_by_lag=truth.fact_use_by_lag(),
         facts_by_turn=truth.facts_by_turn(),
         **figures,
     )

@@ -305,7 +305,7 @@ async def run_benchmark(
         **extra_figures(talks, scores, clusters, config.bench, personas),
         truth=truth.figures(),
         truth_ci=truth.intervals({p.persona_id: (p.profile_id, p.personality_id) for p in personas}),
-        recall_by_lag=truth.recall_by_lag(),
+        fact_use_by_lag=truth.fact_use_by_lag(),
         facts_by_turn=truth.facts_by_turn(),
         usage={role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},
         **result_figures(measurement),

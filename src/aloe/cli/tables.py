@@ -49,7 +49,7 @@ def results_table(results: list[BenchmarkResult], guarded: Mapping[str, Estimate
         else [],
         "IR": [number(r.ir, 3) for r in results],
         "N-IR": [number(r.n_ir, 3) for r in results],
-        "recall": [number(r.truth.get("recall")) for r in results],
+        "recall": [number(r.truth.get("fact_use")) for r in results],
         "false": [number(r.truth.get("untrue_rate")) for r in results],
         "style": [number(r.truth.get("style_accuracy")) for r in results],
         "markers": [number(r.truth.get("style_recall")) for r in results],

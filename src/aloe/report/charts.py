@@ -203,7 +203,7 @@ def by_position(
 
 def recall_figure(models: Sequence[BenchModel], styles: Mapping[str, int]) -> Figure | None:
     """Of the facts that mattered, the share used, by how many turns ago the user revealed them."""
-    series = by_position(models, "recall_by_lag", styles)
+    series = by_position(models, "fact_use_by_lag", styles)
     if not series:
         return None
     lags = tuple(map(float, range(len(series[0].y))))

@@ -54,11 +54,13 @@ TREE_TRUTH = {  # of the trees: aloe.dialogue.ledger
 }
 _SAME = {
     "untrue_rate": "false_memory",
+    "false_memory_rate": "false_memory",  # of rules 1
     "false": "false_memory",
     "style_accuracy": "style",
     "style_fit": "style",
-    "implied_fact_recall": "implied_recall",
+    "implied_fact_use": "implied_recall",
     "fact_recall": "recall",
+    "fact_use": "recall",
     "premature_rate": "premature",
     "gain": "personal_gain",
 }
