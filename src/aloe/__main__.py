@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
             return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:  # while the package was still being read: nothing had begun
         print("\naloe: interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
 
 
 def _run(arguments: list[str]) -> int:
@@ -50,7 +50,7 @@ def _run(arguments: list[str]) -> int:
             f"\naloe: interrupted{stage}; completed calls are kept, and the same command continues from here",
             file=sys.stderr,
         )
-        return 130
+        return _interrupted()
     except BrokenPipeError:  # the reader of our output went away, e.g. `aloe ... | head`
         _drop_output()
         return 0
@@ -66,6 +66,14 @@ def _run(arguments: list[str]) -> int:
         what = f"{where}{error.strerror}; {next_step if is_full else 'choose another path'}"
         print(f"aloe: error{stage}: {what}", file=sys.stderr)
         return 3
+
+
+def _interrupted() -> int:
+    """The exit code. CPython notes an interrupt that passes through an exec of text, as dataclasses do: ``python -m``
+    then dies of the signal even where it was handled. The next such exec clears the note.
+    """
+    exec("")
+    return 130
 
 
 def _drop_output() -> None:

@@ -117,3 +117,18 @@ def test_a_torn_persona_file_is_damage(tmp_path: Path, faultless: Path) -> None:
     (folder / "personas.jsonl").write_bytes(raw[:-30])
     with pytest.raises(DataError, match="not valid JSON"):
         read_personas(RunDir(tmp_path), "train")
+
+
+def test_ctrl_c_while_a_class_is_made_has_the_exit_code_of_any_other(tmp_path: Path) -> None:
+    about = tmp_path / "clocks-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: clocks\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[aloe.models]\nclock = clocks:Clock\n")
+    strikes = "exec('import os, signal; os.kill(os.getpid(), signal.SIGINT)\\nwhile True: pass')\n"
+    (tmp_path / "clocks.py").write_text(strikes)  # as a dataclass does: it executes text
+    process = subprocess.run(
+        [sys.executable, "-m", "aloe", "run", "demo", "--roles.user", "clock:now", "--out", str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert process.returncode == 130 and "aloe: interrupted" in process.stderr, process.stderr

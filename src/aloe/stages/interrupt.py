@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from aloe.models.http.loop import new_loop
 
 T = TypeVar("T")
 
@@ -41,10 +43,10 @@ def run_interruptible(work: Callable[[], Awaitable[T]]) -> T:
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if not is_ours:  # somebody else has a use for the signal
-        return asyncio.run(run())
+        return _run(run())
     signal.signal(signal.SIGINT, interrupt)
     try:
-        done = asyncio.run(run())
+        done = _run(run())
     except asyncio.CancelledError:
         if n_signals:
             raise KeyboardInterrupt from None
@@ -54,3 +56,8 @@ def run_interruptible(work: Callable[[], Awaitable[T]]) -> T:
     if n_signals:
         raise KeyboardInterrupt
     return done
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(work)
