@@ -19,6 +19,7 @@ ActorRole = Literal["writer", "user", "inducer", "tailored", "generic", "judge",
 Verdict = Literal["first", "second", "tie"]
 Status = Literal["stated", "implied"]
 ItemKind = Literal["fact", "trait"]
+How = Literal["announced", "implied", "gradual", "contextual"]
 
 
 _put = object.__setattr__  # records are frozen; a new one is filled before anybody sees it
@@ -95,8 +96,35 @@ class PoolEntry(Record):
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
+class Change(Record):
+    """A part of a persona that begins, ends or changes in the course of its conversation.
+
+    ``announced``: the user says so at ``turn``. ``implied``: its words at ``turn`` only show it. ``gradual`` (traits):
+    from ``turn`` on both manners are met, ever more of the new one, which alone holds from ``until`` on.
+    ``contextual`` (traits): from ``turn`` on ``now`` holds in ``context``, ``was`` everywhere else. ``was`` and ``now``
+    are sentences of the persona; an empty one means that something begins, or ends without anything in its place.
+    """
+
+    turn: int = Field(ge=1)  # of the whole conversation, through all its sessions
+    kind: ItemKind
+    how: How
+    was: str = ""
+    now: str = ""
+    until: int = Field(0, ge=0)
+    context: str = ""  # what it is about where ``now`` holds, e.g. "budget, tidying"
+
+    @property
+    def since(self) -> int:
+        """The turn from which ``was`` no longer holds anywhere; 0 if it goes on holding somewhere."""
+        return {"contextual": 0, "gradual": max(self.until, self.turn)}.get(self.how, self.turn)
+
+
 class Persona(Record):
-    """Profile (everyday facts) x personality (traits). ``split`` keeps benchmark texts out of training."""
+    """Profile (everyday facts) x personality (traits). ``split`` keeps benchmark texts out of training.
+
+    ``timeline`` is what changes, in the order of its turns. Profile and personality say what holds before any of it;
+    those of ``as_of(turn)`` say what holds then, and its timeline only what has changed by then.
+    """
 
     persona_id: str
     profile: str
@@ -104,6 +132,29 @@ class Persona(Record):
     profile_id: str
     personality_id: str
     split: Literal["train", "bench"] = "train"
+    timeline: tuple[Change, ...] = Field((), exclude_if=lambda changes: not changes)
+    turn: int = Field(0, ge=0, exclude_if=lambda turn: not turn)  # whose state this is; 0: before any change
+
+    def as_of(self, turn: int) -> Persona:
+        """What this persona is at a turn of its conversation; itself if nothing ever changes."""
+        if not self.timeline:
+            return self
+        texts = {"fact": self.profile, "trait": self.personality}
+        past = tuple(change for change in self.timeline if change.turn <= turn)
+        for change in past:
+            if change.how == "contextual":
+                texts[change.kind] = f"{texts[change.kind]} {change.now}"
+            elif change.since <= turn:
+                texts[change.kind] = _replaced(texts[change.kind], change.was, change.now)
+        changed = {"profile": texts["fact"], "personality": texts["trait"], "timeline": past, "turn": turn}
+        return self.model_copy(update=changed)
+
+
+def _replaced(text: str, was: str, now: str) -> str:
+    """A text with one of its sentences replaced, removed (``now`` empty) or added (``was`` empty or not found)."""
+    if was and was in text:
+        return " ".join(text.replace(was, now, 1).split()) if now else " ".join(text.replace(was, "", 1).split())
+    return f"{text} {now}".strip() if now else text
 
 
 class Disclosure(Record):
@@ -166,6 +217,8 @@ class ConversationTree(Record):
     nodes: tuple[Node, ...]
     errors: tuple[NodeError, ...] = ()
     task: str = ""  # the kind of conversation that the user was asked for; empty: any
+    timeline: tuple[Change, ...] = Field((), exclude_if=lambda changes: not changes)  # the persona's, where it has one
+    session_turns: int = Field(0, ge=0, exclude_if=lambda turns: not turns)  # turns of each session; 0: only one
 
     @property
     def by_id(self) -> Mapping[str, Node]:

@@ -1,9 +1,10 @@
 """What answers in the benchmark: models under test, and control policies whose order is known in advance.
 
-An ordinary model sees the history only. Three of the world's policies are told more, in the same tagged sections of a
+An ordinary model sees the history only. Four of the world's policies are told more, in the same tagged sections of a
 prompt as any model would be:
 
 - ``world:oracle``: what the user has really revealed so far (exact, not induced). The upper bound for a fair model.
+- ``world:frozen``: the same as if nothing of it ever changed: an oracle that learns, but never updates.
 - ``world:swapped``: the same revelations as if of another persona: tailoring to the wrong person, the lower bound.
 - ``world:knows-all``: the whole persona from turn 1. High where unrevealed facts are rewarded; IR about 0.
 """
@@ -20,16 +21,17 @@ from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
 from aloe.models.uri import plain_name, split_uri, unwrap
 from aloe.types import Disclosure, Persona
+from aloe.world.timeline import hold_now, latent_of
 from aloe.world.truth import Shown, disclosed, read_persona, swap
 
 Responder = Callable[[Persona, PathState, str], Awaitable[Answer]]  # persona, path so far, call path
 
 
 def control_of(model: ModelConfig) -> str | None:
-    """``oracle``, ``swapped`` or ``knows-all`` if the model is that control of the world, else None."""
+    """``oracle``, ``frozen``, ``swapped`` or ``knows-all`` if the model is that control of the world, else None."""
     scheme, _ = split_uri(model.uri)
     name = plain_name(model.uri)
-    return name if scheme == "world" and name in ("oracle", "swapped", "knows-all") else None
+    return name if scheme == "world" and name in ("oracle", "frozen", "swapped", "knows-all") else None
 
 
 def derange(personas: Sequence[Persona]) -> dict[str, Persona]:
@@ -64,10 +66,10 @@ def derange(personas: Sequence[Persona]) -> dict[str, Persona]:
 
 
 def shown_so_far(persona: Persona, state: PathState) -> tuple[Shown, ...]:
-    """What the user's messages have really revealed, in order of arrival."""
+    """What the user's messages have really revealed of what holds now, in order of arrival."""
     said = [m.content for m in state.messages if m.role == "user"]
-    turns = disclosed(read_persona(persona.profile, persona.personality), said)
-    return tuple(shown for turn in turns for shown in turn)
+    latent = latent_of(persona)
+    return hold_now([shown for turn in disclosed(latent, said) for shown in turn], latent, said)
 
 
 def as_disclosures(shown: Sequence[Shown], node_id: str) -> tuple[Disclosure, ...]:
@@ -97,7 +99,7 @@ def make_responder(caller: Caller, model: ModelConfig, personas: Sequence[Person
     if wrapper is not None:
 
         async def wrapped(persona: Persona, state: PathState, path: str) -> Answer:
-            return await wrapped_reply(caller, persona, state, path, model=inner, wrapper=wrapper)
+            return await wrapped_reply(caller, persona.as_of(state.turn), state, path, model=inner, wrapper=wrapper)
 
         return wrapped
     control = control_of(model)
@@ -107,13 +109,13 @@ def make_responder(caller: Caller, model: ModelConfig, personas: Sequence[Person
         return await plain_reply(caller, state, path, model)
 
     async def told(persona: Persona, state: PathState, path: str) -> Answer:
-        shown = shown_so_far(persona, state)
+        shown = shown_so_far(persona if control == "frozen" else persona.as_of(state.turn), state)
         if control == "swapped":
             other = others[persona.persona_id]
             shown = swap(shown, read_persona(other.profile, other.personality))
         return await told_reply(caller, state, path, model, as_disclosures(shown, state.node_id))
 
     async def informed(persona: Persona, state: PathState, path: str) -> Answer:
-        return await informed_reply(caller, state, path, model, persona)
+        return await informed_reply(caller, state, path, model, persona.as_of(state.turn))
 
     return plain if control is None else informed if control == "knows-all" else told

@@ -31,13 +31,34 @@ from collections.abc import Mapping, Sequence
 from aloe.dialogue.user import is_repeated, speaks_as_user
 from aloe.stats import Clusters, pearson, ratio_interval
 from aloe.types import Message, Persona
-from aloe.world.truth import Item, Latent, assess_reply, disclosed, read_known, read_message, read_persona, weigh
+from aloe.world.timeline import latent_of
+from aloe.world.truth import (
+    Item,
+    Latent,
+    assess_reply,
+    read_known,
+    read_message,
+    read_persona,
+    read_user_message,
+    weigh,
+)
 
 
 def has_ground_truth(latent: Latent) -> bool:
     """Whether a persona is in the world's language throughout."""
     items = (*latent.facts, *latent.traits)
     return bool(latent.facts) and all(item.is_world for item in items)
+
+
+def _new_facts(latents: Sequence[Latent], said: Sequence[str]) -> list[int]:
+    """How many facts each message reveals that had not been revealed before; ``latents``: what holds at each."""
+    seen: set[tuple[str, str]] = set()
+    counts = []
+    for latent, text in zip(latents, said, strict=True):
+        new = {(s.item.name, s.item.value) for s in read_user_message(text, latent) if s.item.kind == "fact"} - seen
+        seen |= new
+        counts.append(len(new))
+    return counts
 
 
 #: The figures that are shares: counts of what was so, of what could have been.
@@ -88,23 +109,25 @@ class TruthFigures:
         latent = read_persona(persona.profile, persona.personality)
         if not has_ground_truth(latent):
             return
-        self._add_user(counts, latent, said)
+        latents = [latent_of(persona.as_of(turn)) for turn in range(1, len(said) + 1)]
+        self._add_user(counts, latents, said)
         mentioned: Counter[Item] = Counter()
         for turn in range(len(messages) // 2):
-            self._add_reply(counts, latent, messages[: 2 * turn + 1], messages[2 * turn + 1].content, mentioned)
+            now = latents[turn]
+            self._add_reply(counts, now, messages[: 2 * turn + 1], messages[2 * turn + 1].content, mentioned)
 
-    def _add_user(self, counts: Counter[str], latent: Latent, said: Sequence[str]) -> None:
-        new = [sum(s.item.kind == "fact" for s in turn) for turn in disclosed(latent, said)]
+    def _add_user(self, counts: Counter[str], latents: Sequence[Latent], said: Sequence[str]) -> None:
+        new = _new_facts(latents, said)
         for turn, n in enumerate(new[: self.n_turns]):
             self._given[turn][0] += n
             self._given[turn][1] += 1
-        for text in said:
+        for text, latent in zip(said, latents, strict=True):
             for mention in read_message(text).mentions:
                 if mention.payloads[0].kind == "value":
                     counts["claims"] += 1
                     counts["untrue"] += not any((p.name, p.value) in latent.by_value for p in mention.payloads)
         if new:
-            self._leaks.append(new[0] / len(latent.facts))
+            self._leaks.append(new[0] / len(latents[0].facts))
             counts["conversations"] += 1
             counts["revealed"] += sum(new)
 

@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from aloe.bench.change_figures import ChangeFigures
 from aloe.bench.controls import Responder, make_responder
 from aloe.bench.gain import Extras, extra_figures, part_curves
 from aloe.bench.ground_truth import TruthFigures
@@ -49,6 +50,7 @@ from aloe.types import (
     Persona,
     Usage,
 )
+from aloe.world.timeline import with_timeline
 
 BenchProgress = Callable[[int, int], None]
 ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
@@ -95,6 +97,7 @@ class SimulatedConversation:
                 node.model_copy(update={"continued": i + 1 < len(self.nodes)}) for i, node in enumerate(self.nodes)
             ),
             errors=(self.error,) if self.error is not None else (),
+            timeline=self.persona.timeline,
         )
 
     def as_scores(self, n_turns: int) -> Iterator[BenchScore]:
@@ -167,7 +170,8 @@ class _Bench:
     async def _user(self, talk: SimulatedConversation, state: PathState) -> PathState | None:
         path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}"
         steering = Steering(cards=self.cards, seed=self.seed, tree_id=talk.tree_id)
-        text, reply = await next_user_message(self.caller, talk.persona, state, path, steering)
+        persona = talk.persona.as_of(state.turn + 1)
+        text, reply = await next_user_message(self.caller, persona, state, path, steering)
         if text is None:
             return None
         after = state.with_user(content_id(state.node_id, "user", text), text)
@@ -207,7 +211,8 @@ class _Bench:
         """The judgement, and the scores of the same reply as the extras want it judged, side by side."""
         last = talk.nodes[-1]
         candidate = Candidate(last.node_id, last.message.content)
-        asked = {"": (talk.persona, self.scope), **self.extras.judged_as(talk.persona, self.scope)}
+        now = talk.persona.as_of(state.turn)
+        asked = {"": (now, self.scope), **self.extras.judged_as(now, self.scope)}
         answers = await asyncio.gather(
             *(
                 score_reply(self.caller, persona, state, candidate, scope, self.scale)
@@ -269,6 +274,7 @@ async def run_benchmark(
         raise DataError("there are no benchmark personas", "run the personas stage first, or give a persona file")
     if len({p.persona_id for p in personas}) != len(personas):
         raise DataError("two benchmark personas have the same persona_id", "give each its own")
+    personas = [with_timeline(p, config.bench.drift, config.bench.n_turns, 1, config.seed) for p in personas]
     bench = _Bench(
         caller,
         make_responder(caller, model, personas),
@@ -285,9 +291,11 @@ async def run_benchmark(
     clusters = Clusters([p.profile_id for p in personas], [p.personality_id for p in personas])
     rng = derive_rng(config.seed, "bench", "bootstrap")
     measurement = measure(scores, clusters, rng, config.bench.n_bootstrap)
-    truth = TruthFigures(config.bench.n_turns)
+    truth, changes = TruthFigures(config.bench.n_turns), ChangeFigures()
     for talk in talks:
         truth.add(talk.persona, talk.messages, talk.scores)
+        changes.add(talk.persona, talk.messages)
+    groups = {p.persona_id: (p.profile_id, p.personality_id) for p in personas}
     result = BenchmarkResult(
         model=name or plain_name(model.uri),
         uri=portable(model.uri),
@@ -303,8 +311,8 @@ async def run_benchmark(
         scale=config.bench.scale,
         parts=part_curves([talk.judgements for talk in talks], config.bench.n_turns),
         **extra_figures(talks, scores, clusters, config.bench, personas),
-        truth=truth.figures(),
-        truth_ci=truth.intervals({p.persona_id: (p.profile_id, p.personality_id) for p in personas}),
+        truth=truth.figures() | changes.figures(),
+        truth_ci=truth.intervals(groups) | changes.intervals(groups),
         fact_use_by_lag=truth.fact_use_by_lag(),
         facts_by_turn=truth.facts_by_turn(),
         usage={role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},

@@ -197,7 +197,8 @@ class BenchConfig(Section):
         tuple(ModelConfig(uri=f"world:{name}") for name in ("generic", "oracle", "knows-all", "swapped")),
         description="models to benchmark, with or without a wrapper (docs/benchmark.md)",
     )
-    n_turns: int = Field(10, ge=1, description="turns of a conversation")
+    n_turns: int = Field(10, ge=1, description="turns of a conversation, or of each of its sessions")
+    drift: int = Field(0, ge=0, description="changes of facts and traits in a conversation (docs/sessions.md)")
     n_personas: int = Field(0, ge=0, description="0 = all benchmark personas")
     samples: int = Field(1, ge=1, description="conversations per persona")
     scope: Literal["persona", "revealed"] = Field("revealed", description="what the judge rewards")
@@ -215,7 +216,7 @@ class BenchConfig(Section):
     @property
     def unset(self) -> set[str]:
         """Options that came after results had been made, where they are not set: no digest holds them."""
-        return set() if self.cards else {"cards"}
+        return {name for name in ("cards", "drift") if not getattr(self, name)}
 
 
 class TinyConfig(Section):

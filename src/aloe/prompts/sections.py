@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from aloe.types import Disclosure, Message, Persona, Role
+from aloe.types import Change, Disclosure, Message, Persona, Role
 
 SECTION_NAMES = (
     "persona", "profile", "personality", "conversation", "user", "assistant", "revealed", "fact", "trait",
-    "reply", "examples", "example", "population", "task", "rubric",
+    "reply", "examples", "example", "population", "task", "rubric", "changes", "change", "was", "now",
 )  # fmt: skip
 _NAMES = "|".join(SECTION_NAMES)
 _OPENS = re.compile(rf"(?:<|&((?:amp;)*)lt;)(?=/?(?:{_NAMES})\b)", re.IGNORECASE)
@@ -56,6 +56,8 @@ def conversation_slots(messages: Sequence[Message]) -> Slots:
 
 
 def persona_slots(persona: Persona) -> Slots:
+    if persona.turn and persona.timeline:
+        return _described_changed(persona.profile, persona.personality, persona.timeline, persona.turn)
     return _described(persona.profile, persona.personality)
 
 
@@ -63,6 +65,53 @@ def persona_slots(persona: Persona) -> Slots:
 def _described(profile: str, personality: str) -> Slots:
     text = f"<profile>{escape(profile)}</profile>\n<personality>{escape(personality)}</personality>"
     return Slots((text,))
+
+
+_CHANGED = (
+    "The description above is of now, the user's message {turn}. It has come about by these changes; each has the number "
+    "of the message with which it came. What was before no longer holds. announced: the user says so in that message. "
+    "implied: the words of that message only show it, without naming it. gradual: from that message on the manner shifts "
+    "little by little, until message {until}. contextual: both hold, the new one only where it is about the given "
+    "matters.\n"
+)
+
+
+@lru_cache(maxsize=4096)
+def _described_changed(profile: str, personality: str, changes: tuple[Change, ...], turn: int) -> Slots:
+    until = max((change.until for change in changes), default=0)
+    lines = [
+        f'<change turn="{c.turn}" kind="{c.kind}" how="{c.how}" until="{c.until}" context="{_quoted(c.context)}">'
+        f"<was>{escape(c.was)}</was><now>{escape(c.now)}</now></change>"
+        for c in changes
+    ]
+    body = "\n".join(lines)
+    said = _CHANGED.format(turn=turn, until=until or "after")
+    return Slots((*_described(profile, personality).parts, f'\n<changes turn="{turn}">\n{said}{body}\n</changes>'))
+
+
+def _quoted(text: str) -> str:
+    return escape(text).replace('"', "'")
+
+
+_CHANGE = re.compile(
+    r'<change turn="(\d+)" kind="(fact|trait)" how="(\w+)" until="(\d+)" context="([^"]*)">'
+    r"<was>(.*?)</was><now>(.*?)</now></change>",
+    re.DOTALL,
+)
+
+
+def read_changes(prompt: str) -> tuple[tuple[Change, ...], int]:
+    """The changes of the persona in a rendered prompt, and the turn that it is of; none and 0 without a section."""
+    start = prompt.find('<changes turn="')
+    if start < 0:
+        return (), 0
+    section = prompt[start : prompt.find("</changes>", start)]
+    turn = read_attribute(section, "changes", "turn") or "0"
+    found = []
+    for number, kind, how, until, context, was, now in _CHANGE.findall(section):
+        texts = {"was": unescape(was), "now": unescape(now), "context": unescape(context)}
+        found.append(Change(turn=int(number), kind=kind, how=how, until=int(until), **texts))
+    return tuple(found), int(turn) if turn.isdigit() else 0
 
 
 def revealed_slots(disclosures: Iterable[Disclosure]) -> Slots:

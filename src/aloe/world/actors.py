@@ -7,7 +7,6 @@ request's own content and seed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from random import Random
@@ -15,8 +14,9 @@ from typing import NamedTuple
 
 import orjson
 
-from aloe.prompts.sections import read_attribute, read_conversation, read_section, unescape
+from aloe.prompts.sections import read_attribute, read_changes, read_conversation, read_section, unescape
 from aloe.world import language, wide
+from aloe.world.character import Character, character_of, digest, roll
 from aloe.world.judge import judge
 from aloe.world.latent import (
     Item,
@@ -32,6 +32,7 @@ from aloe.world.lexicon.options import Lexicon, Options, narrow
 from aloe.world.lexicon.schema import Topic
 from aloe.world.reading import read_message
 from aloe.world.reply import read_reply
+from aloe.world.timeline import due_now, manners_at, read_changed, tell_changes
 from aloe.world.truth import disclosed, read_user_message
 
 SECOND_FACT = 0.25  # an engaged user sometimes tells two things
@@ -52,16 +53,6 @@ class Utterance(NamedTuple):
 Actor = Callable[[Sequence[Utterance], "int | None", Options], str]
 
 
-def roll(*parts: object) -> float:
-    """A number in [0, 1) fixed by its parts."""
-    return digest(*parts) / 2**64
-
-
-def digest(*parts: object) -> int:
-    text = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-
-
 def _system(messages: Sequence[Utterance]) -> str:
     """All text outside the dialogue: where a prompt keeps its sections."""
     return messages[0].content if messages else ""
@@ -74,7 +65,8 @@ def _persona_in(prompt: str) -> Latent:
     personality = read_section(prompt, "personality")
     if profile is None and personality is None:
         profile, personality = read_section(prompt, "persona") or "", ""
-    return read_persona((profile or "").strip(), (personality or "").strip())
+    changes, turn = read_changes(prompt)
+    return read_changed((profile or "").strip(), (personality or "").strip(), changes, turn)
 
 
 def find_persona(messages: Sequence[Utterance]) -> Latent:
@@ -87,35 +79,22 @@ def find_persona(messages: Sequence[Utterance]) -> Latent:
 # --- the user -------------------------------------------------------------------------------------------------
 
 
-class Character(NamedTuple):
-    """What about a persona stays the same in all its conversations."""
-
-    key: int
-    facts: tuple[Item, ...]  # in the order in which they come up
-    traits: tuple[Item, ...]
-    own: frozenset[tuple[str, str]]
-
-
 @lru_cache(maxsize=16384)
 def _character(prompt: str) -> tuple[Latent, Character]:
     latent = _persona_in(prompt)
-    key = digest(*(item.clause for item in (*latent.facts, *latent.traits)))
-    rng = Random(key)
-    facts, traits = list(latent.facts), list(latent.poles.values())
-    rng.shuffle(facts)
-    rng.shuffle(traits)
-    return latent, Character(key, tuple(facts), tuple(traits), frozenset(latent.by_value))
+    return latent, character_of(latent)
 
 
 @lru_cache(maxsize=16384)
 def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
     """What the user asks in a turn: the same on every branch, never twice in a row, rather what concerns it."""
-    _, character = _character(prompt)
+    latent, character = _character(prompt)
     lexicon = narrow(options)
     if options.neutral and roll(character.key, "neutral", turn) < options.neutral:
         return Random(digest(character.key, "neutral", turn)).choice(lexicon.neutral)
     topics = lexicon.topics
-    slots = {item.name for item in character.facts}
+    start = latent.history.start if latent.history else latent
+    slots = {item.name for item in start.facts}
     ranked = sorted(topics, key=lambda t: -min(3, len(slots.intersection(t.slots))))
     n_best = max(len(topics) // 2, sum(len(slots.intersection(t.slots)) >= 3 for t in topics))
     best = ranked[:n_best] or ranked
@@ -143,13 +122,14 @@ def play_user(messages: Sequence[Utterance], seed: int | None, options: Options)
         for shown in read_user_message(text, latent):
             if told_before.get(shown.item) != "stated":
                 told_before[shown.item] = shown.status
-    chosen = _choose_facts(character, told_before, turn, reply, rng, options)[:release]
-    told = [language.tell(item, implied, rng, lexicon) for item, implied in chosen]
-    markers = choose_markers(character.traits, turn, rng, lexicon)
+    topic = _topic_at(prompt, turn, options)
+    due = due_now(latent, turn)
+    chosen = [] if due else _choose_facts(character, told_before, turn, reply, rng, options)[:release]
+    told = tell_changes(due, rng, lexicon) + [language.tell(item, implied, rng, lexicon) for item, implied in chosen]
+    markers = choose_markers(manners_at(latent, character.traits, turn, topic.name, rng), turn, rng, lexicon)
     distractor = ""
     if (told or turn == 1) and rng.random() < options.distractors:
         distractor = language.tell_of_other(character.own, rng, lexicon)
-    topic = _topic_at(prompt, turn, options)
     request = rng.choice(topic.requests)
     if not topic.slots:
         request = wide.change_to(request, rng)
@@ -427,6 +407,7 @@ ACTORS: dict[str, Actor] = {
     "generic": play_generic,
     "judge": play_judge,
     "oracle": play_tailored,
+    "frozen": play_tailored,
     "knows-all": play_knows_all,
     "swapped": play_tailored,
 }

@@ -11,7 +11,8 @@ from random import Random
 
 from aloe.prompts.sections import read_conversation, read_section
 from aloe.world import actors, language
-from aloe.world.actors import SILENT, Utterance, choose_markers, digest, faulty_user, find_persona, read_notes, roll
+from aloe.world.actors import SILENT, Utterance, choose_markers, faulty_user, find_persona, read_notes
+from aloe.world.character import digest, roll
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.reply import read_reply
 

@@ -70,6 +70,11 @@ def can_hint(item: Item) -> bool:
     return (item.name, item.value) in _cues()
 
 
+def cue_of(item: Item) -> str:
+    """What implies a fact without naming it; empty where nothing does."""
+    return _cues().get((item.name, item.value), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """A sentence about the user, and the slot it is about (None for a clause)."""

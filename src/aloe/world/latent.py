@@ -12,6 +12,7 @@ from functools import lru_cache
 from random import Random
 from typing import Literal
 
+from aloe.types import How
 from aloe.world import fallback
 from aloe.world.lexicon.index import persona_sentences, profile_skeletons, skeletons_around, value_scanner
 from aloe.world.lexicon.options import Lexicon, narrow
@@ -42,15 +43,47 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A change as items: what ends (``was``) and begins (``now``) with the user's message of ``turn``.
+
+    From ``since`` on ``was`` holds no longer (0: it goes on where it is not about ``topics``).
+    """
+
+    turn: int
+    how: How
+    was: Item | None
+    now: Item | None
+    since: int
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How a persona has come to be what it is at ``turn``: what it was at the start, and the steps since."""
+
+    start: Latent
+    steps: tuple[Step, ...]
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class Latent:
-    """All items of a persona, in the order of its text, and ways to find them."""
+    """All items of a persona, in the order of its text, and ways to find them.
+
+    Attributes:
+        history: None where nothing has changed.
+        past: what held once and does not now. turning: manners that are coming in, which suit as well as the old ones.
+    """
 
     facts: tuple[Item, ...]
     traits: tuple[Item, ...]
+    history: History | None = None
     by_value: Mapping[tuple[str, str], Item] = field(init=False, repr=False, compare=False)
     by_slot: Mapping[str, Item] = field(init=False, repr=False, compare=False)
     poles: Mapping[str, Item] = field(init=False, repr=False, compare=False)  # trait -> item
     clauses: tuple[tuple[Item, frozenset[str]], ...] = field(init=False, repr=False, compare=False)
+    past: Mapping[tuple[str, str], Item] = field(init=False, repr=False, compare=False)
+    turning: Mapping[str, Item] = field(init=False, repr=False, compare=False)  # trait -> item
 
     def __post_init__(self) -> None:
         world = [item for item in self.facts if item.is_world]
@@ -60,6 +93,26 @@ class Latent:
         put(self, "by_slot", {item.name: item for item in reversed(world)})
         put(self, "poles", {item.name: item for item in reversed(self.traits) if item.is_world})
         put(self, "clauses", tuple((item, fallback.stems(item.value)) for item in other))
+        steps, turn = (self.history.steps, self.history.turn) if self.history else ((), 0)
+        over = [s.was for s in steps if s.was and 0 < s.since <= turn]
+        held = {(item.name, item.value) for item in (*self.facts, *self.traits)}
+        put(self, "past", {(i.name, i.value): i for i in over if (i.name, i.value) not in held})
+        put(self, "turning", {s.now.name: s.now for s in steps if s.now and s.how == "gradual" and s.since > turn})
+
+
+def same_item(a: Item, b: Item) -> bool:
+    """Whether two items say the same, wherever in a persona they stand."""
+    return a.value == b.value and (a.name == b.name or not (a.is_world or b.is_world))
+
+
+@lru_cache(maxsize=16384)
+def in_context(latent: Latent, topic: str | None) -> Latent:
+    """The persona as it is where the user asks about ``topic``: its manners there before others of the same trait."""
+    here = [s.now for s in (latent.history.steps if latent.history else ()) if s.now and topic in s.topics]
+    if not here:
+        return latent
+    kept = [item for item in latent.traits if not any(item.name == other.name for other in here)]
+    return Latent(latent.facts, (*here, *kept), latent.history)
 
 
 def _world_fact(sentence: str) -> Item | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from aloe.world.lexicon.index import links, said_skeletons, skeletons_around, user_scanner
+from aloe.world.lexicon.index import ended_skeletons, links, said_skeletons, skeletons_around, user_scanner
 from aloe.world.lexicon.scan import Payload, Span, Tokens, split_sentences, tokenize
 
 _FIRST_PERSON = frozenset({"i", "my", "me", "mine", "i'm", "i've", "i'd", "i'll", "we", "our", "myself"})
@@ -51,6 +51,7 @@ class UserReading:
     topic: str | None
     text: str
     own_text: str  # the sentences that are about the user
+    ended: tuple[Mention, ...] = ()  # what it says is over
 
 
 def _words_of(sentence: str, tokens: Tokens) -> str:
@@ -59,9 +60,11 @@ def _words_of(sentence: str, tokens: Tokens) -> str:
     return found.group() if found else sentence
 
 
-def _read_fact(tokens: Tokens, spans: Sequence[Span], sentence: str) -> tuple[list[Mention], list[Payload]]:
-    """Values and cues of one sentence: about the user, and about somebody else."""
-    known = said_skeletons()
+def _read_fact(
+    tokens: Tokens, spans: Sequence[Span], sentence: str, ended: list[Mention]
+) -> tuple[list[Mention], list[Payload]]:
+    """Values and cues of one sentence: about the user, and about somebody else. What is over goes to ``ended``."""
+    known, over = said_skeletons(), ended_skeletons()
     marks = [s for s in spans if s.payloads[0].kind in ("shown", "request")]
     for span in spans:
         candidates = tuple(p for p in span.payloads if p.kind in ("value", "cue"))
@@ -72,6 +75,10 @@ def _read_fact(tokens: Tokens, spans: Sequence[Span], sentence: str) -> tuple[li
             del rest[mark.start : mark.end]
             start -= (mark.end - mark.start) if mark.start < span.start else 0
         frame = skeletons_around(tuple(rest), start, start + span.end - span.start)
+        for kind, slot in over.get(frame) or over.get(_unlinked(frame), ()):
+            if fitting := tuple(p for p in candidates if p.name == slot and p.kind == kind):
+                ended.append(Mention(fitting, sentence))
+                return [], []
         for kind, slot in known.get(frame) or known.get(_unlinked(frame), ()):
             fitting = tuple(p for p in candidates if p.name == slot and (p.kind == "cue") == (kind == "hinted"))
             if kind == "other":
@@ -107,6 +114,7 @@ def read_message(text: str) -> UserReading:
     """Everything that a user's message says."""
     scanner = user_scanner()
     mentions: list[Mention] = []
+    ended: list[Mention] = []
     others: list[Payload] = []
     shown: list[tuple[str, str, str]] = []
     own: list[str] = []
@@ -114,7 +122,7 @@ def read_message(text: str) -> UserReading:
     for sentence in split_sentences(text):
         tokens = tokenize(sentence)
         spans = scanner.scan(tokens)
-        about_user, about_others = _read_fact(tokens, spans, sentence) if spans else ([], [])
+        about_user, about_others = _read_fact(tokens, spans, sentence, ended) if spans else ([], [])
         mentions += about_user
         others += about_others
         if not about_others:
@@ -126,4 +134,4 @@ def read_message(text: str) -> UserReading:
                     shown.append((payload.name, payload.value, words))
                 elif payload.kind == "request":
                     topic = payload.name
-    return UserReading(tuple(mentions), tuple(others), tuple(shown), topic, text, " ".join(own))
+    return UserReading(tuple(mentions), tuple(others), tuple(shown), topic, text, " ".join(own), tuple(ended))

@@ -14,7 +14,7 @@ from typing import Literal
 
 from aloe.types import Message, Status
 from aloe.world import fallback
-from aloe.world.latent import Item, Latent, read_persona, read_sentence
+from aloe.world.latent import Item, Latent, in_context, read_persona, read_sentence
 from aloe.world.lexicon.options import narrow
 from aloe.world.lexicon.scan import Payload, split_sentences
 from aloe.world.reading import UserReading, read_message
@@ -35,6 +35,8 @@ class Shown:
 def read_user_message(text: str, latent: Latent) -> tuple[Shown, ...]:
     """What a message reveals of a persona, each item once, in the order of the words."""
     reading = read_message(text)
+    if latent.history is not None:
+        latent = in_context(latent, reading.topic)
     found: dict[tuple[str, str, str], Shown] = {}
     for mention in reading.mentions:
         for payload in mention.payloads:
@@ -47,6 +49,8 @@ def read_user_message(text: str, latent: Latent) -> tuple[Shown, ...]:
                 break
     for trait, pole, words in reading.shown:
         item = latent.poles.get(trait)
+        if item is not None and item.value != pole:
+            item = latent.turning.get(trait)
         if item is not None and item.value == pole:
             found.setdefault((item.kind, item.name, item.value), Shown(item, "implied", words))
     if latent.clauses:
@@ -122,18 +126,25 @@ class Known:
 def read_known(latent: Latent, conversation: Sequence[Message]) -> Known:
     """The state of a conversation that ends with the user's message."""
     said = [m.content for m in conversation if m.role == "user"]
+    topic = read_message(said[-1]).topic if said else None
     facts: dict[Item, tuple[int, Status]] = {}
     traits: dict[str, str] = {}
+    here = in_context(latent, topic) if latent.history is not None else latent
     for turn, new in enumerate(disclosed(latent, said), 1):
         for shown in new:
             if shown.item.kind == "fact":
                 facts[shown.item] = (turn, shown.status)
-            else:
+            elif here is latent or suits(here, shown.item.name, shown.item.value):
                 traits[shown.item.name] = shown.item.value
-    topic = read_message(said[-1]).topic if said else None
     slots = narrow().by_topic[topic].slots if topic else None
     replies = tuple(m.content for m in conversation if m.role == "assistant")
-    return Known(latent, len(said), facts, traits, topic, slots, tuple(said), replies)
+    return Known(here, len(said), facts, traits, topic, slots, tuple(said), replies)
+
+
+def suits(latent: Latent, trait: str, pole: str) -> bool:
+    """Whether a manner is the persona's, or one that is coming in."""
+    turning = latent.turning.get(trait)
+    return latent.poles[trait].value == pole or (turning is not None and turning.value == pole)
 
 
 def count_failed(known: Known) -> int:
@@ -198,7 +209,7 @@ def weigh(known: Known, reply: str) -> Weighed:
     """Hold a reply against the persona and what was revealed of it so far."""
     reading = read_reply(reply)
     latent = known.latent
-    mine, tied, n_false = _own_facts(latent, reading)
+    mine, tied, n_false = _own_facts(latent, reading, known.said[-1] if known.said and latent.past else "")
     n_claims = sum(len(c) >= 2 and _is_news(c, latent) for c in reading.claims)
     n_invented = sum(
         _is_news(content, latent)
@@ -209,7 +220,7 @@ def weigh(known: Known, reply: str) -> Weighed:
     revealed = [item for item in mine if item in known.facts]
     premature = tuple(item for item in mine if item not in known.facts)
     fits = tuple(
-        (trait, latent.poles[trait].value == pole, trait in known.traits)
+        (trait, suits(latent, trait, pole), trait in known.traits)
         for trait, pole in reading.fits
         if trait in latent.poles
     )
@@ -231,15 +242,21 @@ def weigh(known: Known, reply: str) -> Weighed:
     )
 
 
-def _own_facts(latent: Latent, reading: ReplyReading) -> tuple[dict[Item, None], set[Item], int]:
-    """The persona's facts that a reply mentions, those of them that it ties to advice, and how many are not its own."""
+def _own_facts(latent: Latent, reading: ReplyReading, said: str = "") -> tuple[dict[Item, None], set[Item], int]:
+    """The persona's facts that a reply mentions, those of them that it ties to advice, and how many are not its own.
+
+    Args:
+        said: the user's last message, where something has changed: to speak of what it says is over is not untrue.
+    """
+    over = {(p.name, p.value) for mention in read_message(said).ended for p in mention.payloads} if said else set()
     mine: dict[Item, None] = {}
     tied: set[Item] = set()
     n_false = 0
     for payloads in reading.values:
         item = next((i for p in payloads if (i := latent.by_value.get((p.name, p.value)))), None)
         if item is None:
-            n_false += not _is_own(latent, payloads)
+            spoken_of = payloads not in reading.used and any((p.name, p.value) in over for p in payloads)
+            n_false += not spoken_of and not _is_own(latent, payloads)
             continue
         mine[item] = None
         if payloads in reading.used:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Literal
 
+from aloe.world.lexicon.changes import ENDED, GONE
 from aloe.world.lexicon.scan import Payload, Scanner, Tokens, neutral_person, tokenize
 from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
@@ -103,6 +104,17 @@ def said_skeletons() -> Mapping[Tokens, tuple[tuple[SaidKind, str], ...]]:
             entry = (kind, name)
             if entry not in table.setdefault(_marked(template), []):
                 table[_marked(template)].append(entry)
+    return {key: tuple(found) for key, found in table.items()}
+
+
+@lru_cache(maxsize=1)
+def ended_skeletons() -> Mapping[Tokens, tuple[tuple[str, str], ...]]:
+    """How users tell that a fact is over: skeleton of a sentence -> (value or cue, slot)."""
+    table: dict[Tokens, list[tuple[str, str]]] = {}
+    for kind, by_slot in (("value", ENDED), ("cue", GONE)):
+        for slot, templates in by_slot.items():
+            for template in templates:
+                table.setdefault(_marked(template), []).append((kind, slot))
     return {key: tuple(found) for key, found in table.items()}
 
 
