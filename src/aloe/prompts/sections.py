@@ -68,9 +68,9 @@ def _described(profile: str, personality: str) -> Slots:
 
 
 _CHANGED = (
-    "The description above is of now, the user's message {turn}. It has come about by these changes; each has the number "
+    "The description above is of now, the user's message {turn}. These changes led to it; each has the number "
     "of the message with which it came. What was before no longer holds. announced: the user says so in that message. "
-    "implied: the words of that message only show it, without naming it. gradual: from that message on the manner shifts "
+    "implied: the words of that message only show it, without naming it. gradual: from then on the manner shifts "
     "little by little, until message {until}. contextual: both hold, the new one only where it is about the given "
     "matters.\n"
 )
