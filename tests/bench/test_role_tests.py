@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from aloe.__main__ import main
 from aloe.bench.role_cases import copies_placeholder, role_cases
-from aloe.dialogue.inducer import keep_supported
-from aloe.dialogue.user import asks_for_something, plays_assistant
-from aloe.errors import ConfigError
-from aloe.types import Disclosure
+from aloe.config import Config
+from aloe.dialogue.inducer import check_disclosures, in_personas_words, keep_supported, told_part
+from aloe.dialogue.state import PathState
+from aloe.dialogue.user import Steering, asks_for_something, next_user_message, plays_assistant
+from aloe.errors import ConfigError, ParseError
+from aloe.models.caller import Caller
+from aloe.prompts import PromptSet
+from aloe.prompts.catalog import USER_CARDS
+from aloe.types import Disclosure, Persona
+from models.faulty import model_at, serving
 
 
 def figures(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, float | None]]:
@@ -109,3 +116,71 @@ def test_a_claim_is_kept_only_where_its_evidence_can_mean_it() -> None:
     said = claim(facts[0], facts[0], "stated", "trait")
     assert [c.kind for c in keep_supported([said], case.persona, ())] == ["fact"]
     assert len(keep_supported(whole[:2], case.persona, ())) == 2
+
+
+@pytest.mark.parametrize(
+    ("quote", "part"),
+    [
+        ("My town is Brackwater.", "She has her postal address in Brackwater"),
+        ("My cousin lives in Brackwater.", None),
+        ("I keep two old greyhounds.", "she keeps two greyhounds"),
+        ("My sister is a nurse.", None),
+        ("I live together with my granddaughter.", "She looks after her granddaughter"),
+        ("I just feel it.", None),
+    ],
+)
+def test_a_claim_in_the_users_words_is_the_part_of_the_persona_that_they_tell(quote: str, part: str | None) -> None:
+    persona = Persona(
+        persona_id="p", profile_id="a", personality_id="b", personality="She is blunt.",
+        profile="She has her postal address in Brackwater, and she keeps two greyhounds. She is a night nurse. "
+        "She looks after her granddaughter.",
+    )  # fmt: skip
+    assert (told_part(quote, persona) or "").strip(".") == (part or "")
+    state = PathState("t").with_user("n1", f"Well. {quote} What now?")
+    claim = Disclosure(node_id="", item=quote, kind="fact", status="implied", evidence="Well.")
+    kept, _ = check_disclosures(keep_supported(in_personas_words([claim], persona, state), persona, ()), persona, state)
+    assert [(d.item.strip("."), d.status, d.evidence) for d in kept] == ([(part, "stated", quote)] if part else [])
+    never = Disclosure(node_id="", item="She is a night nurse.", kind="fact", status="stated", evidence="a night nurse")
+    assert check_disclosures(in_personas_words([never], persona, state), persona, state)[0] == ()  # she never said so
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ('{"mention": "I keep bees.", "ask": "What now?"}', "I keep bees. What now?"),
+        ('{"mention": "", "ask": "What now?"}', "What now?"),
+        ('```json\n{"mention": "I keep bees.", "ask": " What now? "}\n```', "I keep bees. What now?"),
+        ("Just a message. What now?", "Just a message. What now?"),
+        ('{"mention": "I keep bees."}', None),
+        ('{"mention": "x", "ask": "How can I help you today?"}', None),
+    ],
+)
+def test_a_user_that_is_dealt_cards_may_answer_in_two_parts(raw: str, text: str | None) -> None:
+    if text is None:
+        with pytest.raises(ParseError):
+            USER_CARDS.read(raw)
+    else:
+        assert USER_CARDS.read(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "n_asked", "text"),
+    [
+        (["Sure, here are some ideas.", "Any ideas?"], 2, "Any ideas?"),
+        (["I like tea.", "I like coffee."], 2, "I like coffee."),  # asked again once, and then taken and counted
+        (["Any ideas?"], 1, "Any ideas?"),
+    ],
+)
+def test_a_user_that_is_dealt_cards_is_held_to_its_goal_once(said: list[str], n_asked: int, text: str) -> None:
+    persona = role_cases(1, 0)[0].persona
+
+    async def work(version: str) -> tuple[str | None, int]:
+        async with serving(lambda request, n: said[min(n, len(said) - 1)]) as server:
+            models = {"user": [model_at(server.base_url)]}
+            caller = Caller.open(Config(), None, seed=1, prompts=PromptSet(version=version), models=models)
+            found, _ = await next_user_message(caller, persona, PathState("t"), "x", Steering(cards=1))
+            await caller.aclose()
+            return found, len(server.requests)
+
+    assert asyncio.run(work("2")) == (text, n_asked)
+    assert asyncio.run(work("1")) == (said[0], 1)  # version 1 is as it was

@@ -214,6 +214,6 @@ def test_a_schema_is_asked_for_where_the_endpoint_can_and_left_out_where_it_refu
                     assert answer == ("second", "a")
             assert ["response_format" in r for r in server.requests] == [True, True, False, False]
             assert all(r["chat_template_kwargs"] == quiet["chat_template_kwargs"] for r in server.requests)
-        assert not takes_schema(ModelConfig(uri="hf:somewhere", structured="auto"))
+        assert not takes_schema(ModelConfig(uri="world:judge", structured="auto"))
 
     asyncio.run(work())

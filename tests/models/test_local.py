@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import itertools
 import subprocess
 import sys
 import threading
@@ -12,11 +13,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaForCausalLM
 
 from aloe.config import Config, ModelConfig, TinyConfig
 from aloe.errors import ConfigError, DataError, EndpointError
@@ -25,7 +28,7 @@ from aloe.models.local import batch, decode
 from aloe.models.local.batch import Codec, DecodedRow, Lane, split_rows
 from aloe.models.local.checkpoint import load_model, load_tokenizer, model_card, save_checkpoint
 from aloe.models.local.model import LocalModel, create_local_model, weight_digest
-from aloe.models.local.prefixes import PrefixStore
+from aloe.models.local.prefixes import PrefixStore, shared_beginnings
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.training.tiny.model import create_model
 from aloe.training.tiny.tokenizer import build_tokenizer
@@ -121,6 +124,45 @@ def test_a_kept_prefix_changes_nothing(checkpoint: Path) -> None:
 
     kept, anew = asyncio.run(both())
     assert kept == anew
+
+
+def test_what_prompts_begin_with_is_read_once_and_changes_nothing(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, read = Random(3), []
+    rules, people = " ".join(rng.choices(WORDS, k=90)), [" ".join(rng.choices(WORDS, k=80)) for _ in range(2)]
+    asked = [
+        ChatRequest(
+            (PromptMessage("system", (rules,)), PromptMessage("user", (f"{people[i % 2]} {WORDS[i]}",))),
+            temperature=0.8, seed=i, max_tokens=8,
+        )
+        for i in range(8)
+    ]  # fmt: skip
+    forward = LlamaForCausalLM.forward
+
+    def count(self: LlamaForCausalLM, input_ids: torch.Tensor, **more: Any) -> Any:
+        if input_ids.shape[1] > 1:
+            read.append(tuple(input_ids.shape))
+        return forward(self, input_ids=input_ids, **more)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", count)
+    together = answer(checkpoint, asked)
+    assert sum(rows * tokens for rows, tokens in read) < 90 + 2 * 80 + 8 * 12  # the rules once, each person once
+    monkeypatch.setattr(decode, "LEAST_SHARED", 10**9)
+    read.clear()
+    assert [c.text for c in answer(checkpoint, asked)] == [c.text for c in together]
+    assert sum(rows * tokens for rows, tokens in read) > 8 * 170
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8).map(tuple), min_size=2, max_size=8, unique=True))
+def test_shared_beginnings_are_of_two_prompts_and_none_is_left_out(prompts: list[tuple[int, ...]]) -> None:
+    found = shared_beginnings(prompts)
+    assert [len(ids) for ids in found] == sorted(len(ids) for ids in found) and len(set(found)) == len(found)
+    for ids in found:
+        assert sum(prompt[: len(ids)] == ids for prompt in prompts) >= 2
+    for a, b in itertools.combinations(prompts, 2):
+        n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        assert a[:n] in found
 
 
 def test_stop_top_p_and_logprobs(checkpoint: Path) -> None:
@@ -238,7 +280,8 @@ def test_a_second_turn_is_answered_as_without_a_kept_reply(checkpoint: Path) -> 
 
 def large_requests(of: str) -> list[ChatRequest]:
     """What needs more memory at once than there is."""
-    texts = [f"w{'abcdefgh'[i % 8]}a " * (900 + i) for i in range(48)]
+    own = [f"w{a}{b} " for a in "abcdef" for b in "abcdefgh"]  # what they began with together would be read once
+    texts = [word + f"w{'abcdefgh'[i % 8]}a " * (900 + i) for i, word in enumerate(own)]
     if of == "prompts":
         return [ChatRequest((PromptMessage("user", (text,)),), max_tokens=3) for text in texts]
     said = (PromptMessage("user", (texts[0],)),)

@@ -119,7 +119,8 @@ def _form(run: RoleRun, role: str) -> list[RoleFigure]:
 
 async def _try_user(run: RoleRun) -> list[RoleFigure]:
     openings: list[str | None] = []
-    messages: list[str] = []
+    kept: list[str] = []
+    shows: list[float] = []
 
     async def talk(case: RoleCase) -> tuple[str | None, list[str]]:
         """Two messages of the user, with a reply between them that asks for more."""
@@ -135,6 +136,7 @@ async def _try_user(run: RoleRun) -> list[RoleFigure]:
             said.append(text)
             state = state.with_user(content_id(state.node_id, "user", text), text)
             shown = read_user_message(text, case.latent)
+            shows.append(float(any(s.item.kind == "fact" for s in shown)))
             reply = told_reply(state, shown, case.number)
             state = state.with_reply(content_id(state.node_id, "assistant", reply), reply)
         run.tick()
@@ -142,23 +144,25 @@ async def _try_user(run: RoleRun) -> list[RoleFigure]:
 
     for opening, said in await asyncio.gather(*map(talk, run.cases)):
         openings.append(opening)
-        messages += said
+        kept.extend(said)
     told: list[float] = []
     facts: list[float] = []
     for case, opening in zip(run.cases, openings, strict=True):
         if opening is not None:
             told.append(float(sum(s.item.kind == "fact" for s in read_user_message(opening, case.latent))))
             facts.append(float(len(case.latent.facts)))
-    first = run.answers("user")
-    return [
+    figures = [
         RoleFigure("facts told at turn 1", ratio_interval(told, facts), "<= 0.25"),
-        RoleFigure("plays the assistant", share_interval([float(plays_assistant(text)) for text in first]), "<= 0.02"),
-        RoleFigure(
-            "asks for something",
-            share_interval([float(asks_for_something(text) and not plays_assistant(text)) for text in first]),
-            ">= 0.9",
-        ),
+        RoleFigure("messages that tell a fact", share_interval(shows)),
     ]
+    for texts, when in ((run.answers("user"), ""), (kept, ", as kept")):
+        plays = [plays_assistant(text) for text in texts]
+        asks = [float(asks_for_something(text) and not p) for text, p in zip(texts, plays, strict=True)]
+        figures += [
+            RoleFigure(f"plays the assistant{when}", share_interval([float(p) for p in plays]), "<= 0.02"),
+            RoleFigure(f"asks for something{when}", share_interval(asks), ">= 0.9"),
+        ]
+    return figures
 
 
 async def _try_inducer(run: RoleRun) -> list[RoleFigure]:

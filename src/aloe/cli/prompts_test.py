@@ -96,7 +96,7 @@ def _config(options: Namespace, overrides: Overrides) -> Config:
                 f"--model {options.model} is not a model", "give a URI, or a table like '{uri = \"...\"}'"
             )
         own["roles"] = {
-            role: {"temperature": temperature, "max_tokens": tokens, **table}
+            role: {"temperature": temperature, "max_tokens": tokens, "structured": "auto", **table}
             for role, (temperature, tokens) in SAMPLED.items()
         }
     return load_config(None, merge(own, overrides))

@@ -32,7 +32,7 @@ class ModelConfig(Section):
     structured: bool | Literal["auto"] = Field(
         False,
         description="ask for JSON-schema output where a role has a schema; a server that refuses it is asked without; "
-        "auto = of models behind an address only",
+        "auto = of models behind an address, and of hf: models where llguidance is installed (extra 'train')",
     )
     logprobs: bool = Field(
         True,

@@ -1,7 +1,8 @@
 """The inducer: infers which parts of the persona the user's own words have revealed so far.
 
 A claim counts only if its item is a part of the persona and its evidence is quoted from the user; everything else is
-dropped and counted. What was revealed once stays revealed on that path.
+dropped and counted. What was revealed once stays revealed on that path. With prompts of version 2, a claim in the
+user's own words ("I rent a townhouse") counts as the part of the persona that these words tell.
 """
 
 from __future__ import annotations
@@ -17,9 +18,17 @@ from aloe.prompts.catalog import INDUCER
 from aloe.prompts.render import FIRST
 from aloe.types import Disclosure, Generation, Persona
 from aloe.world.fallback import stems
+from aloe.world.truth import read_persona
 
 MOST_IMPLIED = 2  # things that one quotation implies
+MOST_KEPT = 4096  # personas whose parts are kept
 _SPACE = re.compile(r"[^\w]+")
+_SOMEBODY = re.compile(
+    r"\b(?:my|our|the|a) (?:(?:best|old|older|younger|next-door) )?(cousin|friend|neighbou?r|colleague|co-?worker|boss|"
+    r"flatmate|roommate|classmate|teacher|doctor|landlord|coach|brother|sister|mother|father|mum|mom|dad|parents|aunt|"
+    r"uncle|nephew|niece|grandmother|grandfather|grandma|grandpa|husband|wife|partner|son|daughter|ex)(?:'s)? \w",
+    re.IGNORECASE,
+)
 
 
 @lru_cache(maxsize=16384)
@@ -81,11 +90,57 @@ def _find(evidence: str, own: Sequence[tuple[str, str]]) -> str | None:
     return next((nid for nid, text in reversed(own) if words and words in _plain(text)), None)
 
 
+@lru_cache(maxsize=MOST_KEPT)
+def _parts(profile: str, personality: str) -> tuple[tuple[str, frozenset[str], str], ...]:
+    """The facts of a persona: text, content words, and the last of these, which mostly says what it is about."""
+    found = []
+    for item in read_persona(profile, personality).facts:
+        words = stems(item.clause)
+        last = next((word for token in reversed(item.clause.split()) if (word := stems(token))), frozenset())
+        found.append((item.clause, words, next(iter(last), "")))
+    return tuple(found)
+
+
+def is_of_somebody(quote: str, part: str) -> bool:
+    """Whether a quotation is about somebody who does not occur in a part of the persona."""
+    found = _SOMEBODY.search(quote)
+    return found is not None and found.group(1).lower() not in part.lower()
+
+
+def told_part(quote: str, persona: Persona) -> str | None:
+    """The one fact of the persona that the user's words tell: by two of its content words or its last one."""
+    said = stems(quote)
+    best, n_best = None, 0.0
+    for part, words, last in _parts(persona.profile, persona.personality):
+        shared = len(words & said)
+        if (shared < 2 and last not in said) or not shared or is_of_somebody(quote, part):
+            continue
+        share = shared / len(words)
+        best, n_best = (None if share == n_best else part, share) if share >= n_best else (best, n_best)
+    return best
+
+
+def in_personas_words(claimed: Sequence[Disclosure], persona: Persona, state: PathState) -> list[Disclosure]:
+    """The claims, those that are in the user's words as the part of the persona that these words tell."""
+    about, own = _plain_persona(persona.profile, persona.personality), _own_words(state)
+    found = []
+    for claim in claimed:
+        quotes = (claim.item, claim.evidence) if _plain(claim.item) not in about else ()
+        for quote in quotes:
+            part = told_part(quote, persona) if _find(quote, own) is not None else None
+            if part is not None:
+                claim = claim.model_copy(update={"item": part, "evidence": quote, "status": "stated"})
+                break
+        found.append(claim)
+    return found
+
+
 def keep_supported(claimed: Sequence[Disclosure], persona: Persona, known: Sequence[Disclosure]) -> list[Disclosure]:
     """The claims whose evidence can mean them, each of the kind that its place in the persona says.
 
     What is stated shares a word with its evidence. One quotation implies ``MOST_IMPLIED`` things at most: a model that
-    takes the whole description for revealed quotes the same words for all of it.
+    takes the whole description for revealed quotes the same words for all of it. What is said of somebody else is no
+    evidence.
     """
     known_items = {_plain(d.item) for d in known}
     quoted = Counter(_plain(c.evidence) for c in claimed if c.status == "implied" and _plain(c.item) not in known_items)
@@ -94,6 +149,8 @@ def keep_supported(claimed: Sequence[Disclosure], persona: Persona, known: Seque
     for claim in claimed:
         item, evidence = _plain(claim.item), _plain(claim.evidence)
         if claim.status == "implied" and quoted[evidence] > MOST_IMPLIED:
+            continue
+        if is_of_somebody(claim.evidence, claim.item):
             continue
         if claim.status == "stated" and not stems(claim.item) & stems(claim.evidence):
             continue
@@ -111,7 +168,7 @@ async def induce(
     if claimed is None:
         return (), 0, False
     if caller.prompts.version != FIRST:
-        supported = keep_supported(claimed, persona, state.revealed)
+        supported = keep_supported(in_personas_words(claimed, persona, state), persona, state.revealed)
         new, dropped = check_disclosures(supported, persona, state, reply.generation)
         return new, dropped + len(claimed) - len(supported), True
     new, dropped = check_disclosures(claimed, persona, state, reply.generation)

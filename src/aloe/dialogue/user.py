@@ -2,21 +2,26 @@
 
 A message in which the simulator speaks as the assistant, or says the assistant's words back to it, is asked for
 again. What is merely suspicious (a message that was said before, one in which nobody speaks of himself or asks for
-anything) is counted, not refused: real people do that too.
+anything) is counted, not refused: real people do that too. A user that is dealt cards is told what to ask for: with
+prompts of version 2, one that offers help or asks for nothing is asked again once, and its second answer is taken.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aloe.dialogue.cards import deal
 from aloe.dialogue.state import PathState
+from aloe.errors import ParseError
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
-from aloe.prompts.catalog import USER, USER_CARDS
-from aloe.prompts.faults import is_assistants, split_thoughts
+from aloe.prompts.catalog import USER, USER_CARDS, Prompt
+from aloe.prompts.faults import FORM, ROLE, is_assistants, split_thoughts
+from aloe.prompts.parsers import refuse_echo
+from aloe.prompts.render import FIRST
+from aloe.protocols import PromptMessage
 from aloe.types import Persona
 
 _OF_ONESELF = re.compile(r"\b(?:i|i'\w+|me|my|mine|myself|we|we'\w+|us|our)\b|[?]|[^\x00-\x7f]", re.IGNORECASE)
@@ -116,8 +121,9 @@ async def next_user_message(
     release, task = steering.release, steering.task
     if steering.cards:
         hand = deal(persona, state, n=steering.cards, seed=steering.seed, tree_id=steering.tree_id)
+        prompt = USER_CARDS if caller.prompts.version == FIRST else _insisting()
         return await caller.ask(
-            USER_CARDS, path, history=state.flipped[-1:], turn=state.turn + 1, persona=hand.known_persona(persona),
+            prompt, path, history=state.flipped[-1:], turn=state.turn + 1, persona=hand.known_persona(persona),
             conversation=state.messages, goal=hand.goal, cards=hand.new, task=task,
         )  # fmt: skip
     n_revealed = sum(d.kind == "fact" for d in state.revealed)
@@ -126,3 +132,21 @@ async def next_user_message(
         USER, path, history=state.flipped, turn=state.turn + 1,
         persona=persona, release="" if allowance is None else allowance, task=task,
     )  # fmt: skip
+
+
+def _insisting() -> Prompt[str]:
+    """The prompt of a user that is dealt cards, whose first answer has to be a user's message that asks."""
+    n_read = 0
+
+    def check(message: str, history: Sequence[PromptMessage]) -> None:
+        nonlocal n_read
+        n_read += 1
+        refuse_echo(message, history)
+        if n_read > 1:
+            return
+        if plays_assistant(message):
+            raise ParseError("that is what the assistant would write; write what the person asks of it", kind=ROLE)
+        if not asks_for_something(message):
+            raise ParseError("the person asks for nothing in it; end with the question for what they want", kind=FORM)
+
+    return replace(USER_CARDS, check=check)

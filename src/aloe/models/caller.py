@@ -22,7 +22,7 @@ import orjson
 from aloe.config import BudgetConfig, Config, ExecutionConfig, ModelConfig
 from aloe.errors import AloeError, ConfigError, EndpointError, ParseError, nearest
 from aloe.models.budget import Budget
-from aloe.models.calls import Reply, RoleStats, takes_schema, tells_logprobs
+from aloe.models.calls import Reply, RoleStats, is_held, takes_schema, tells_logprobs
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
 from aloe.models.http.connection import allow_open_files, make_session
 from aloe.models.http.limits import Host, Limiter
@@ -359,7 +359,9 @@ class Caller:
         route = self._route(config)
         model = route.model
         known = CATALOG.get(prompt)
-        schema = known.response_format if known and takes_schema(config) else None
+        schema = None
+        if known and takes_schema(config) and self.prompts.version >= known.shaped_since:
+            schema = (known.tight if is_held(config) else None) or known.response_format
         logprobs = known.alternatives if known and tells_logprobs(config) else None
         sampling = sent_fields(
             ChatRequest(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aloe.config import ModelConfig
+from aloe.models.local.grammar import can_constrain
 from aloe.models.uri import is_in_process
 from aloe.types import Generation, Usage
 
@@ -80,6 +81,11 @@ def tells_logprobs(config: ModelConfig) -> bool:
     return config.logprobs and config.uri.startswith("openai:") and "logprobs" not in config.extra
 
 
+def is_held(config: ModelConfig) -> bool:
+    """Whether the model decodes in this process, and every token can be held to a schema."""
+    return is_in_process(config) and config.uri.startswith("hf:") and can_constrain()
+
+
 def takes_schema(config: ModelConfig) -> bool:
-    """Whether a response schema is sent; a model in this process would ignore it."""
-    return not is_in_process(config) if config.structured == "auto" else config.structured
+    """Whether answers are asked for by schema; ``auto``: of models behind an address, and of those that are held."""
+    return not is_in_process(config) or is_held(config) if config.structured == "auto" else config.structured

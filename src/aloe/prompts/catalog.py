@@ -31,7 +31,9 @@ class Prompt(Generic[T_co]):
         sections: tags that the rendered prompt must hold.
         needs_history: whether the template must say where the conversation goes in.
         check: refuses (ParseError) a value that won't do after this history, whatever its form.
-        response_format: OpenAI's field of that name.
+        response_format: OpenAI's field of that name. tight: the same with bounds on lengths and numbers, for models in
+            this process, which are held to all that a schema says. shaped_since: version of the packaged prompts from
+            which on the template asks for that shape.
         alternatives: how many alternatives of each token are asked for, where an endpoint tells their probabilities.
         scale: lowest and highest score, for prompts that ask for one.
         is_later: it came after runs had been made, whose digests of all prompts do not hold it.
@@ -46,6 +48,8 @@ class Prompt(Generic[T_co]):
     needs_history: bool = False
     check: Callable[[Any, Sequence[PromptMessage]], None] | None = None
     response_format: dict[str, Any] | None = None
+    tight: dict[str, Any] | None = None
+    shaped_since: str = "1"
     alternatives: int | None = None
     scale: tuple[float, float] | None = None
     is_later: bool = False
@@ -93,7 +97,18 @@ def _one_of(*words: str) -> dict[str, Any]:
     return {"type": "string", "enum": list(words)}
 
 
+def _several(item: dict[str, Any], **bounds: int) -> dict[str, Any]:
+    return {"type": "array", "items": item, **bounds}
+
+
+def _text(most: int) -> dict[str, Any]:
+    """A text of at most ``most`` characters, without line breaks: a small model that begins to ramble must end."""
+    return {"type": "string", "minLength": 1, "maxLength": most, "pattern": r"^[^\n\r\t]*$"}
+
+
 _TEXT = {"type": "string"}
+_MENTION = {"type": "string", "pattern": r"^((I|I'm|I've|I'd|My|We|We've|Our) [^\n\r\t]{4,140}[.!])?$"}
+_QUESTION = {"type": "string", "pattern": r"^[A-Z][^\n\r\t?]{8,140}\?$"}
 _NUMBER = {"type": "number"}
 _REVEALED = _object(
     item=_TEXT,
@@ -101,6 +116,13 @@ _REVEALED = _object(
     status=_one_of("stated", "implied"),
     evidence=_TEXT,
     turn={"type": "integer"},
+)
+_REVEALED_TIGHT = _object(
+    item=_text(160),
+    kind=_one_of("fact", "trait"),
+    status=_one_of("stated", "implied"),
+    evidence=_text(120),
+    turn={"type": "integer", "minimum": 1, "maximum": 999},
 )
 
 WRITER = _row(
@@ -111,7 +133,8 @@ WRITER = _row(
         variables=("examples", "kind", "n"),
         optional=("words", "population"),
         sections=("<examples>", "<task kind="),
-        response_format=_format("descriptions", descriptions={"type": "array", "items": _TEXT}),
+        response_format=_format("descriptions", descriptions=_several(_TEXT)),
+        tight=_format("descriptions", descriptions=_several(_text(900), minItems=1, maxItems=20)),
     )
 )
 USER = _row(
@@ -130,11 +153,14 @@ USER_CARDS = _row(
     Prompt(
         "user_cards",
         role="user",
-        parse=parsers.parse_user_message,
+        parse=parsers.parse_asking_message,
         variables=("persona", "conversation", "goal", "cards"),
         optional=("task",),
         sections=("<persona>", "<conversation>", '<task kind="goal"'),
         check=parsers.refuse_echo,
+        response_format=_format("message", mention=_TEXT, ask=_TEXT),
+        tight=_format("message", mention=_MENTION, ask=_QUESTION),
+        shaped_since="2",
         is_later=True,
     )
 )
@@ -145,7 +171,8 @@ INDUCER = _row(
         parse=parsers.parse_disclosures,
         variables=("persona", "conversation"),
         sections=("<persona>", "<conversation>"),
-        response_format=_format("revealed", revealed={"type": "array", "items": _REVEALED}),
+        response_format=_format("revealed", revealed=_several(_REVEALED)),
+        tight=_format("revealed", revealed=_several(_REVEALED_TIGHT, maxItems=6)),
     )
 )
 TAILORED = _row(
@@ -189,6 +216,7 @@ FROM_CHATS = _row(
         optional=("words",),
         sections=("<conversation>", '<task kind="describe"'),
         response_format=_format("described", profile=_TEXT, personality=_TEXT),
+        tight=_format("described", profile=_text(900), personality=_text(900)),
     )
 )
 SELFCRITIC = _row(
@@ -211,11 +239,14 @@ JUDGE_COMPARE = _row(
         optional=("scope",),
         sections=("<persona>", "<conversation>", '<reply id="first">', '<reply id="second">', "<rubric scope="),
         response_format=_format("verdict", reason=_TEXT, verdict=_one_of("first", "second", "tie")),
+        tight=_format("verdict", reason=_text(240), verdict=_one_of("first", "second", "tie")),
     )
 )
 
 
 def _scoring(name: str, low: float, high: float, alternatives: int) -> Prompt[parsers.Score]:
+    steps = 2 if high == 5.0 else 1  # per whole point
+    grades = {"enum": [i / steps if i % steps else i // steps for i in range(int(low) * steps, int(high) * steps + 1)]}
     return Prompt(
         name,
         role="judge",
@@ -224,6 +255,7 @@ def _scoring(name: str, low: float, high: float, alternatives: int) -> Prompt[pa
         optional=("scope",),
         sections=("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
         response_format=_format("score", reason=_TEXT, style=_NUMBER, content=_NUMBER, natural=_NUMBER, score=_NUMBER),
+        tight=_format("score", reason=_text(240), style=grades, content=grades, natural=grades, score=grades),
         alternatives=alternatives,
         scale=(low, high),
     )

@@ -221,6 +221,21 @@ def parse_user_message(raw: str) -> str:
     return text
 
 
+def parse_asking_message(raw: str) -> str:
+    """The message of a user that is dealt cards: ``{"mention": ..., "ask": ...}`` as one text, or a message as it is.
+
+    Raises:
+        ParseError: as for any message of the user, or nothing is asked in an object.
+    """
+    data = find_json(raw) if raw.lstrip().startswith(("{", "```")) else None
+    if not isinstance(data, dict):
+        return parse_user_message(raw)
+    parts = [data.get(name) for name in ("mention", "ask")]
+    if not isinstance(parts[1], str) or is_blank(parts[1]):
+        raise ParseError(f"no text 'ask' in the answer: {raw[:80]!r}")
+    return parse_user_message(" ".join(part.strip() for part in parts if isinstance(part, str) and part.strip()))
+
+
 def refuse_echo(message: str, history: Sequence[PromptMessage]) -> None:
     """The last message that was sent, said back word for word, is not an answer to it.
 

@@ -16,7 +16,7 @@ from aloe.world.character import digest, roll
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.reply import read_reply
 
-_GOAL = '<task kind="goal">'
+_GOAL, _CARD = '<task kind="goal">', '<fact status="new">'
 
 
 def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
@@ -32,7 +32,7 @@ def _play_by_cards(messages: Sequence[Utterance], seed: int | None, options: Opt
     own = [m.content for m in talk if m.role == "user"]
     reply = talk[-1].content if talk else ""
     latent = find_persona(messages)
-    at = asked.find("<fact ", asked.rfind("</task>"))
+    at = asked.find(_CARD, asked.rfind("</conversation>"))
     new = read_notes(asked[at:]) if at >= 0 else ()
     key = digest(*(item.clause for item in latent.traits))
     turn = len(own) + 1

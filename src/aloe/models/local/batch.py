@@ -23,7 +23,8 @@ MOST_DECODED = 1 << 30  # bytes of keys and values of the rows that a CPU decode
 class DecodedRow:
     """One sequence being decoded: its prompt, how to sample it and what came out.
 
-    ``uniforms`` holds one number in [0, 1) per new token, None for greedy decoding.
+    ``uniforms`` holds one number in [0, 1) per new token, None for greedy decoding. ``schema``: of the JSON that it is
+    held to, None: free.
     """
 
     ids: Sequence[int]
@@ -33,6 +34,7 @@ class DecodedRow:
     uniforms: Any
     stop: tuple[str, ...] = ()
     n_logprobs: int | None = None
+    schema: str | None = None
     new: list[int] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     finish: str = "length"

@@ -7,7 +7,7 @@ one generator, and grows its cache by copying it at every token.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,12 @@ from transformers.cache_utils import DynamicLayer
 from aloe.models.local import batch as batches
 from aloe.models.local.batch import Codec, DecodedRow, split_rows
 from aloe.models.local.checkpoint import load_model, load_tokenizer
-from aloe.models.local.prefixes import PrefixStore
+from aloe.models.local.grammar import Constraint, Grammars
+from aloe.models.local.prefixes import PrefixStore, shared_beginnings
 from aloe.models.local.processor import free_memory
 
 READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
+LEAST_SHARED = 64  # tokens that several prompts begin with from which they are read once for all
 MOST_SAMPLED = 1 << 21  # probabilities made at once where rows are sampled
 
 
@@ -68,7 +70,8 @@ class _Batch:
     """Rows being decoded: ``n_samples`` places per prompt (None where a prompt has fewer samples).
 
     ``mask`` is bool: (prompts, 1, n_samples, columns) for plain attention, else (prompts, columns). ``spans``: where
-    each prompt's tokens stand among the columns; from column ``width`` on stands what is new.
+    each prompt's tokens stand among the columns; from column ``width`` on stands what is new. ``constraints``: by the
+    identity of a row, of those that are held to a schema.
     """
 
     rows: list[DecodedRow | None]
@@ -81,6 +84,7 @@ class _Batch:
     mask: torch.Tensor
     n_filled: int
     logits: torch.Tensor  # (prompts * n_samples, vocabulary)
+    constraints: dict[int, Constraint] = field(default_factory=dict)
 
 
 class Decoder:
@@ -103,6 +107,7 @@ class Decoder:
         config = self.model.config.get_text_config()
         self.codec = Codec(self.tokenizer, int(getattr(config, "max_position_embeddings", 0) or 1 << 20))
         self.ends = self._end_ids()
+        self._grammars = Grammars(self.tokenizer, int(config.vocab_size), self.ends)
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self._plain = kinds == {"full_attention"} and hasattr(config, "num_attention_heads")
         self._shape = self._cache_shape(config) if self._plain else None
@@ -147,11 +152,15 @@ class Decoder:
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _decode(self, rows: Sequence[DecodedRow]) -> None:
         batch = self._start(rows)
+        for asked in rows:
+            constraint = self._grammars.start(asked.schema) if asked.schema is not None else None
+            if constraint is not None:
+                batch.constraints[id(asked)] = constraint
         for step in range(max(row.max_tokens for row in rows)):
             tokens = self._pick(batch, step)
             for i, row in enumerate(batch.rows):
                 if row is not None and batch.alive[i]:
-                    batch.alive[i] = self._accept(row, int(tokens[i]))
+                    batch.alive[i] = self._accept(row, int(tokens[i]), batch.constraints.get(id(row)))
             if not batch.alive.any():
                 break
             tokens = self._shrink(batch, tokens)
@@ -196,12 +205,17 @@ class Decoder:
         batch.alive = batch.alive[flat]
         return tokens[torch.from_numpy(flat)]
 
-    def _accept(self, row: DecodedRow, token: int) -> bool:
+    def _accept(self, row: DecodedRow, token: int, constraint: Constraint | None) -> bool:
         """Append a token; whether the row goes on."""
         if token in self.ends:
             row.finish = "stop"
             return False
         row.new.append(token)
+        if constraint is not None:
+            constraint.take(token)
+            if constraint.is_over:
+                row.finish = "stop"
+                return False
         if row.stop and any(stop in self.codec.text(row.new[-32:]) for stop in row.stop):
             row.finish = "stop"
             return False
@@ -214,6 +228,8 @@ class Decoder:
             groups.setdefault((*row.ids, *(() if self._plain else (-1 - number,))), []).append(row)
         n_samples = max(map(len, groups.values()))
         n_new = max(row.max_tokens for row in rows)
+        if self._plain:
+            self._read_shared(list(groups))
         lookup = self._store.longest if self._plain else _nothing
         found = [(*lookup(group[0].ids), group) for group in groups.values()]
         found.sort(key=lambda entry: len(entry[2][0].ids) - entry[0])  # those with equally much to read side by side
@@ -267,6 +283,24 @@ class Decoder:
             logits=torch.cat(logits).repeat_interleave(n_samples, 0),
         )
 
+    def _read_shared(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Read and keep what several prompts begin with: the instructions of a role, a persona, a conversation."""
+        for ids in shared_beginnings(prompts):
+            n, state = self._store.longest((*ids, -1))
+            if len(ids) - n < LEAST_SHARED:
+                continue
+            cache = self._cache([(n, state)], n, n, len(ids))
+            self.model(
+                input_ids=torch.tensor([ids[n:]], device=self.device),
+                attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=self.device),
+                position_ids=torch.arange(n, len(ids), device=self.device)[None],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            layers = [torch.stack([part[0] for part in layer.buffer]) for layer in cache.layers]
+            self._store.put(ids, torch.stack(layers))
+
     def _part(self, cache: DynamicCache, few: slice, n_filled: int) -> DynamicCache:
         """A cache over some prompts of ``cache``, whose new tokens go to the columns from ``n_filled`` on."""
         if self._shape is None:
@@ -311,8 +345,11 @@ class Decoder:
 
     def _pick(self, batch: _Batch, step: int) -> torch.Tensor:
         """The next token of each row: the best, or where its number falls in the cumulative distribution."""
-        tokens = batch.logits.argmax(-1).cpu()
         going = [(i, row) for i, row in enumerate(batch.rows) if row is not None and batch.alive[i]]
+        for i, row in going:
+            if (constraint := batch.constraints.get(id(row))) is not None:
+                batch.logits[i, torch.from_numpy(constraint.forbidden()).to(self.device)] = -torch.inf
+        tokens = batch.logits.argmax(-1).cpu()
         sampled = [(i, row) for i, row in going if row.temperature > 0]
         if sampled:
             places = [i for i, _ in sampled]

@@ -24,6 +24,7 @@ from pathlib import Path
 from aloe.config import ModelConfig
 from aloe.errors import ConfigError, DataError, EndpointError, need_packages
 from aloe.models.local.batch import BatchDecoder, Codec, DecodedRow, Lane
+from aloe.models.local.grammar import schema_of
 from aloe.models.local.packaged import resolve
 from aloe.models.local.processor import cpu_has_bfloat16, pays_on_cpu, wait_passively, width_of
 from aloe.models.uri import portable
@@ -179,7 +180,8 @@ def _row(request: ChatRequest, ids: list[int], max_positions: int) -> DecodedRow
     max_tokens = min(request.max_tokens or DEFAULT_MAX_TOKENS, max_positions - len(ids))
     temperature = request.temperature or 0.0
     uniforms = derive_rng(request.seed or 0, "sampling").random(max_tokens) if temperature > 0 else None
-    return DecodedRow(ids, max_tokens, temperature, request.top_p, uniforms, request.stop, request.logprobs)
+    schema = schema_of(request.response_format)
+    return DecodedRow(ids, max_tokens, temperature, request.top_p, uniforms, request.stop, request.logprobs, schema)
 
 
 def _completion(codec: Codec, row: DecodedRow) -> Completion:

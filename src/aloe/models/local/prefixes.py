@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -70,3 +71,14 @@ class PrefixStore:
         self._items.clear()
         self._lengths.clear()
         self._held = 0
+
+
+def shared_beginnings(prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """What neighbours in sorted order both begin with, the shortest first, each once."""
+    ordered = sorted(prompts)
+    found = {a[: _n_equal(a, b)] for a, b in itertools.pairwise(ordered)}
+    return sorted(found, key=lambda ids: (len(ids), ids))
+
+
+def _n_equal(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
