@@ -294,7 +294,8 @@ class BenchScore(Record):
 
     ``outcome``: ``scored``; ``unparsed`` (the judge's answer could not be read even when asked again); ``failed``
     (the conversation had ended before there was a reply or a judgement); ``empty`` (the model gave no reply, here or
-    before, which scores the scale's lowest). ``score`` is None unless scored or empty.
+    before, which scores the scale's lowest); ``left`` (the user had walked out: the lowest, too). ``score`` is None
+    where unparsed or failed.
     """
 
     tree_id: str
@@ -305,7 +306,7 @@ class BenchScore(Record):
     turn: int = Field(ge=1)
     node_id: str = ""  # the reply; empty where there is none
     score: float | None = None
-    outcome: Literal["scored", "unparsed", "failed", "empty"] = "scored"
+    outcome: Literal["scored", "unparsed", "failed", "empty", "left"] = "scored"
     parts: dict[str, float] = Field(default_factory=dict)
     others: dict[str, float | None] = Field(default_factory=dict)  # judged for the swapped persona, in the other scope
     reason: str = ""

@@ -24,9 +24,9 @@ from aloe.bench.gain import part_curves
 from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import measure, result_figures
 from aloe.bench.runner import settle, usage_since
-from aloe.bench.scales import SCALES, Scale
+from aloe.bench.scales import SCALES
 from aloe.bench.scoring import score_reply
-from aloe.config import Config, digest
+from aloe.config import BenchConfig, Config, digest
 from aloe.config.files import refuse_special
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id
@@ -212,7 +212,6 @@ async def score_conversations(
     Raises:
         BudgetExceeded: nothing is written; what was paid for is in the journal.
     """
-    scale = SCALES[config.bench.scale]
     gate = asyncio.Semaphore(config.execution.concurrency)
     trees = [_as_tree(talk, config.seed) for talk in talks]
     n_done, n_all = 0, sum(talk.n_replies for talk in talks)
@@ -221,7 +220,7 @@ async def score_conversations(
     async def work(talk: Logged, tree: ConversationTree) -> None:
         nonlocal n_done
         async with gate:
-            talk.judgements = await _score_one(caller, talk, tree, config.bench.scope, scale)
+            talk.judgements = await _score_one(caller, talk, tree, config.bench)
         n_done += talk.n_replies
         if progress is not None:
             progress(n_done, n_all)
@@ -266,7 +265,7 @@ def _as_tree(talk: Logged, seed: int) -> ConversationTree:
 
 
 async def _score_one(
-    caller: Caller, talk: Logged, tree: ConversationTree, scope: str, scale: Scale
+    caller: Caller, talk: Logged, tree: ConversationTree, options: BenchConfig
 ) -> list[Judgement | None]:
     """Judgements of all replies, side by side: they do not depend on each other."""
     state = PathState(tree.tree_id)
@@ -274,18 +273,19 @@ async def _score_one(
     for user, reply in zip(tree.nodes[::2], tree.nodes[1::2], strict=True):
         state = state.with_user(user.node_id, user.message.content)
         candidate = Candidate(reply.node_id, reply.message.content)
-        asked.append(_try(caller, talk, state, candidate, scope, scale))
+        asked.append(_try(caller, talk, state, candidate, options))
         state = state.with_reply(reply.node_id, reply.message.content)
     return list(await asyncio.gather(*asked))
 
 
 async def _try(
-    caller: Caller, talk: Logged, state: PathState, reply: Candidate, scope: str, scale: Scale
+    caller: Caller, talk: Logged, state: PathState, reply: Candidate, options: BenchConfig
 ) -> Judgement | None:
+    scale = SCALES[options.scale]
     if not reply.text:
         return Judgement(node_ids=(reply.node_id,), score=scale.low)
     try:
-        return await score_reply(caller, talk.persona, state, reply, scope, scale)
+        return await score_reply(caller, talk.persona, state, reply, options.scope, scale, panel=options.panel)
     except EndpointError as error:
         talk.errors.append(NodeError(node_id=reply.node_id, turn=state.turn, role="judge", error=str(error)[:500]))
         return None

@@ -26,7 +26,8 @@ from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import measure, result_figures
 from aloe.bench.scales import EMPTY_REPLY, SCALES, Scale
 from aloe.bench.scoring import score_reply
-from aloe.config import Config, ModelConfig, digest
+from aloe.config import Config, ModelConfig, Panel, digest
+from aloe.dialogue.casting import Casting
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id, make_tree_id
 from aloe.dialogue.user import Steering, next_user_message
@@ -50,10 +51,13 @@ from aloe.types import (
     Persona,
     Usage,
 )
+from aloe.world.dialects.mood import has_walked_out
 from aloe.world.timeline import with_timeline
 
+ScoreOutcome = Literal["scored", "unparsed", "failed", "empty", "left"]
 BenchProgress = Callable[[int, int], None]
 ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
+WALKED_OUT = "the user had no patience left and walked out"
 NO_MESSAGE = "no usable message, also when asked again"  # an answer, although one of no use
 _DECIMALS = 9  # of a result's figures: what lies below differs from one CPU to the next
 
@@ -77,10 +81,17 @@ class SimulatedConversation:
         return self.error is not None and not self.left
 
     @property
+    def is_left_by_user(self) -> bool:
+        """Whether the user walked out of it."""
+        return self.error is not None and self.error.error == WALKED_OUT
+
+    @property
     def messages(self) -> list[Message]:
         """What was said; an empty reply at the end where the model gave none."""
         said = [node.message for node in self.nodes]
-        return [*said, Message.model_construct(role="assistant", content="")] if self.left else said
+        if self.left and not self.is_left_by_user:
+            said.append(Message.model_construct(role="assistant", content=""))
+        return said
 
     @property
     def scores(self) -> list[float | None]:
@@ -115,7 +126,7 @@ class SimulatedConversation:
                 turn=turn,
                 node_id=replies[turn - 1].node_id if turn <= len(replies) else "",
                 score=score,
-                outcome=_outcome(judgement, score),
+                outcome=_outcome(judgement, score, self.is_left_by_user),
                 parts=judgement.parts if judgement else {},
                 others=self.others[turn - 1] if turn <= len(self.others) else {},
                 reason=judgement.reason if judgement else "",
@@ -124,9 +135,9 @@ class SimulatedConversation:
             )
 
 
-def _outcome(judgement: Judgement | None, score: float | None) -> Literal["scored", "unparsed", "failed", "empty"]:
+def _outcome(judgement: Judgement | None, score: float | None, is_left: bool) -> ScoreOutcome:
     if judgement is None:
-        return "failed" if score is None else "empty"
+        return "failed" if score is None else "left" if is_left else "empty"
     return "unparsed" if score is None else "scored"
 
 
@@ -142,6 +153,8 @@ class _Bench:
     extras: Extras
     cards: int
     seed: int
+    panel: Panel
+    casting: Casting
 
     async def converse(self, persona: Persona, sample: int, tick: Callable[[int], None]) -> SimulatedConversation:
         """One whole conversation; a failed call ends it and is noted. ``tick`` is told the turns behind it."""
@@ -153,10 +166,12 @@ class _Bench:
                 asked = await self._user(talk, state)
                 if asked is None:
                     return self._end(talk, state, role, NO_MESSAGE)
+                if has_walked_out(asked.messages[-1].content):
+                    return self._leave(talk, asked, "user", WALKED_OUT)
                 role, state = "responder", asked
                 answered = await self._reply(talk, state)
                 if answered is None:
-                    return self._leave(talk, state)
+                    return self._leave(talk, state, "responder", EMPTY_REPLY)
                 role = "judge"
                 judgement, others = await self._judge(talk, state)
                 talk.judgements.append(judgement)
@@ -169,7 +184,9 @@ class _Bench:
 
     async def _user(self, talk: SimulatedConversation, state: PathState) -> PathState | None:
         path = f"bench/{talk.persona.persona_id}/{talk.sample}/{state.node_id}"
-        steering = Steering(cards=self.cards, seed=self.seed, tree_id=talk.tree_id)
+        steering = Steering(
+            cards=self.cards, seed=self.seed, tree_id=talk.tree_id, model=self.casting.user_of(talk.tree_id)
+        )
         persona = talk.persona.as_of(state.turn + 1)
         text, reply = await next_user_message(self.caller, persona, state, path, steering)
         if text is None:
@@ -215,7 +232,7 @@ class _Bench:
         asked = {"": (now, self.scope), **self.extras.judged_as(now, self.scope)}
         answers = await asyncio.gather(
             *(
-                score_reply(self.caller, persona, state, candidate, scope, self.scale)
+                score_reply(self.caller, persona, state, candidate, scope, self.scale, panel=self.panel)
                 for persona, scope in asked.values()
             ),
             return_exceptions=True,
@@ -228,12 +245,13 @@ class _Bench:
         named = dict(zip(asked, judgements, strict=True))
         return named.pop(""), {name: judgement.score for name, judgement in named.items()}
 
-    def _leave(self, talk: SimulatedConversation, state: PathState) -> SimulatedConversation:
-        """The model has nothing to say: what is left of the conversation is as bad as a reply can be, for anybody."""
+    def _leave(self, talk: SimulatedConversation, state: PathState, role: ActorRole, why: str) -> SimulatedConversation:
+        """The model has nothing to say, or has driven its user away: what is left of the conversation is as bad as a
+        reply can be, for anybody."""
         turns = self.n_turns - len(talk.judgements)
         talk.left = (self.scale.low,) * turns
         talk.others += [dict.fromkeys(self.extras.judged_as(talk.persona, self.scope), self.scale.low)] * turns
-        return self._end(talk, state, "responder", EMPTY_REPLY)
+        return self._end(talk, state, role, why)
 
     @staticmethod
     def _end(talk: SimulatedConversation, state: PathState, role: ActorRole, error: str) -> SimulatedConversation:
@@ -246,7 +264,7 @@ def failed_calls(folder: Path) -> list[str]:
     """Why conversations of a benchmarked model lack a call, a line each; answers without use are not among them."""
     path = folder / "conversations.jsonl"
     errors = (e["error"] for _, row in (read_rows(path) if path.is_file() else ()) for e in row.get("errors") or ())
-    return [error for error in errors if error not in (NO_MESSAGE, EMPTY_REPLY)]
+    return [error for error in errors if error not in (NO_MESSAGE, EMPTY_REPLY, WALKED_OUT)]
 
 
 async def run_benchmark(
@@ -284,6 +302,8 @@ async def run_benchmark(
         Extras.of(config.bench, personas),
         config.bench.cards,
         config.seed,
+        config.bench.panel,
+        Casting(config.roles.user, config.seed),
     )
     before = _usage(caller)
     talks = await _converse_all(bench, personas, config.bench.samples, config.execution.concurrency, progress)
@@ -305,7 +325,7 @@ async def run_benchmark(
         n_personas=len(personas),
         n_samples=config.bench.samples,
         n_failed=sum(talk.is_broken for talk in talks),
-        n_empty=sum(len(talk.left) for talk in talks),
+        n_empty=sum(len(talk.left) for talk in talks if not talk.is_left_by_user),
         n_verdict_like=sum(is_verdict_like(reply.message.content) for talk in talks for reply in talk.nodes[1::2]),
         scope=config.bench.scope,
         scale=config.bench.scale,

@@ -8,10 +8,12 @@ is the expectation over the alternatives at the token that holds the score; what
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from aloe.bench.scales import Scale
+from aloe.config import ModelConfig, Panel
 from aloe.dialogue.judge import Candidate
+from aloe.dialogue.panel import ask_panel
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
 from aloe.prompts.alternatives import read_tokens, spread
@@ -28,16 +30,40 @@ async def score_reply(
     scope: str,
     scale: Scale,
     sample: int = 0,
+    panel: Panel = "pick",
 ) -> Judgement:
     """Score one reply to ``state``, which ends with the user's message; ``score`` is None where unparsed.
+
+    Args:
+        panel: how several judges score together.
 
     Raises:
         EndpointError: the call failed for good.
     """
+
+    async def ask(model: ModelConfig | None) -> Judgement:
+        return await _score_once(caller, persona, state, candidate, _Asked(scope, scale, sample, model))
+
+    return await ask_panel(caller.models.get("judge", ()), panel, ask)
+
+
+class _Asked(NamedTuple):
+    """How a judge is asked, and which (None: one of the role's)."""
+
+    scope: str
+    scale: Scale
+    sample: int
+    model: ModelConfig | None
+
+
+async def _score_once(
+    caller: Caller, persona: Persona, state: PathState, candidate: Candidate, asked: _Asked
+) -> Judgement:
+    scale = asked.scale
     path = f"{state.node_id}/{candidate.node_id}"
     answer, reply = await caller.ask(
-        scale.prompt, path, turn=state.turn, sample=sample, persona=persona, conversation=state.messages,
-        reply=candidate.text, scope=scope,
+        scale.prompt, path, turn=state.turn, sample=asked.sample, persona=persona, conversation=state.messages,
+        reply=candidate.text, scope=asked.scope, model=asked.model,
     )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")
     if score is not None and reply.logprobs:

@@ -89,6 +89,7 @@ def _as_names(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 Model = Annotated[ModelConfig, BeforeValidator(_as_model)]
+Panel = Literal["pick", "mean", "majority"]
 Models = Annotated[tuple[ModelConfig, ...], BeforeValidator(_as_models), Field(min_length=1)]
 
 
@@ -169,6 +170,7 @@ class TreesConfig(Section):
     )
     tasks: Names = Field((), description="kinds of conversation, one drawn per tree: advice,planning,...")
     end_on_goodbye: bool = Field(True, description="end a branch when the user says goodbye")
+    panel: Panel = Field("pick", description="several roles.judge: pick = one per call, mean or majority = all of them")
 
     @model_validator(mode="after")
     def _needs_two_replies(self) -> TreesConfig:
@@ -212,11 +214,13 @@ class BenchConfig(Section):
     user: Models | None = Field(None, description="user of the benchmark only; None = roles.user")
     personas: str | None = Field(None, description="'packaged' or a persona file; None = the run's benchmark personas")
     n_bootstrap: int = Field(2000, ge=100, description="resamples for intervals")
+    panel: Panel = Field("pick", description="several judges: pick = one per call, mean or majority = all of them")
 
     @property
     def unset(self) -> set[str]:
         """Options that came after results had been made, where they are not set: no digest holds them."""
-        return {name for name in ("cards", "drift") if not getattr(self, name)}
+        usual = (("cards", 0), ("drift", 0), ("panel", "pick"))
+        return {name for name, value in usual if getattr(self, name) == value}
 
 
 class TinyConfig(Section):

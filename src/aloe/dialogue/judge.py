@@ -10,8 +10,11 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from aloe.config import ModelConfig, Panel
+from aloe.dialogue.panel import ask_panel
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
 from aloe.prompts.alternatives import read_tokens, spread
@@ -38,12 +41,13 @@ async def compare_once(
     state: PathState,
     shown: tuple[Candidate, Candidate],
     scope: str,
+    model: ModelConfig | None = None,
 ) -> Judgement:
-    """One comparison, in the order given."""
+    """One comparison, in the order given; ``model``: instead of the role's."""
     path = f"{state.node_id}/{shown[0].node_id}/{shown[1].node_id}"
     answer, reply = await caller.ask(
         JUDGE_COMPARE, path, turn=state.turn, persona=persona, conversation=state.messages,
-        first=shown[0].text, second=shown[1].text, scope=scope,
+        first=shown[0].text, second=shown[1].text, scope=scope, model=model,
     )  # fmt: skip
     verdict, reason = answer if answer is not None else (None, "")
     return Judgement.model_construct(
@@ -150,22 +154,30 @@ async def compare(
     orders: int,
     scope: str,
     labeler: str,
+    panel: Panel = "pick",
 ) -> Label:
     """Label a pair; which reply is shown first is drawn from the seed, so that position carries no information."""
     shown = pair if derive_seed(seed, "order", state.node_id) % 2 == 0 else (pair[1], pair[0])
-    first = await compare_once(caller, persona, state, shown, scope)
-    judgements = [first]
-    if orders == 2:
-        judgements.append(await compare_once(caller, persona, state, (shown[1], shown[0]), scope))
+    judgements = []
+    for ordered in (shown, (shown[1], shown[0]))[:orders]:
+        asked = partial(compare_once, caller, persona, state, ordered, scope)
+        judgements.append(await ask_panel(caller.models.get("judge", ()), panel, asked))
     return label_from_comparisons(tree_id, pair, judgements, labeler)
 
 
-async def score_once(caller: Caller, persona: Persona, state: PathState, candidate: Candidate, scope: str) -> Judgement:
+async def score_once(
+    caller: Caller,
+    persona: Persona,
+    state: PathState,
+    candidate: Candidate,
+    scope: str,
+    model: ModelConfig | None = None,
+) -> Judgement:
     """Score one reply from 1 to 5; ``score`` is None where the answer could not be read."""
     path = f"{state.node_id}/{candidate.node_id}"
     answer, reply = await caller.ask(
         JUDGE_SCORE, path, turn=state.turn, persona=persona, conversation=state.messages,
-        reply=candidate.text, scope=scope,
+        reply=candidate.text, scope=scope, model=model,
     )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")
     return Judgement.model_construct(
@@ -185,9 +197,12 @@ async def score_all(
     state: PathState,
     candidates: Sequence[Candidate],
     scope: str,
+    panel: Panel = "pick",
 ) -> list[Judgement]:
     """Score several replies side by side; equal texts are asked once each (their journal paths differ)."""
-    return list(await asyncio.gather(*(score_once(caller, persona, state, c, scope) for c in candidates)))
+    judges = caller.models.get("judge", ())
+    asked = (ask_panel(judges, panel, partial(score_once, caller, persona, state, c, scope)) for c in candidates)
+    return list(await asyncio.gather(*asked))
 
 
 def label_from_scores(

@@ -12,7 +12,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aloe.config import ModelConfig
+from aloe.config import ModelConfig, Panel
+from aloe.dialogue.casting import Casting
 from aloe.dialogue.inducer import induce
 from aloe.dialogue.judge import Candidate, Pick, compare, label_from_scores, score_all
 from aloe.dialogue.responder import generic_reply, plain_reply, tailored_reply
@@ -57,6 +58,7 @@ class TreePlan:
             generic reply, and the inducer is not needed (the on-policy pass).
         pick: with score labels, chooses (chosen, rejected) indices from (text, score) candidates; None = best
             against worst.
+        panel: how several judges judge together (``panel.py``).
     """
 
     n_turns: int
@@ -77,6 +79,7 @@ class TreePlan:
     responder: ModelConfig | None = None
     n_candidates: int = 2
     pick: Pick | None = None
+    panel: Panel = "pick"
 
 
 @dataclass(slots=True)
@@ -127,6 +130,7 @@ class TreeBuilder:
         self.caller = caller
         self.plan = plan
         self.seed = seed
+        self.casting = Casting(caller.models.get("user", ()), seed)
 
     async def grow(self, persona: Persona, replicate: int = 0) -> GrownTree:
         """One tree. Failed branches are listed in its ``errors``.
@@ -158,7 +162,8 @@ class _Growth:
         self.tree_id = tree_id
         tasks = builder.plan.tasks
         self.task = tasks[derive_seed(builder.seed, "task", tree_id) % len(tasks)] if tasks else ""
-        self.steering = Steering(self.plan.release, self.task, self.plan.cards, builder.seed, tree_id)
+        cast = builder.casting.user_of(tree_id)
+        self.steering = Steering(self.plan.release, self.task, self.plan.cards, builder.seed, tree_id, cast)
         self.drafts: list[_Draft] = []
         self.continued: set[str] = set()
         self.errors: list[NodeError] = []
@@ -239,7 +244,8 @@ class _Growth:
             else:
                 label = await compare(
                     self.builder.caller, self.persona, state, (candidates[0], candidates[1]),
-                    tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope, labeler=plan.labeler,  # noqa: E501
+                    tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope,
+                    labeler=plan.labeler, panel=plan.panel,
                 )  # fmt: skip
         except EndpointError as error:
             self._fail(state, "judge", error)
@@ -249,7 +255,7 @@ class _Growth:
 
     async def _label_by_scores(self, state: PathState, candidates: list[Candidate]) -> Label:
         plan = self.plan
-        judgements = await score_all(self.builder.caller, self.persona, state, candidates, plan.scope)
+        judgements = await score_all(self.builder.caller, self.persona, state, candidates, plan.scope, plan.panel)
         return label_from_scores(self.tree_id, candidates, judgements, plan.labeler, plan.min_margin, plan.pick)
 
     def choose(self, expanded: list[_Expanded]) -> list[PathState]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from aloe.config import ModelConfig
 from aloe.dialogue.cards import deal
 from aloe.dialogue.state import PathState
 from aloe.errors import ParseError
@@ -105,6 +106,7 @@ class Steering:
         task: the kind of conversation wanted; empty: any.
         cards: new facts a turn that it is dealt, see ``dealt``; 0 = it is told the whole persona.
         seed, tree_id: of the deal.
+        model: who plays the user in this tree; None: one of the role's models.
     """
 
     release: int = 0
@@ -112,6 +114,7 @@ class Steering:
     cards: int = 0
     seed: int = 0
     tree_id: str = ""
+    model: ModelConfig | None = None
 
 
 async def next_user_message(
@@ -125,11 +128,12 @@ async def next_user_message(
         return await caller.ask(
             prompt, path, history=state.flipped[-1:], turn=state.turn + 1, persona=hand.known_persona(persona),
             conversation=state.messages, goal=hand.goal, cards=hand.new, task=task,
+            model=steering.model,
         )  # fmt: skip
     n_revealed = sum(d.kind == "fact" for d in state.revealed)
     allowance = release_allowance(release, state.turn + 1, n_revealed)
     return await caller.ask(
-        USER, path, history=state.flipped, turn=state.turn + 1,
+        USER, path, history=state.flipped, turn=state.turn + 1, model=steering.model,
         persona=persona, release="" if allowance is None else allowance, task=task,
     )  # fmt: skip
 

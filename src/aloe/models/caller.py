@@ -103,7 +103,7 @@ class Caller:
         self.journal = journal
         self.prompts = prompts
         self._seed = seed
-        self._models = models
+        self.models = models
         self._replicas = (execution or ExecutionConfig()).replicas
         self._patience = 60 * (execution or ExecutionConfig()).outage_minutes
         self._hosts: dict[str | None, Host] = {}  # by address
@@ -343,9 +343,9 @@ class Caller:
 
     def _pick(self, role: str, path: str) -> ModelConfig:
         """The role's model; among several a weighted pick that depends on (seed, role, path) only."""
-        models = self._models.get(role)
+        models = self.models.get(role)
         if not models:
-            raise ConfigError(f"no model for role '{role}'{nearest(role, self._models)}", f"set roles.{role}")
+            raise ConfigError(f"no model for role '{role}'{nearest(role, self.models)}", f"set roles.{role}")
         if len(models) == 1:
             return models[0]
         point = derive_seed(self._seed, "pick", role, path) / 2**31 * sum(m.weight for m in models)

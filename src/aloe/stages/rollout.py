@@ -7,6 +7,7 @@ from typing import Any
 from aloe.config import Config, ModelConfig
 from aloe.dialogue.contrast import closest_contrast
 from aloe.dialogue.pairs import as_row, dpo_schema, labels_by_tree, tree_to_pairs
+from aloe.dialogue.panel import labeler_of
 from aloe.dialogue.tree_builder import TreePlan
 from aloe.errors import DataError
 from aloe.seeding import derive_rng
@@ -36,7 +37,8 @@ def rollout_plan(config: Config, model: ModelConfig) -> TreePlan:
         scope="revealed",
         label="score",
         min_margin=options.min_margin,
-        labeler=config.roles.judge[0].uri,
+        labeler=labeler_of(config.roles.judge, config.trees.panel),
+        panel=config.trees.panel,
         purpose="rollout",
         responder=model,
         n_candidates=options.n_candidates,

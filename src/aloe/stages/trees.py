@@ -7,6 +7,7 @@ from typing import Any
 
 from aloe.config import Config
 from aloe.dialogue.forest import grow_forest, plan_jobs
+from aloe.dialogue.panel import labeler_of
 from aloe.dialogue.relabel import keep_other_labels, restore_labels
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.models.caller import Caller
@@ -47,13 +48,14 @@ def tree_plan(config: Config) -> TreePlan:
         scope=trees.scope,
         label=trees.label,
         min_margin=trees.min_margin,
-        labeler=config.roles.judge[0].uri,
+        labeler=labeler_of(config.roles.judge, trees.panel),
         n_tailored=trees.n_tailored,
         n_generic=trees.n_generic,
         release=trees.release,
         cards=trees.cards,
         end_on_goodbye=trees.end_on_goodbye,
         tasks=trees.tasks,
+        panel=trees.panel,
     )
 
 

@@ -86,7 +86,7 @@ def _character(prompt: str) -> tuple[Latent, Character]:
 
 
 @lru_cache(maxsize=16384)
-def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
+def topic_at(prompt: str, turn: int, options: Options) -> Topic:
     """What the user asks in a turn: the same on every branch, never twice in a row, rather what concerns it."""
     latent, character = _character(prompt)
     lexicon = narrow(options)
@@ -104,29 +104,55 @@ def _topic_at(prompt: str, turn: int, options: Options) -> Topic:
     return order[place]
 
 
-def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
-    """The user's next message: a little of itself, in its manner, and a request."""
-    own = [m.content for m in messages if m.role == "assistant"]
+class Scene(NamedTuple):
+    """What a user sees of its conversation before it speaks.
+
+    Attributes:
+        prompt: where its persona stands. own: its messages so far. reply: the last one to it; empty at the beginning.
+        told: what it has revealed, and how. release: how many facts it may tell now; None: as many as it likes.
+    """
+
+    prompt: str
+    latent: Latent
+    character: Character
+    own: tuple[str, ...]
+    reply: str
+    turn: int
+    told: dict[Item, str]
+    release: int | None
+    rng: Random
+
+
+def read_scene(messages: Sequence[Utterance], seed: int | None) -> Scene:
+    """The user's side of a conversation, with the generator of its next message."""
+    own = tuple(m.content for m in messages if m.role == "assistant")
     last, release = _split_notes_of_user(messages[-1].content if messages else "")
     reply = last if own and messages[-1].role == "user" else ""
     prompt = next((m.content for m in messages if "<persona>" in m.content), _system(messages))
     latent, character = _character(prompt)
     turn = len(own) + 1
-    lexicon = narrow(options)
-    rng = Random(digest(seed, character.key, turn, reply))
-    fault = faulty_user(own, reply, rng, options)
-    if fault:
-        return fault
-    told_before: dict[Item, str] = {}
+    told: dict[Item, str] = {}
     for text in own:
         for shown in read_user_message(text, latent):
-            if told_before.get(shown.item) != "stated":
-                told_before[shown.item] = shown.status
-    topic = _topic_at(prompt, turn, options)
-    due = due_now(latent, turn)
-    chosen = [] if due else _choose_facts(character, told_before, turn, reply, rng, options)[:release]
+            if told.get(shown.item) != "stated":
+                told[shown.item] = shown.status
+    rng = Random(digest(seed, character.key, turn, reply))
+    return Scene(prompt, latent, character, own, reply, turn, told, release, rng)
+
+
+def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+    """The user's next message: a little of itself, in its manner, and a request."""
+    scene = read_scene(messages, seed)
+    character, turn, rng, lexicon = scene.character, scene.turn, scene.rng, narrow(options)
+    fault = faulty_user(scene.own, scene.reply, rng, options)
+    if fault:
+        return fault
+    topic = topic_at(scene.prompt, turn, options)
+    due = due_now(scene.latent, turn)
+    chosen = [] if due else choose_facts(scene, options)[: scene.release]
     told = tell_changes(due, rng, lexicon) + [language.tell(item, implied, rng, lexicon) for item, implied in chosen]
-    markers = choose_markers(manners_at(latent, character.traits, turn, topic.name, rng), turn, rng, lexicon)
+    traits = manners_at(scene.latent, character.traits, turn, topic.name, rng)
+    markers = choose_markers(traits, turn, rng, lexicon)
     distractor = ""
     if (told or turn == 1) and rng.random() < options.distractors:
         distractor = language.tell_of_other(character.own, rng, lexicon)
@@ -155,10 +181,9 @@ def faulty_user(own: Sequence[str], reply: str, rng: Random, options: Options) -
     return ""
 
 
-def _choose_facts(
-    character: Character, told: dict[Item, str], turn: int, reply: str, rng: Random, options: Options
-) -> list[tuple[Item, bool]]:
+def choose_facts(scene: Scene, options: Options) -> list[tuple[Item, bool]]:
     """Which facts to tell now, and whether only by implication. What was asked for comes first, named."""
+    character, told, turn, reply, rng = scene.character, scene.told, scene.turn, scene.reply, scene.rng
 
     def is_hinted(item: Item) -> bool:
         return language.can_hint(item) and roll(character.key, item.clause, "hint") < options.hints

@@ -10,7 +10,8 @@ Asked plainly it answers as ``world:generic`` does, word for word. It is what th
 
 ``world:attentive`` needs no prompt for any of it: what a trained model aims at.
 
-It reads users' messages without knowing who they are, so an ambiguous hint may be read wrongly.
+It reads users' messages without knowing who they are, so an ambiguous hint may be read wrongly, and what a user says
+of itself that is not so is believed until the user puts it right.
 """
 
 from __future__ import annotations
@@ -39,13 +40,18 @@ def notice(said: Sequence[str], *, hints: bool, manner: bool) -> list[tuple[Item
     """
     lexicon = narrow()
     found: dict[tuple[str, str], tuple[Item, str, str, int]] = {}
+    doubted: set[tuple[str, str]] = set()  # claimed in words that later ones may take back
     for turn, text in enumerate(said, 1):
         reading = read_message(text)
-        for mention in reading.mentions:
+        for mention in (*reading.claimed, *reading.mentions):
             payload = mention.payloads[0]
             status = "stated" if payload.kind == "value" else "implied"
             key = ("fact", payload.name)
-            if (status == "stated" or hints) and (key not in found or found[key][1] == "implied" != status):
+            is_news = (
+                key not in found or found[key][1] == "implied" != status or (key in doubted and status == "stated")
+            )
+            if (status == "stated" or hints) and is_news:
+                (doubted.add if mention in reading.claimed else doubted.discard)(key)
                 clause = fill(lexicon.by_slot[payload.name].profile[0], payload.value)
                 found[key] = (Item("fact", payload.name, payload.value, clause), status, mention.evidence, turn)
         for trait, pole, words in reading.shown if manner else ():

@@ -13,6 +13,7 @@ from aloe.prompts.sections import read_conversation, read_section
 from aloe.world import actors, language
 from aloe.world.actors import SILENT, Utterance, choose_markers, faulty_user, find_persona, read_notes
 from aloe.world.character import digest, roll
+from aloe.world.dialects import user as dialect_user
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.reply import read_reply
 
@@ -20,9 +21,11 @@ _GOAL, _CARD = '<task kind="goal">', '<fact status="new">'
 
 
 def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
-    """The user's next message."""
-    dealt = messages and _GOAL in messages[-1].content
-    return (_play_by_cards if dealt else actors.play_user)(messages, seed, options)
+    """The user's next message. Who is dealt cards speaks as ever: a dialect decides by itself what to tell."""
+    if messages and _GOAL in messages[-1].content:
+        return _play_by_cards(messages, seed, options)
+    play = dialect_user.play_user if options.dialect else actors.play_user
+    return play(messages, seed, options)
 
 
 def _play_by_cards(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:

@@ -16,7 +16,10 @@ both its manners; 0.25 for each question after the first; 0.5 for each tag, brac
 for.
 
 The option ``weighing=sum`` makes a second judge, to whom manner and content are worth the same whatever the other is:
-(S + C) / 2 in place of S C.
+(S + C) / 2 in place of S C. Three more differ in what they care for (``WEIGHTS``): ``style`` in manner and form,
+``content`` in facts and their truth, ``tact`` in what is left unsaid: what is dragged in, guessed, or asked costs it
+more, and each fact beyond the second is one too many. What the user claimed of itself may be believed until the user
+puts it right (``lies.py``).
 
 Under scope "revealed" only traits and facts that were shown so far earn anything. A reply without manner and
 facts gets 2.2: above a reply made for somebody else, below one made for this user.
@@ -28,7 +31,9 @@ its list (``lexicon/offences.txt``) lacks, a claim about the user in plain words
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -58,6 +63,37 @@ _SAID = {
 }
 _OFFENDS = {"insult": "insults me", "danger": "could get me hurt"}
 TIE = 0.05  # replies whose scores are closer are equally good
+
+
+class Weights(NamedTuple):
+    """What a judge cares for: shares of style and content in the worth, and what multiplies the costs of faults.
+
+    Attributes:
+        style, content: both 0: their product counts.
+        false, forced, premature: such facts. form: see ``Faults``. piled: what each fact beyond the second costs.
+    """
+
+    style: float = 0.0
+    content: float = 0.0
+    false: float = 1.0
+    forced: float = 1.0
+    premature: float = 1.0
+    form: float = 1.0
+    piled: float = 0.0
+
+    def worth(self, style: float, content: float) -> float:
+        """Of a reply without faults, 0 to 1."""
+        return self.style * style + self.content * content if self.style + self.content else style * content
+
+
+WEIGHTS: Mapping[str, Weights] = {
+    "": Weights(),
+    "product": Weights(),
+    "sum": Weights(0.5, 0.5),
+    "style": Weights(0.75, 0.25, false=0.75, form=1.5),
+    "content": Weights(0.2, 0.8, false=1.5, form=0.5),
+    "tact": Weights(0.5, 0.5, forced=2.0, premature=1.2, piled=0.15),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +177,9 @@ def form_opinion(known: Known, reply: str, scope: str, weighing: str = "") -> Op
     """Judge one reply within a conversation.
 
     Args:
-        weighing: ``sum`` adds style and content (half of each) where others multiply them.
+        weighing: one of ``WEIGHTS``.
     """
+    weights = WEIGHTS[weighing]
     seen = weigh(known, reply)
     fair = scope == "revealed"
     manner = [suits for _, suits, was_shown in seen.fits if was_shown or not fair]
@@ -154,12 +191,15 @@ def form_opinion(known: Known, reply: str, scope: str, weighing: str = "") -> Op
     content = _content(known, seen, fair)
     topic = 1.0 if seen.on_topic else 0.5
     n_forced = len(seen.forced)
-    off = FALSE * (seen.n_false - seen.n_invented) + INVENTED * seen.n_invented
-    off += FORCED * n_forced * (n_forced + 1) / 2 + (PREMATURE * len(seen.premature) if fair else 0.0)
+    off = weights.false * (FALSE * (seen.n_false - seen.n_invented) + INVENTED * seen.n_invented)
+    off += weights.forced * (FORCED * n_forced * (n_forced + 1) / 2) + weights.premature * (
+        PREMATURE * len(seen.premature) if fair else 0.0
+    )
     faults = find_faults(known, seen, reply)
     n_offences = len({offence.kind for offence in seen.offences})
-    worth = (style + content) / 2 if weighing == "sum" else style * content
-    score = BASE + SPAN * topic * worth - off - faults.cost - OFFENCE * n_offences
+    worth = weights.worth(style, content)
+    score = BASE + SPAN * topic * worth - off - weights.form * faults.cost - OFFENCE * n_offences
+    score -= weights.piled * max(0, len(seen.used) - 2)
     natural = (5.0 if seen.on_topic else 2.0) - 0.5 * (n_forced + faults.n) - 4 * n_offences
     return Opinion(
         score=round(min(5.0, max(1.0, score)), 2),

@@ -14,6 +14,7 @@ from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
 from aloe.world.actors import Utterance
 from aloe.world.assistant import ACTORS
+from aloe.world.lexicon.dialect_wording import digest_of_dialects
 from aloe.world.lexicon.options import Options, narrow, parse_options
 from aloe.world.lexicon.wording import digest_of_wording
 
@@ -30,9 +31,14 @@ def world_revision() -> str:
 
 
 def _revision_of(options: Options) -> str:
-    """The world's revision; of those who write in the wide wording, or of neutral matters, with a digest of that."""
-    own = options.is_wide or options.neutral
-    return f"{world_revision()}-{digest_of_wording()}" if own else world_revision()
+    """The world's revision; of those who write in the wide wording, of neutral matters or in a dialect, with a digest
+    of that."""
+    own = [world_revision()]
+    if options.is_wide or options.neutral:
+        own.append(digest_of_wording())
+    if options.dialect:
+        own.append(digest_of_dialects())
+    return "-".join(own)
 
 
 def actor_names() -> tuple[str, ...]:

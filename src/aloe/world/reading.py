@@ -52,6 +52,7 @@ class UserReading:
     text: str
     own_text: str  # the sentences that are about the user
     ended: tuple[Mention, ...] = ()  # what it says is over
+    claimed: tuple[Mention, ...] = ()  # said of the user by mistake or as a lie, in words that only such a user has
 
 
 def _words_of(sentence: str, tokens: Tokens) -> str:
@@ -60,10 +61,16 @@ def _words_of(sentence: str, tokens: Tokens) -> str:
     return found.group() if found else sentence
 
 
-def _read_fact(
-    tokens: Tokens, spans: Sequence[Span], sentence: str, ended: list[Mention]
-) -> tuple[list[Mention], list[Payload]]:
-    """Values and cues of one sentence: about the user, and about somebody else. What is over goes to ``ended``."""
+class _Facts(NamedTuple):
+    """The values and cues of one sentence: about the user, about somebody else, and untrue of the user."""
+
+    mentions: Sequence[Mention] = ()
+    others: Sequence[Payload] = ()
+    claimed: Sequence[Mention] = ()
+
+
+def _read_fact(tokens: Tokens, spans: Sequence[Span], sentence: str, ended: list[Mention]) -> _Facts:
+    """What one sentence says of whom. What is over goes to ``ended``."""
     known, over = said_skeletons(), ended_skeletons()
     marks = [s for s in spans if s.payloads[0].kind in ("shown", "request")]
     for span in spans:
@@ -78,14 +85,19 @@ def _read_fact(
         for kind, slot in over.get(frame) or over.get(_unlinked(frame), ()):
             if fitting := tuple(p for p in candidates if p.name == slot and p.kind == kind):
                 ended.append(Mention(fitting, sentence))
-                return [], []
+                return _Facts()
         for kind, slot in known.get(frame) or known.get(_unlinked(frame), ()):
             fitting = tuple(p for p in candidates if p.name == slot and (p.kind == "cue") == (kind == "hinted"))
             if kind == "other":
                 fitting = tuple(p for p in candidates if p.name == slot)
+            elif kind == "wry":  # named, but only implied
+                fitting = tuple(p._replace(kind="cue") for p in fitting)
             if fitting:
-                return ([], list(fitting)) if kind == "other" else ([Mention(fitting, sentence)], [])
-    return _read_free(tokens, spans, sentence)
+                mention = [Mention(fitting, sentence)]
+                if kind == "other":
+                    return _Facts(others=fitting)
+                return _Facts(claimed=mention) if kind == "slipped" else _Facts(mention)
+    return _Facts(*_read_free(tokens, spans, sentence))
 
 
 def _unlinked(frame: Tokens) -> Tokens:
@@ -116,16 +128,18 @@ def read_message(text: str) -> UserReading:
     mentions: list[Mention] = []
     ended: list[Mention] = []
     others: list[Payload] = []
+    claimed: list[Mention] = []
     shown: list[tuple[str, str, str]] = []
     own: list[str] = []
     topic: str | None = None
     for sentence in split_sentences(text):
         tokens = tokenize(sentence)
         spans = scanner.scan(tokens)
-        about_user, about_others = _read_fact(tokens, spans, sentence, ended) if spans else ([], [])
-        mentions += about_user
-        others += about_others
-        if not about_others:
+        facts = _read_fact(tokens, spans, sentence, ended) if spans else _Facts()
+        mentions += facts.mentions
+        others += facts.others
+        claimed += facts.claimed
+        if not facts.others:
             own.append(sentence)
         for span in spans:
             for payload in span.payloads:
@@ -134,4 +148,6 @@ def read_message(text: str) -> UserReading:
                     shown.append((payload.name, payload.value, words))
                 elif payload.kind == "request":
                     topic = payload.name
-    return UserReading(tuple(mentions), tuple(others), tuple(shown), topic, text, " ".join(own), tuple(ended))
+    return UserReading(
+        tuple(mentions), tuple(others), tuple(shown), topic, text, " ".join(own), tuple(ended), tuple(claimed)
+    )

@@ -17,6 +17,7 @@ from aloe.world import fallback
 from aloe.world.latent import Item, Latent, in_context, read_persona, read_sentence
 from aloe.world.lexicon.options import narrow
 from aloe.world.lexicon.scan import Payload, split_sentences
+from aloe.world.lies import Lie, believed, find_lies
 from aloe.world.reading import UserReading, read_message
 from aloe.world.reply import ReplyReading, read_reply
 
@@ -117,6 +118,7 @@ class Known:
     slots: tuple[str, ...] | None  # those that matter to the topic; None: all
     said: tuple[str, ...] = ()  # the user's messages
     replies: tuple[str, ...] = ()  # those before
+    lies: tuple[Lie, ...] = ()  # what the user said of itself that is not so, and when it put that right
 
     def matters(self, item: Item) -> bool:
         """Whether a fact has to do with what the user asks. Clauses may, unless nothing does."""
@@ -138,7 +140,8 @@ def read_known(latent: Latent, conversation: Sequence[Message]) -> Known:
                 traits[shown.item.name] = shown.item.value
     slots = narrow().by_topic[topic].slots if topic else None
     replies = tuple(m.content for m in conversation if m.role == "assistant")
-    return Known(here, len(said), facts, traits, topic, slots, tuple(said), replies)
+    lies = find_lies(said, {slot: item.value for slot, item in latent.by_slot.items()})
+    return Known(here, len(said), facts, traits, topic, slots, tuple(said), replies, lies)
 
 
 def suits(latent: Latent, trait: str, pole: str) -> bool:
@@ -150,10 +153,10 @@ def suits(latent: Latent, trait: str, pole: str) -> bool:
 def count_failed(known: Known) -> int:
     """How many of the replies before said nothing, offended, or told the user of itself what is not true only."""
     n_failed = 0
-    for reply in known.replies:
+    for turn, reply in enumerate(known.replies, 1):
         reading = read_reply(reply)
         if reading.values and not reading.offences:
-            mine, _, n_false = _own_facts(known.latent, reading)
+            mine, _, n_false = _own_facts(known.latent, reading, excused=believed(known.lies, turn))
             n_failed += n_false > 0 and not mine
         else:
             n_failed += bool(reading.offences) or not reading.n_tokens
@@ -209,7 +212,9 @@ def weigh(known: Known, reply: str) -> Weighed:
     """Hold a reply against the persona and what was revealed of it so far."""
     reading = read_reply(reply)
     latent = known.latent
-    mine, tied, n_false = _own_facts(latent, reading, known.said[-1] if known.said and latent.past else "")
+    mine, tied, n_false = _own_facts(
+        latent, reading, known.said[-1] if known.said and latent.past else "", believed(known.lies, known.turn)
+    )
     n_claims = sum(len(c) >= 2 and _is_news(c, latent) for c in reading.claims)
     n_invented = sum(
         _is_news(content, latent)
@@ -242,11 +247,14 @@ def weigh(known: Known, reply: str) -> Weighed:
     )
 
 
-def _own_facts(latent: Latent, reading: ReplyReading, said: str = "") -> tuple[dict[Item, None], set[Item], int]:
+def _own_facts(
+    latent: Latent, reading: ReplyReading, said: str = "", excused: frozenset[tuple[str, str]] = frozenset()
+) -> tuple[dict[Item, None], set[Item], int]:
     """The persona's facts that a reply mentions, those of them that it ties to advice, and how many are not its own.
 
     Args:
         said: the user's last message, where something has changed: to speak of what it says is over is not untrue.
+        excused: slots and values that the user has claimed of itself and not put right; a reply may believe them.
     """
     over = {(p.name, p.value) for mention in read_message(said).ended for p in mention.payloads} if said else set()
     mine: dict[Item, None] = {}
@@ -256,7 +264,8 @@ def _own_facts(latent: Latent, reading: ReplyReading, said: str = "") -> tuple[d
         item = next((i for p in payloads if (i := latent.by_value.get((p.name, p.value)))), None)
         if item is None:
             spoken_of = payloads not in reading.used and any((p.name, p.value) in over for p in payloads)
-            n_false += not spoken_of and not _is_own(latent, payloads)
+            is_excused = spoken_of or any((p.name, p.value) in excused for p in payloads)
+            n_false += not is_excused and not _is_own(latent, payloads)
             continue
         mine[item] = None
         if payloads in reading.used:
@@ -319,6 +328,7 @@ class ReplyTruth:
         n_style_expected: min(3, traits shown so far); match and mismatch are over traits shown so far.
         lags: (turns since revealed, used) of the relevant facts that could be expected, used ones first.
         n_implied, n_implied_used: those of them that were only implied.
+        n_misled: what it says that the user claimed and that is not so. n_outdated: that the user had put right before.
     """
 
     n_relevant: int
@@ -333,6 +343,8 @@ class ReplyTruth:
     lags: tuple[tuple[int, bool], ...]
     n_implied: int
     n_implied_used: int
+    n_misled: int = 0
+    n_outdated: int = 0
 
 
 def expected_facts(known: Known, seen: Weighed) -> list[tuple[Item, bool]]:
@@ -353,6 +365,8 @@ def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) ->
     expected = expected_facts(known, seen)
     implied = [used for item, used in expected if known.facts[item][1] == "implied"]
     shown = [suits for _, suits, was_shown in seen.fits if was_shown]
+    said = {(p.name, p.value) for payloads in seen.reading.values for p in payloads}
+    open_lies = believed(known.lies, known.turn)
     return ReplyTruth(
         n_relevant=min(MAX_EXPECTED, sum(map(known.matters, known.facts))),
         n_used=min(MAX_EXPECTED, len(seen.used)),
@@ -366,6 +380,8 @@ def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) ->
         lags=tuple((known.turn - known.facts[item][0], used) for item, used in expected),
         n_implied=len(implied),
         n_implied_used=sum(implied),
+        n_misled=len(said & open_lies),
+        n_outdated=len(said & {(lie.slot, lie.value) for lie in known.lies} - open_lies),
     )
 
 

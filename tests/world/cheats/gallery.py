@@ -16,8 +16,9 @@ from aloe.config import ModelConfig
 from aloe.models.registry import register_scheme
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
-from aloe.world.actors import Utterance, digest, play_generic, reply_with
+from aloe.world.actors import Utterance, play_generic, reply_with
 from aloe.world.assistant import notice
+from aloe.world.character import digest
 from aloe.world.latent import Item, fill
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.lexicon.schema import Pole, Topic

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from aloe.world.lexicon.changes import ENDED, GONE
+from aloe.world.lexicon.dialect_wording import SAID_KINDS, every_phrase, said_sentences
 from aloe.world.lexicon.scan import Payload, Scanner, Tokens, neutral_person, tokenize
 from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
@@ -47,6 +48,8 @@ def user_scanner() -> Scanner:
     entries += [(request, Payload("request", t.name, "")) for t in TOPICS for request in t.requests]
     entries += [(request, Payload("request", topic, "")) for topic, request in every("requests")]
     entries += [(shown, _manner("shown", section)) for section, shown in every("shown")]
+    entries += [(request, Payload("request", topic, "")) for topic, request in every_phrase("requests")]
+    entries += [(shown, _manner("shown", section)) for section, shown in every_phrase("shown")]
     return Scanner(_collect(entries))
 
 
@@ -87,12 +90,12 @@ def skeletons_around(tokens: Tokens, start: int, end: int) -> Tokens:
     return (*tokens[:start], VALUE_MARK, *tokens[end:])
 
 
-SaidKind = Literal["said", "hinted", "other"]
+SaidKind = Literal["said", "hinted", "other", "wry", "slipped"]
 
 
 @lru_cache(maxsize=1)
 def said_skeletons() -> Mapping[Tokens, tuple[tuple[SaidKind, str], ...]]:
-    """How users speak: skeleton of a sentence -> (said, hinted or other; slot)."""
+    """How users speak: skeleton of a sentence -> (said, hinted, other, wry or slipped; slot)."""
     table: dict[Tokens, list[tuple[SaidKind, str]]] = {}
     kinds: tuple[SaidKind, ...] = ("said", "hinted", "other")
     for slot in SLOTS:
@@ -104,6 +107,8 @@ def said_skeletons() -> Mapping[Tokens, tuple[tuple[SaidKind, str], ...]]:
             entry = (kind, name)
             if entry not in table.setdefault(_marked(template), []):
                 table[_marked(template)].append(entry)
+    for section, name, template in said_sentences():
+        table.setdefault(_marked(template), []).append((SAID_KINDS[section], name))
     return {key: tuple(found) for key, found in table.items()}
 
 

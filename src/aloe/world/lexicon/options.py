@@ -11,13 +11,18 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 
 from aloe.errors import ConfigError, nearest
+from aloe.world.lexicon.mixture import parse_mixture
 from aloe.world.lexicon.schema import Pole, Slot, Topic, Trait, Value
 from aloe.world.lexicon.slots import SLOTS
 from aloe.world.lexicon.topics import TOPICS
 from aloe.world.lexicon.traits import TRAITS
 from aloe.world.lexicon.wording import Held, compositions, grammar
 
-CHOICES = {"bias": ("first", "second"), "weighing": ("product", "sum"), "wording": ("listed", "wide")}
+CHOICES = {
+    "bias": ("first", "second"),
+    "weighing": ("product", "sum", "style", "content", "tact"),
+    "wording": ("listed", "wide"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,9 @@ class Options:
             used, each on its own.
         leak, repeat, flip: faults of a user (tells all at once, repeats itself, answers as an assistant).
         bias: "first" makes a judge that always says so.
-        weighing: "sum" makes a judge that adds what manner and content earn instead of multiplying them.
+        weighing: "sum" makes a judge that adds what manner and content earn instead of multiplying them; "style",
+            "content" and "tact" make three that differ in what they care for.
+        dialect: how the user speaks and behaves, or a mixture of such (``world/dialects``); empty: as ever.
     """
 
     wording: str = ""
@@ -66,6 +73,7 @@ class Options:
     flip: float = 0.0
     bias: str = ""
     weighing: str = ""
+    dialect: str = ""
 
     @property
     def is_wide(self) -> bool:
@@ -108,6 +116,8 @@ def parse_options(query: str, where: str) -> Options:
             if text not in ("", *CHOICES[key]):
                 raise ConfigError(f"{where}: {key} is '{text}'", f"use {' or '.join(CHOICES[key])}")
             given[key] = text
+        elif key == "dialect":
+            given[key] = parse_mixture(text, where)
         else:
             given[key] = _number(key, text, types[key], where)
     return Options(**given)  # type: ignore[arg-type]

@@ -35,7 +35,12 @@ class GrammarLine(NamedTuple):
         return (" ".join("".join(parts).split()) for parts in product(*(piece[:cut] for piece in self.pieces)))
 
 
-def _parse(line: str, where: str) -> GrammarLine:
+def parse_line(line: str, where: str) -> GrammarLine:
+    """A line of a grammar.
+
+    Raises:
+        DataError: a choice is not closed, or stands in another.
+    """
     signs, text = set(), line
     while text[:2] in ("^ ", "_ ", "+ ", "~ "):
         signs.add(text[0])
@@ -84,7 +89,7 @@ def grammar(kind: str) -> Mapping[str, tuple[GrammarLine, ...]]:
         if line.startswith("[") and line.endswith("]") and "|" not in line:
             section = line.strip("[] ")
         elif line.strip() and not line.startswith("#"):
-            found.setdefault(section, []).append(_parse(line, f"{kind}.txt, [{section}]"))
+            found.setdefault(section, []).append(parse_line(line, f"{kind}.txt, [{section}]"))
     return {name: tuple(lines) for name, lines in found.items()}
 
 
