@@ -15,6 +15,8 @@ from aloe.dialogue.user import is_repeated, release_allowance, says_goodbye, spe
 from aloe.errors import ParseError
 from aloe.prompts.catalog import USER
 from aloe.protocols import PromptMessage
+from aloe.report.outcomes import outcome
+from aloe.stages.brief import trees_brief
 from aloe.store.records import read_jsonl, write_jsonl
 from aloe.store.validate import validate_run
 from aloe.types import ConversationTree, Label
@@ -54,6 +56,15 @@ def test_each_fault_moves_its_statistic_and_is_warned_of(tmp_path: Path, honest,
     assert summary.statistics[statistic] > max(0.25, 2 * honest.statistics[statistic] - 0.5)
     assert any(says in warning for warning in summary.warnings), summary.warnings
     assert validate_run(tmp_path).breaches == []
+
+
+def test_replies_that_speak_to_their_judge_are_counted_and_named(tmp_path: Path, honest) -> None:
+    summary = grow_into(tmp_path, TreePlan(n_turns=2), with_roles(tailored="pleading:tailored"), n=2)
+    assert honest.n_verdict_like == 0
+    assert summary.n_verdict_like == 4  # of every pair the tailored one
+    told = summary.as_dict()
+    assert "4 replies hold text like a judge's answer" in trees_brief(told)
+    assert "4 replies like a judge's answer" in outcome("trees", told) and "like a" not in str(outcome("rollout", {}))
 
 
 def test_a_judge_of_position_has_no_consistency_in_both_orders(tmp_path: Path) -> None:

@@ -232,3 +232,55 @@ def test_a_journal_kept_elsewhere_is_found(copy: Path, capsys: pytest.CaptureFix
     done = forget_user(run, "user-0")
     assert done.calls.n_calls > 0 and done.leftovers == []
     assert not [text for text in PEOPLE[0] if text in everything(copy)]
+
+
+def interrupted(copy: Path) -> RunDir:
+    """A run in which a removal of user-0 ended half-way, in front of the journal."""
+    run = RunDir(copy / "run")
+    stray = run.path / "a.sqlite"
+    sqlite3.connect(stray).execute("CREATE TABLE t (x)")
+    with pytest.raises(DataError, match="not a journal"):
+        forget_user(run, None, hash_user("user-0", open_salt(copy)))
+    stray.unlink()
+    return run
+
+
+def test_a_removal_that_ended_half_way_is_ended_by_the_same_command(copy: Path, tmp_path: Path) -> None:
+    untouched = RunDir(shutil.copytree(copy, tmp_path / "untouched") / "run")
+    at_once = forget_user(untouched, "user-0")
+    (copy / "p.jsonl").rename(tmp_path / "elsewhere.jsonl")  # what the run holds must do
+    run = interrupted(copy)
+    done = forget_user(run, None, hash_user("user-0", open_salt(copy)))
+    assert done.leftovers == [] and done.calls.n_calls == at_once.calls.n_calls > 0
+    assert not [text for text in PEOPLE[0] if text in everything(run.path)]
+    ours, theirs = run.manifest(), untouched.manifest()
+    noted = ("inputs", "outputs")
+    for name, state in theirs["stages"].items():
+        for kind in noted:
+            digests = [
+                {f: d[2] if kind == "outputs" else d for f, d in m[kind].items()} for m in (state, ours["stages"][name])
+            ]
+            assert digests[0] == digests[1]
+    assert ours["stages"].keys() == theirs["stages"].keys() and "forgetting" not in ours
+
+
+def test_a_removal_that_ended_half_way_is_said_and_ended_with_the_next(
+    made: Path, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = interrupted(copy)
+    config = run.config_path.read_text()
+    run.config_path.write_text(config.replace(str(copy), str(made)))  # as it was run
+    assert dispatch(["run", str(run.path), "--quiet", "--trust-run"]) == 0
+    run.config_path.write_text(config)
+    lines = [r.getMessage() for r in caplog.records if "aloe pool forget" in r.getMessage()]
+    assert len(lines) == 1 and hash_user("user-0", open_salt(copy)) in lines[0]
+    forget_user(run, "user-1")
+    assert not [text for n in (0, 1) for text in PEOPLE[n] if text in everything(copy)]
+
+
+def test_rights_of_files_stay_as_they_were(copy: Path) -> None:
+    ratings = copy / "run" / "studio" / "ratings.jsonl"
+    ratings.chmod(0o600)
+    (copy / "p.jsonl").chmod(0o640)
+    forget_user(RunDir(copy / "run"), "user-0")
+    assert [f.stat().st_mode & 0o777 for f in (ratings, copy / "p.jsonl")] == [0o600, 0o640]

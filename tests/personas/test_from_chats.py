@@ -148,6 +148,13 @@ def test_import_keeps_the_hash(scrubber: Scrubber, tmp_path: Path) -> None:
     assert [m.provenance for m in members] == [expected, expected]
 
 
+def test_what_is_made_of_chats_is_the_owners(scrubber: Scrubber, tmp_path: Path) -> None:
+    result = convert(scrubber, tmp_path, [chat("a", FACTS, TALK), chat("nobody", "Hi.")])
+    written = [tmp_path / "personas.jsonl", rejected_path(tmp_path / "personas.jsonl")]
+    assert result.personas and result.rejected
+    assert [stat.S_IMODE(file.stat().st_mode) for file in written] == [0o600, 0o600]
+
+
 def test_salt_is_the_owners_and_changes_every_hash(tmp_path: Path) -> None:
     salt = open_salt(tmp_path)
     assert stat.S_IMODE((tmp_path / SALT_NAME).stat().st_mode) == 0o600

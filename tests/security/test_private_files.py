@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import stat
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from aloe.config import Config
+from aloe.models.caller import Caller
 from aloe.models.journal.inspect import export_calls
 from aloe.models.journal.journal import Journal
+from aloe.personas.stage import run_personas
 from aloe.protocols import Completion, PromptMessage
+from aloe.store.records import write_jsonl
 from aloe.store.rundir import RunDir
 from aloe.studio.ratings import append_rating, ratings_path
 from aloe.types import Message, Rating
@@ -56,6 +60,26 @@ def test_journals_and_chats_are_private(tmp_path: Path) -> None:
     files = (run.journal_path, run.path / "studio" / "journal.sqlite", ratings_path(run.path), tmp_path / "calls.jsonl")
     assert [mode(file) for file in files] == [0o600] * 4
     assert mode(run.path / "studio") == 0o700
+
+
+@pytest.mark.parametrize("rights", [0o600, 0o644])
+def test_a_run_keeps_its_personas_as_private_as_the_file_that_they_come_from(tmp_path: Path, rights: int) -> None:
+    file = tmp_path / "people.jsonl"
+    people = [{"profile": f"She owns {n} hens.", "personality": f"She is {w}."} for n, w in ((1, "shy"), (22, "loud"))]
+    write_jsonl(file, people)
+    file.chmod(rights)
+    config = Config.model_validate({"personas": {"file": str(file), "n_personas": 1, "n_bench": 1}})
+
+    async def work() -> None:
+        caller = Caller.open(config, None, seed=0)
+        try:
+            await run_personas(caller, config, tmp_path / "personas")
+        finally:
+            await caller.aclose()
+
+    asyncio.run(work())
+    names = ("personas.jsonl", "pool.jsonl", "rejected.jsonl")
+    assert [mode(tmp_path / "personas" / name) for name in names] == [rights] * 3
 
 
 def test_what_is_appended_to_is_no_link_out_of_the_run(tmp_path: Path) -> None:

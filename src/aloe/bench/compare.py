@@ -27,6 +27,7 @@ from aloe.bench.metrics import (
 from aloe.bench.metrics_file import align, format_value
 from aloe.bench.scales import EMPTY_REPLY, SCALES
 from aloe.errors import DataError, EndpointError
+from aloe.prompts.suspicion import verdict_like
 from aloe.stats import Clusters, Estimate, Floats
 from aloe.store.records import read_jsonl, read_rows
 from aloe.store.rundir import read_result
@@ -278,7 +279,7 @@ def _notes(models: Sequence[Scored], pairs: Sequence[Difference]) -> tuple[str, 
         if m.result is not None and m.result.n_empty:
             notes.append(f"{m.name}: {m.result.n_empty} of {m.n_replies} replies empty, which score the lowest")
         if m.result is not None and m.result.n_verdict_like:
-            notes.append(verdict_like(m.name, m.result.n_verdict_like))
+            notes.append(f"{m.name}: {verdict_like(m.result.n_verdict_like)}")
     notes += _older([(m.name, m.result) for m in models if m.result is not None])
     alone = [f"{p.first} and {p.second}" for p in pairs if p.difference.n_personas == 0]
     if alone:
@@ -347,11 +348,6 @@ def _older(results: Sequence[tuple[str, BenchmarkResult]]) -> list[str]:
     return [f"{said}: {', '.join(older)}"] if older else []
 
 
-def verdict_like(name: str, n: int) -> str:
-    """What to say of replies that speak to their judge."""
-    return f"{name}: {n} replies hold text like a judge's answer ('aloe studio' finds them); a judge may repeat it"
-
-
 def _missing_notes(result: BenchmarkResult) -> list[str]:
     """What is missing of one model's scores, and what that can have done to its figures."""
     notes, lowest = [], SCALES[result.scale].low
@@ -360,7 +356,7 @@ def _missing_notes(result: BenchmarkResult) -> list[str]:
         said = f"{result.n_empty} of {n_scored + n_unscored} replies are empty"
         notes.append(f"{result.model}: {said} and score {lowest:g}, the lowest")
     if result.n_verdict_like:
-        notes.append(verdict_like(result.model, result.n_verdict_like))
+        notes.append(f"{result.model}: {verdict_like(result.n_verdict_like)}")
     if n_unscored and result.avg is not None:
         worst = float(np.mean([_at_worst(p, lowest) for p in result.points]))
         notes.append(

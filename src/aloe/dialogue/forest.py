@@ -15,6 +15,7 @@ from typing import Any
 from aloe.dialogue.ledger import Ledger
 from aloe.dialogue.statistics import TreeStatistics
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder
+from aloe.prompts.suspicion import is_verdict_like, verdict_like
 from aloe.store.records import SortedJsonlWriter
 from aloe.types import Persona
 
@@ -29,6 +30,7 @@ class ForestSummary:
         statistics: shares that need no ground truth. warnings: what among them looks wrong.
         n_failed_nodes: failed calls and answers without use. n_incomplete: trees that lack a call; first_failure:
             why the first of them (by tree id) does.
+        n_verdict_like: replies with text in the form of a judge's answer (``prompts.suspicion``).
         truth: comparison with the world's ground truth. by_turn: coverage and new facts by turn.
     """
 
@@ -47,6 +49,7 @@ class ForestSummary:
     n_tailored_preferred: int = 0
     n_failed_nodes: int = 0
     n_failed_trees: int = 0
+    n_verdict_like: int = 0
     n_incomplete: int = 0
     first_failure: str = ""
     statistics: dict[str, float | None] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class ForestSummary:
         self.n_implied += sum(d.status == "implied" for d in grown.disclosures)
         self.n_unevidenced += grown.n_unevidenced
         self.n_inducer_unread += grown.n_unread
+        self.n_verdict_like += sum(is_verdict_like(n.message.content) for n in grown.tree.nodes if n.kind != "user")
         self.n_labels += len(grown.labels)
         for label in grown.labels:
             self.n_preferred += label.outcome == "preferred"
@@ -140,5 +144,7 @@ async def grow_forest(
     for writer in writers.values():
         writer.close()
     summary.statistics, summary.warnings = statistics.figures(), statistics.warnings()
+    if summary.n_verdict_like:
+        summary.warnings.append(verdict_like(summary.n_verdict_like))
     summary.truth, summary.by_turn = ledger.figures(), ledger.by_turn()
     return summary

@@ -30,7 +30,7 @@ from aloe.personas.importer import (
 from aloe.personas.pairing import make_entry_id, make_persona, make_personas, pair_up, split_pairs
 from aloe.personas.pool import open_pool
 from aloe.protocols import Embedder
-from aloe.store.records import write_jsonl
+from aloe.store.records import is_private, write_jsonl
 from aloe.types import Persona, PoolEntry
 
 logger = logging.getLogger(__name__)
@@ -64,9 +64,9 @@ async def run_personas(
     else:
         members, rejected, summary = await _grow_both(caller, config, embedder, progress, allow_failed)
         personas, summary["bench_source"] = _pair(members, config, embedder)
-    write_jsonl(out_dir / "pool.jsonl", members)
-    write_jsonl(out_dir / "rejected.jsonl", rejected)
-    write_jsonl(out_dir / "personas.jsonl", personas)
+    private = _is_made_of_private(config.personas)
+    for name, rows in (("pool", members), ("rejected", rejected), ("personas", personas)):
+        write_jsonl(out_dir / f"{name}.jsonl", rows, private)
     for split in ("train", "bench"):
         summary[f"n_{split}"] = sum(p.split == split for p in personas)
     wanted = config.personas
@@ -75,6 +75,12 @@ async def run_personas(
             logger.warning("%d %s personas instead of %d", summary[f"n_{split}"], split, n)
     summary["n_personas"] = len(personas)
     return summary
+
+
+def _is_made_of_private(options: PersonasConfig) -> bool:
+    """Whether a file that the personas come from is for its owner alone, as those are that come from chats."""
+    named = (options.file, options.bench_file, *options.seeds.split(","))
+    return any(is_private(Path(name.strip())) for name in named if name)
 
 
 def check_counts(options: PersonasConfig) -> None:

@@ -1,8 +1,9 @@
 """``aloe pool forget``: deletes everything that came from one person from a run, the journal included.
 
 First everything is found (descriptions by the user's hash, the personas made of them, their trees and messages), then
-it is removed, the descriptions last: a run that was stopped half-way can be done again. What came from two people
-stays for the other. Weights cannot forget: the checkpoints that learned from it are named, and their stages undone.
+it is removed, last what the rest is found by: a removal that was stopped half-way is ended by the next one. What came
+from two people stays for the other. Weights cannot forget: the checkpoints that learned from it are named, and their
+stages undone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from aloe.privacy.from_chats import rejected_path
 from aloe.privacy.leftovers import find_leftovers
 from aloe.store.content import digests_of, restamp, stamp_files
 from aloe.store.records import atomic_write
-from aloe.store.rundir import RunDir
+from aloe.store.rundir import FORGETTING, RunDir
 from aloe.training.methods import ROLLOUT_FROM, all_methods, started_from
 
 MIN_MESSAGE = 40  # characters: shorter messages are anybody's
@@ -113,9 +114,12 @@ def _rows(path: Path) -> Iterator[tuple[bytes, Any]]:
 
 
 def _jsonl_files(run: RunDir) -> list[Path]:
-    """Every JSON Lines file of the run, the descriptions last."""
+    """Every JSON Lines file of the run: those by which others are found come last, conversations, then descriptions."""
     files = [f for f in sorted(run.path.rglob("*.jsonl")) if "checkpoints" not in f.relative_to(run.path).parts]
-    return sorted(files, key=lambda f: f.is_relative_to(run.path / "personas"))
+    order = ("bench", "rollout", "trees", "personas")
+    folders = [f.relative_to(run.path).parts[0] for f in files]
+    places = [order.index(folder) if folder in order else -1 for folder in folders]
+    return [file for _, file in sorted(zip(places, files, strict=True))]
 
 
 def _users_of(row: dict[str, Any]) -> set[str]:
@@ -272,25 +276,19 @@ def _filter_parquet(path: Path, traces: Traces, needles: tuple[bytes, ...]) -> i
 
 
 def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
+    begun = run.manifest().get(FORGETTING, {})
+    hashes |= set(begun.get("hashes", ()))  # what was interrupted is ended with it
     traces = find_traces(run, sources, hashes)
     needles = traces.needles()
     done = Forgotten(tuple(sorted(hashes)), len(traces.persona_ids))
-    done.checkpoints, stages = _tainted(run, traces, needles)
+    tainted, stages = _tainted(run, traces, needles)
+    done.checkpoints = sorted({*tainted, *begun.get("checkpoints", ())})
     _undo(run, stages, [])  # before anything goes: whatever happens then, the stages are done again
-    noted = _noted_files(run)
-    before = digests_of(stamp_files(run.path, noted))
+    noted, before = _begin(run, hashes, begun, done.checkpoints)
+    _drop_benchmarks(run, done, _touched_benchmarks(run, traces, needles), bool(traces.persona_ids))
     _drop_exports(run, done, needles)
-    for file in sorted(run.path.rglob("*.parquet")):
-        if "checkpoints" not in file.relative_to(run.path).parts:
-            _note(done, run, file, _filter_parquet(file, traces, needles))
-    touched: set[str] = set()
-    for file in _jsonl_files(run):
-        n_removed, n_changed = _filter_jsonl(file, traces, needles)
-        done.n_shown += n_changed
-        _note(done, run, file, n_removed)
-        if n_removed and file.is_relative_to(run.path / "bench"):
-            touched.add(file.parent.name)
-    _drop_benchmarks(run, done, touched, bool(traces.persona_ids))
+    for unfinished in run.path.rglob(".*.tmp"):
+        unfinished.unlink()
     elsewhere = [] if run.journal_path.is_relative_to(run.path) else [run.journal_path]
     for journal in sorted({*run.path.rglob("*.sqlite"), *(file for file in elsewhere if file.is_file())}):
         calls = forget_calls(journal, traces.ids | hashes, traces.passages)
@@ -299,25 +297,39 @@ def _forget(run: RunDir, sources: list[Path], hashes: set[str]) -> Forgotten:
             done.calls.n_attempts + calls.n_attempts,
             done.calls.n_texts + calls.n_texts,
         )
-    for unfinished in run.path.rglob(".*.tmp"):
-        unfinished.unlink()
-    for file in sources:
-        _note(done, run, file, _filter_jsonl(file, traces, needles)[0])
-    if not done.is_empty:
+    for file in sorted(run.path.rglob("*.parquet")):
+        if "checkpoints" not in file.relative_to(run.path).parts:
+            _note(done, run, file, _filter_parquet(file, traces, needles))
+    for file in (*_jsonl_files(run), *sources):  # last: by them the rest is found, should this end half-way
+        n_removed, n_changed = _filter_jsonl(file, traces, needles)
+        done.n_shown += n_changed if file not in sources else 0
+        _note(done, run, file, n_removed)
+    if begun or not done.is_empty:
         _drop(run, done, run.path / "report")
         _undo(run, ["report"], [])
     manifest = run.manifest()
     restamp(manifest.get("stages", {}), before, stamp_files(run.path, noted))
+    manifest.pop(FORGETTING, None)
     run.save_manifest(manifest)
     done.leftovers = find_leftovers(run.path, [*sources, *(file for file in elsewhere if file.is_file())], needles)
     run.log("forgot", rows=sum(done.rows.values()), calls=done.calls.n_calls, checkpoints=done.checkpoints)
     return done
 
 
-def _noted_files(run: RunDir) -> list[str]:
-    """What stages have noted that they wrote."""
-    states = run.manifest().get("stages", {}).values()
-    return sorted({name for state in states for name in state.get("outputs", {})})
+def _begin(
+    run: RunDir, hashes: set[str], begun: dict[str, Any], checkpoints: list[str]
+) -> tuple[list[str], dict[str, str]]:
+    """What stages have noted that they wrote, and the digests of these files before anything is removed.
+
+    They stand in the manifest until all is done, so that a removal which ended half-way is completed by the next one.
+    """
+    manifest = run.manifest()
+    states = manifest.get("stages", {}).values()
+    noted = sorted({name for state in states for name in state.get("outputs", {})})
+    before = digests_of(stamp_files(run.path, noted)) | begun.get("files", {})
+    manifest[FORGETTING] = {"hashes": sorted(hashes), "files": before, "checkpoints": checkpoints}
+    run.save_manifest(manifest)
+    return noted, before
 
 
 def _note(done: Forgotten, run: RunDir, file: Path, n: int) -> None:
@@ -339,6 +351,12 @@ def _drop_exports(run: RunDir, done: Forgotten, needles: tuple[bytes, ...]) -> N
         own = export.is_file() and export.suffix in (".parquet", ".jsonl")  # of the stage; they are filtered row by row
         if not own and find_leftovers(export, [], needles):
             _drop(run, done, export)
+
+
+def _touched_benchmarks(run: RunDir, traces: Traces, needles: tuple[bytes, ...]) -> set[str]:
+    """Folders of the benchmark with a row of the person."""
+    files = sorted((run.path / "bench").rglob("*.jsonl"))
+    return {f.parent.name for f in files if any(_is_theirs(row, line, traces, needles) for line, row in _rows(f))}
 
 
 def _drop_benchmarks(run: RunDir, done: Forgotten, touched: set[str], any_persona: bool) -> None:

@@ -99,9 +99,9 @@ async def personas_from_chats(
         else:
             reason = f"the call failed: {answer.message}" if isinstance(answer, EndpointError) else answer
             result.rejected.append(_rejection(user, reason))
-    write_jsonl(out, result.personas)
+    write_jsonl(out, result.personas, private=True)
     if result.rejected:
-        write_jsonl(rejected_path(out), result.rejected)
+        write_jsonl(rejected_path(out), result.rejected, private=True)
     else:
         rejected_path(out).unlink(missing_ok=True)
     return result

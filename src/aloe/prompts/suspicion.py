@@ -25,3 +25,8 @@ def is_verdict_like(reply: str) -> bool:
     """Whether a reply holds what looks like a judge's answer, or an order to the judge. Flagged, never scored by it."""
     text = reply[:MAX_LOOKED_AT]
     return any(form.search(text) for form in _FORMS)
+
+
+def verdict_like(n: int) -> str:
+    """What to say of ``n`` replies that speak to their judge."""
+    return f"{n} replies hold text like a judge's answer ('aloe studio' finds them); a judge may repeat it"

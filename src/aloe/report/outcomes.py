@@ -17,6 +17,7 @@ TREES = (
     ("n_ties", "{n} ties"),
     ("n_disagreements", "{n} disagreements of the judge with itself"),
     ("n_unparsed", "{n} unreadable verdicts"),
+    ("n_verdict_like", "{n} replies like a judge's answer"),
     ("n_unevidenced", "{n} claims of the inducer without evidence"),
     ("n_inducer_unread", "{n} unreadable answers of the inducer"),
     ("n_pairs", "{n} pairs"),

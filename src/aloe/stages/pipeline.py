@@ -29,7 +29,7 @@ from aloe.stages.failures import refuse_failed
 from aloe.stages.precision import settle_precision
 from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
 from aloe.stages.train import need_training
-from aloe.store.rundir import RunDir
+from aloe.store.rundir import FORGETTING, RunDir
 from aloe.training.methods import BASE, METHODS, methods_of
 
 log = logging.getLogger(__name__)
@@ -147,6 +147,7 @@ def run_pipeline(
     run.open(config, recipe)
     try:
         _refuse_other_config(run, config, digests, redo)
+        _warn_of_half_removed(run)
         run.forget_stages([n for n in redo if only is None or n in {s.name for s in stages}])
         run.save_config(config)
         run.save_manifest(run.manifest() | {"order": [stage.name for stage in stages_of(config)]})
@@ -308,6 +309,15 @@ def _refuse_other_config(run: RunDir, config: Config, digests: dict[str, str], r
         f"{run.path} was made with another config ({what}{' and more' if len(changed) > 3 else ''})",
         f"give another --out, or run the affected stages again with --from {stale[0]}",
     )
+
+
+def _warn_of_half_removed(run: RunDir) -> None:
+    begun = run.manifest().get(FORGETTING)
+    for user_hash in begun.get("hashes", ()) if begun else ():
+        log.warning(
+            "removing a person was interrupted, files may still hold what they said: end it with "
+            "'aloe pool forget --hash %s --run %s'", user_hash, run.path,
+        )  # fmt: skip
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -33,9 +33,19 @@ def sweep(folder: Path) -> None:
             path.unlink()
 
 
+def is_private(path: Path) -> bool:
+    """Whether a file is there that its owner alone may read."""
+    return path.is_file() and not path.stat().st_mode & 0o077
+
+
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, private: bool = False) -> Iterator[IO[bytes]]:
     """Write to a neighbour file, then rename: readers see the old file or the whole new one.
+
+    A file that was there keeps its rights: its owner has decided who may read it.
+
+    Args:
+        private: a new file is for its owner alone.
 
     Raises:
         DataError: the disk is full or the place cannot be written.
@@ -43,7 +53,11 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        rights = path.stat().st_mode & 0o777 if path.is_file() else 0o600 if private else None
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 if rights is None else 0o600)
+        with open(handle, "wb") as file:
+            if rights is not None:
+                os.fchmod(handle, rights)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -66,10 +80,10 @@ def to_line(record: BaseModel | dict[str, Any]) -> bytes:
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> int:
-    """Write all records atomically; returns how many."""
+def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]], private: bool = False) -> int:
+    """Write all records atomically (see :func:`atomic_write`); returns how many."""
     n = 0
-    with atomic_write(path) as file:
+    with atomic_write(path, private) as file:
         for record in records:
             file.write(to_line(record))
             n += 1

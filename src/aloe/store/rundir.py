@@ -27,6 +27,8 @@ from aloe.store.content import Stamps
 from aloe.store.records import atomic_write, is_temporary, sweep, write_json
 from aloe.types import BenchmarkResult
 
+FORGETTING = "forgetting"  # in the manifest: a removal of a person that has begun and not ended
+
 
 class RunDir:
     """Paths and manifest of one run.
