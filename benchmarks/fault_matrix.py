@@ -213,9 +213,12 @@ class World:
 
     def _strike(self, call: str, text: str) -> Reply | None:
         fault = self.fault
-        if fault is None or self.stage() != self.wanted or random.Random(call).random() >= fault.share:
+        if fault is None or self.stage() != self.wanted:
             return None
-        if call in self.struck and not fault.lasts:
+        is_known = call in self.struck  # the first call of the stage is struck too, lest the draw leave all of few
+        if not is_known and self.struck and random.Random(call).random() >= fault.share:
+            return None
+        if is_known and not fault.lasts:
             return None
         self.struck.add(call)
         return fault.make(text)
@@ -633,7 +636,16 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=300, help="seconds after which a run counts as hanging")
     parser.add_argument("--only", default="", help="faults whose name or stage holds this, or 'process' or 'rates'")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--peers", default="", metavar="NAME=FOLDER,...", help="compare with inspect and curator only, see peers.py"
+    )
     options = parser.parse_args()
+    if options.peers:
+        from peers import compare
+
+        table = compare(dict(peer.split("=", 1) for peer in options.peers.split(",")))
+        print(json.dumps({"benchmark": "fault_matrix_peers", "figures": table}))
+        return int(any(row["aloe"]["lost"] or row["aloe"]["wrong"] for row in table.values()))
     counts: Counter[str] = Counter()
     world = World()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,14 @@ from aloe.errors import ConfigError, DataError
 from aloe.models.local.checkpoint import load_model
 from aloe.models.local.model import create_local_model, weight_digest
 from aloe.protocols import ChatRequest, PromptMessage
+from aloe.stages.pipeline import run_pipeline
+from aloe.store.records import write_jsonl
+from aloe.store.rundir import RunDir
 from aloe.training.dpo import train_dpo
 from aloe.training.sft import train_sft
 from aloe.training.tiny.material import prepare
 from aloe.training.tiny.train import train_base
+from helpers import world_personas
 
 WORLD = "values=3&slots=pet,drink&traits=warmth&topics=gift,evening&phrasings=1&advice=1&hints=0"
 SFT = {"learning_rate": 6e-3, "batch_size": 8, "checkpoint_steps": 2, "warmup_steps": 1}
@@ -232,3 +238,42 @@ def test_a_killed_stage_continues_and_ends_alike(stage: str, base: Path, tmp_pat
     ends = [[row["loss"] for row in read_metrics(out) if "loss" in row] for out in (whole, cut)]
     assert len(ends[0]) == len(ends[1])
     assert ends[1] == pytest.approx(ends[0], rel=2e-2, abs=1e-3)
+
+
+def test_a_trained_run_that_is_moved_decodes_nothing_anew(tmp_path: Path) -> None:
+    people = tmp_path / "people.jsonl"
+    told = [{"profile": p.profile, "personality": p.personality} for p in world_personas(5)]
+    write_jsonl(people, [row | {"split": "train" if n < 3 else "bench"} for n, row in enumerate(told)])
+    small = {
+        "skip": "dpo,report",
+        "personas": {"file": str(people), "n_personas": 3, "n_bench": 2},
+        "trees": {"n_turns": 2},
+        "sft": SFT | {"max_steps": 2},
+        "rollout": {"n_trees": 2, "min_margin": 0.0},
+        "bench": {"models": ["world:generic"], "n_turns": 2, "n_bootstrap": 100},
+        "execution": {"replicas": 1},
+    }  # fmt: skip
+    config = validate(small_config(max_steps=8).model_dump(mode="json") | small, "the test")
+    run = RunDir(tmp_path / "here" / "run")
+    run_pipeline(config, run, "test", say=None)
+
+    def files(place: Path) -> dict[str, bytes]:
+        names = (
+            "rollout/trees.jsonl",
+            "rollout/labels.jsonl",
+            "datasets/rollout.parquet",
+            "bench/sft/conversations.jsonl",
+        )
+        return {name: (place / name).read_bytes() for name in names}
+
+    def n_calls(place: Path) -> int:
+        with closing(sqlite3.connect(place / "journal.sqlite")) as journal:
+            return int(journal.execute("SELECT COUNT(*) FROM calls").fetchone()[0])
+
+    before, n = files(run.path), n_calls(run.path)
+    moved = RunDir(run.path.rename(tmp_path / "there"))
+    for stage in ("rollout", "bench"):
+        for name in [n for n in files(moved.path) if n.split("/")[0] == stage]:
+            (moved.path / name).unlink()
+        run_pipeline(config, moved, "test", only=stage, redo_from=stage, say=None)
+    assert files(moved.path) == before and n_calls(moved.path) == n
