@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import aloe
 from aloe.bench import suites
@@ -136,6 +138,33 @@ def all_names() -> set[str]:
 @each_page
 def test_files_exist(page: Path) -> None:
     assert not missing(codes(page), page.parent)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "SECURITY.md"], ids=lambda page: page.name)
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text("utf-8"))
+    assert not [f"{file}::{name}" for file, name in named if name not in functions(ROOT / file)]
+
+
+@cache
+def functions(file: Path) -> set[str]:
+    body = ast.parse(file.read_text("utf-8")).body if file.is_file() else []
+    return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_line_of_the_faults_names_a_test() -> None:
+    lines = [line for line in (ROOT / "docs" / "faults.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+    rows = [line for line in lines if not line.startswith("| seen ")]
+    assert len(rows) > 50 and not [row for row in rows if "::test_" not in row]
+
+
+def test_floors_of_dependencies_exclude_known_weaknesses() -> None:
+    """Each of these was weak in what a hostile endpoint, prompt or folder can reach."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["embed"]]
+    floors = {(r := Requirement(line)).name: r.specifier for line in wanted}
+    for name, weak in (("aiohttp", "3.13.2"), ("jinja2", "3.1.5"), ("sentence-transformers", "5.9")):
+        assert not floors[name].contains(weak), name
 
 
 def test_files_that_the_sources_name_exist() -> None:
