@@ -1,10 +1,10 @@
 """The same faults before aloe, inspect_ai and curator: independent calls, one server, every client as it comes.
 
 ``python benchmarks/fault_matrix.py --peers inspect=FOLDER,curator=FOLDER`` (folders of ``pip install --target``; a peer
-without a folder is left out). Every client asks 60 questions in a process of its own, eight at a time, with its own
-retries at their defaults, and writes the answers that it ends with. A fault strikes a quarter of the questions once.
-Figures per fault and client: questions without an answer (``lost``), with something else than the answer (``wrong``),
-requests sent, seconds. ``kill -9``: the client is killed when half of the questions have been answered, and started
+without a folder is left out). Every client asks 120 questions in a process of its own, eight at a time, with its own
+retries at their defaults, and writes the answers that it ends with. Nine of ten questions meet a fault once, each kind
+twelve. Figures by kind: questions without an answer (``lost``), with something else than the answer (``wrong``), and
+requests. ``kill -9``: without faults, the client is killed when half of the questions have been answered, and started
 again in the same folder; ``again`` counts answered questions that were then sent once more.
 """
 
@@ -14,18 +14,17 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-N = 60
+N = 120
 AT_ONCE = 8
 LATENCY = 0.15  # seconds of every answer
 CLIENTS = ("aloe", "inspect", "curator")
@@ -123,6 +122,11 @@ def answer(text: str | None) -> bytes:
     return json.dumps(whole).encode()
 
 
+def kind_of(i: int, kinds: Collection[str]) -> str:
+    """Which kind strikes a question."""
+    return list(kinds)[i % len(kinds)]
+
+
 def faults() -> dict[str, Callable[[str], Any]]:
     """What strikes: from the answer's text to a reply of ``fault_matrix``."""
     from fault_matrix import Reply, body, refusal
@@ -142,13 +146,13 @@ def faults() -> dict[str, Callable[[str], Any]]:
 
 
 class Server:
-    """Answers every question after ``LATENCY``; a fault strikes a quarter of them once."""
+    """Answers every question after ``LATENCY``; the faults take turns, and each strikes its questions once."""
 
-    def __init__(self, make: Callable[[str], Any]) -> None:
-        self.make = make
+    def __init__(self, makes: dict[str, Callable[[str], Any]]) -> None:
+        self.faults = {question(i): makes[kind_of(i, makes)] for i in range(N)} if makes else {}
         self.struck: set[str] = set()
         self.answered: Counter[str] = Counter()
-        self.n_requests = 0
+        self.asked: Counter[str] = Counter()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -166,12 +170,12 @@ class Server:
         raw = await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))
         said = [m["content"] for m in json.loads(raw)["messages"]][-1:]
         text = said[0] if said and isinstance(said[0], str) else json.dumps(said)
-        self.n_requests += 1
+        self.asked[text] += 1
         await asyncio.sleep(LATENCY)
         reply = None
-        if text not in self.struck and random.Random(text).random() < 0.25:
+        if text in self.faults and text not in self.struck:
             self.struck.add(text)
-            reply = self.make(right(text))
+            reply = self.faults[text](right(text))
         if reply is None:
             self.answered[text] += 1
             reply = Reply(body=answer(right(text)))
@@ -206,69 +210,66 @@ def start(client: str, library: str, port: int, folder: Path) -> subprocess.Pope
         )
 
 
-def judge(server: Server, folder: Path, seconds: float) -> dict[str, Any]:
-    """What a client ended with."""
+def judge(server: Server, folder: Path, questions: list[int]) -> dict[str, int]:
+    """What a client ended with, for some of the questions."""
     path = folder / "answers.json"
     found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    given = [found.get(str(i)) for i in range(N)]
+    given = {i: found.get(str(i)) for i in questions}
     return {
-        "lost": sum(text is None for text in given),
-        "wrong": sum(text is not None and text.strip() != right(question(i)) for i, text in enumerate(given)),
-        "requests": server.n_requests, "seconds": round(seconds, 1),
+        "lost": sum(text is None for text in given.values()),
+        "wrong": sum(text is not None and text.strip() != right(question(i)) for i, text in given.items()),
+        "requests": sum(server.asked[question(i)] for i in questions), "questions": len(questions),
     }  # fmt: skip
 
 
-def one(client: str, library: str, make: Callable[[str], Any], limit: float) -> dict[str, Any]:
-    """A client under a fault, to its end or for ``limit`` seconds."""
+def finish(process: subprocess.Popen[str], limit: float) -> None:
+    """Wait for a process, at most ``limit`` seconds."""
+    try:
+        process.wait(limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def struck(client: str, library: str, limit: float) -> dict[str, dict[str, int]]:
+    """A client among all faults: figures by kind."""
     from fault_matrix import serving
 
-    server = Server(make)
+    makes = faults()
+    server = Server(makes)
     with tempfile.TemporaryDirectory() as name, serving(server.talk) as port:
-        started = time.monotonic()
-        process = start(client, library, port, Path(name))
-        try:
-            process.wait(limit)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        return judge(server, Path(name), time.monotonic() - started)
+        finish(start(client, library, port, Path(name)), limit)
+        kinds = {kind: [i for i in range(N) if kind_of(i, makes) == kind] for kind in makes}
+        return {kind: judge(server, Path(name), questions) for kind, questions in kinds.items()}
 
 
-def killed(client: str, library: str, limit: float) -> dict[str, Any]:
+def killed(client: str, library: str, limit: float) -> dict[str, int]:
     """A client that is killed when half of the questions have been answered, and started again."""
     from fault_matrix import serving
 
-    server = Server(lambda text: None)
+    server = Server({})
     with tempfile.TemporaryDirectory() as name, serving(server.talk) as port:
-        started = time.monotonic()
+        ends = time.monotonic() + limit
         process = start(client, library, port, Path(name))
-        while server.answered.total() < N // 2 and process.poll() is None and time.monotonic() - started < limit:
+        known = set(map(question, range(N)))
+        while len(known & server.answered.keys()) < N // 2 and process.poll() is None and time.monotonic() < ends:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        known = {text for text in server.answered if text in map(question, range(N))}
         before = Counter({text: n for text, n in server.answered.items() if text in known})
-        process = start(client, library, port, Path(name))
-        try:
-            process.wait(limit)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        again = sum(server.answered[text] > before[text] for text in known)
-        return judge(server, Path(name), time.monotonic() - started) | {"answered": len(known), "again": again}
+        finish(start(client, library, port, Path(name)), limit)
+        again = sum(server.answered[text] > n for text, n in before.items())
+        return judge(server, Path(name), list(range(N))) | {"answered": len(before), "again": again}
 
 
-def compare(libraries: dict[str, str], limit: float = 240.0) -> dict[str, dict[str, Any]]:
+def compare(libraries: dict[str, str], limit: float = 600.0) -> dict[str, dict[str, Any]]:
     """All faults for aloe and the peers that there are folders of; prints a line each."""
     table: dict[str, dict[str, Any]] = {}
-    for fault, make in [*faults().items(), ("kill -9", None)]:
-        for client in CLIENTS:
-            if client != "aloe" and client not in libraries:
-                continue
-            library = libraries.get(client, "")
-            found = killed(client, library, limit) if make is None else one(client, library, make, limit)
-            table.setdefault(fault, {})[client] = found
-            print(f"{fault:<20} {client:<8} {found}", flush=True)
+    for client in [name for name in CLIENTS if name == "aloe" or name in libraries]:
+        library = libraries.get(client, "")
+        for kind, figures in (struck(client, library, limit) | {"kill -9": killed(client, library, limit)}).items():
+            table.setdefault(kind, {})[client] = figures
+            print(f"{kind:<20} {client:<8} {figures}", flush=True)
     return table
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from aloe.__main__ import main
 from aloe.config import load_config
+from aloe.errors import AloeError
 from aloe.forecast.calls import cacheable_share, format_plan, make_plan
+from aloe.forecast.spending import budget_notes
 from aloe.stages.pipeline import run_pipeline
 from aloe.store.rundir import RunDir
 
@@ -83,6 +85,32 @@ def test_prices_of_a_recipe_with_real_models():
     unknown = make_plan(recipe(roles={"judge": "openai:nobody-knows"}))
     assert unknown.total("cost") is None
     assert "price_prompt" in format_plan(unknown)
+
+
+def test_a_budget_is_compared_with_the_estimate_before_anything_is_paid_for(tmp_path):
+    priced = {"uri": "openai:some-model", "price_prompt": 1.0, "price_completion": 10.0}
+    plan = make_plan(recipe(roles={"judge": priced}))
+    whole = plan.total("cost")
+    assert whole > 0 and plan.budget == ()
+
+    def told(**budget):
+        config = recipe(roles={"judge": priced}, budget=budget)
+        spent = [(line.stage, line.cost, line.prompt_tokens + line.completion_tokens) for line in plan.lines]
+        return budget_notes(config, ["personas", "trees", "bench"], spent)
+
+    assert told(usd=2 * whole) == (f"budget.usd = {2 * whole:,g} suffices for the estimate of ${whole:,.2f}",)
+    assert "will stop the run in stage trees" in told(usd=whole / 100)[0]
+    assert "will stop the run in stage bench" in told(usd=0.999 * whole)[0]
+    assert "will stop the run in stage personas" in told(tokens=1)[0] and len(told(usd=1e9, tokens=10**12)) == 2
+    unknown = recipe(
+        roles={"judge": {"uri": "openai:nobody-knows", "base_url": "http://127.0.0.1:9/v1"}}, budget={"usd": 5.0}
+    )
+    (line,) = make_plan(unknown).budget
+    assert (
+        "refused" in line and "openai:nobody-knows at 127.0.0.1:9" in line and line in format_plan(make_plan(unknown))
+    )
+    with pytest.raises(AloeError, match=r"price of openai:nobody-knows is not known"):
+        run_pipeline(unknown, RunDir(tmp_path / "run"), "test", say=None)
 
 
 def test_cacheable_share_is_exact():

@@ -28,11 +28,11 @@ from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.forecast.decoding import DECODING_NOTE, DecodingLine, decoding_table, loads_of, plan_decoding
+from aloe.forecast.spending import budget_notes, estimated_cost
 from aloe.forecast.training import TrainingLine, plan_training, sizes_of, tokenizer_of
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
 from aloe.models.embed.journaled import ROLE
-from aloe.models.pricing import price_of
 from aloe.models.registry import register_scheme
 from aloe.models.uri import split_uri, split_wrapper
 from aloe.personas.embedders import endpoint_of
@@ -80,7 +80,7 @@ class RunPlan:
     """Lines by stage and role, and the share of prompt tokens that a prefix cache can serve in one conversation.
 
     ``training``: what SFT and DPO take, None where the packages for training are not installed. ``decoding``: memory
-    of the processes that decode local models, where they are installed.
+    of the processes that decode local models, where they are installed. ``budget``: what becomes of its limits.
     """
 
     lines: tuple[Line, ...]
@@ -88,6 +88,7 @@ class RunPlan:
     cacheable: float | None
     training: tuple[TrainingLine, ...] | None = ()
     decoding: tuple[DecodingLine, ...] = ()
+    budget: tuple[str, ...] = ()
 
     def total(self, name: str) -> float | None:
         values = [getattr(line, name) for line in self.lines]
@@ -196,7 +197,9 @@ class _Rehearsal:
                 await self._bench(bench, Path(folder))
         training = plan_training(self.config, self.stages, self.grown) if _can_train() else None
         decoding = self._decoding() if training is not None else ()
-        return RunPlan(tuple(self.lines), self.config.trees.n_turns, cacheable_share(self.heard), training, decoding)
+        spent = [(line.stage, line.cost, line.prompt_tokens + line.completion_tokens) for line in self.lines]
+        budget, share = budget_notes(self.config, self.stages, spent), cacheable_share(self.heard)
+        return RunPlan(tuple(self.lines), self.config.trees.n_turns, share, training, decoding, budget)
 
     def _decoding(self) -> tuple[DecodingLine, ...]:
         """Memory of the processes that decode in the wanted stages."""
@@ -216,7 +219,7 @@ class _Rehearsal:
         for role, stats in caller.stats.items():
             used = models.get(role, ())
             prompt, completion = round(scale * stats.prompt_tokens), round(scale * stats.completion_tokens)
-            cost = _cost(used, prompt, completion)
+            cost = estimated_cost(used, prompt, completion)
             calls = round(scale * stats.n_calls)
             self.lines.append(Line(stage, role, tuple(map(told, used)), calls, prompt, completion, cost))
 
@@ -260,7 +263,7 @@ class _Rehearsal:
             return
         texts = {e.text for f in ("pool", "rejected") for e in read_jsonl(folder / f"{f}.jsonl", PoolEntry)}
         tokens = round(scale * sum(map(len, texts)) / 4)
-        cost = _cost((endpoint_of(name, self.config),), tokens, 0)
+        cost = estimated_cost((endpoint_of(name, self.config),), tokens, 0)
         self.lines.append(Line("personas", ROLE, (name,), round(scale * len(texts)), tokens, 0, cost))
 
     async def _trees(self, stage: str, plan: TreePlan, personas: list[Persona], n_trees: int) -> None:
@@ -356,19 +359,6 @@ def _swappable(personas: list[Persona], n: int) -> list[Persona]:
     return personas
 
 
-def _cost(models: Sequence[ModelConfig], prompt: int, completion: int) -> float | None:
-    """USD; tokens are shared among a role's models by weight. None where a price is unknown."""
-    whole = sum(m.weight for m in models)
-    total = 0.0
-    for model in models:
-        price = price_of(model)
-        if price is None:
-            return None
-        share = model.weight / whole
-        total += price.cost(Usage(prompt_tokens=round(share * prompt), completion_tokens=round(share * completion)))
-    return total
-
-
 def cacheable_share(heard: dict[str, list[str]]) -> float | None:
     """Share of prompt characters that repeat the beginning of an earlier prompt to the same model."""
     served = total = 0
@@ -406,6 +396,7 @@ def format_plan(plan: RunPlan) -> str:
             f"{plan.cacheable:.0%} of the prompt tokens of a {plan.n_turns}-turn conversation can come from a "
             "provider's prefix cache; the costs are without it"
         )
+    notes += plan.budget
     remote = dict.fromkeys(model for line in plan.lines for model in line.models if " at " in model)
     if remote:
         notes.append(f"calls leave this computer for {', '.join(remote)}")
