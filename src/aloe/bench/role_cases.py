@@ -22,8 +22,8 @@ _WORDS = re.compile(r"[^\w]+")
 #: what a model copies that does not understand that an example is one: of the prompts' versions, without punctuation
 PLACEHOLDERS = (
     "a sentence of the description copied", "the users words", "a short sentence about the user", "one sentence",
-    "keeps bees", "own bees", "two whole weeks", "write to my landlord", "six year old", "my hives", "uses his honey",
-    "his own honey",
+    "keeps bees", "i keep bees", "two whole weeks", "write to my landlord", "six year old", "my hives",
+    "uses his honey", "his own honey",
 )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Statistics of grown trees that need no ground truth, and warnings derived from them.
 
 Each detects one fault: a user that repeats itself, answers as the assistant or tells all at once, an inducer that
-invents, a judge that prefers a position or can't be read, replies that win by length. Counts only: memory does not
-grow with the trees.
+invents, a judge that prefers a position or can't be read, replies that win by length, refuse or have no end. Counts
+only: memory does not grow with the trees.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from aloe.dialogue.ledger import share
 from aloe.dialogue.user import speaks_as_user
+from aloe.prompts.faults import is_refusal
 from aloe.types import Label, Node
 
 if TYPE_CHECKING:
     from aloe.dialogue.tree_builder import GrownTree
 
 MIN_COUNT = 30  # below it a share says little, and nothing is warned of
+MOST_WORDS = {"user": 100, "reply": 250}  # of a message that anybody would call one
 
 
 class TreeStatistics:
@@ -33,7 +35,11 @@ class TreeStatistics:
         c = self.counts
         said: dict[str, frozenset[str]] = {}
         for node in grown.tree.nodes:
+            c["over_long"] += len(node.message.content.split()) > MOST_WORDS["user" if node.kind == "user" else "reply"]
             if node.kind != "user":
+                c["replies"] += 1
+                c["refused"] += is_refusal(node.message.content)
+                c["echoed"] += node.message.content == nodes[node.parent_id or ""].message.content
                 continue
             before = said[nodes[node.parent_id].parent_id or ""] if node.parent_id else frozenset()
             said[node.node_id] = before | {node.message.content}
@@ -86,6 +92,9 @@ class TreeStatistics:
             "chosen_longer": share(c["longer"], c["preferences"]),
             "length_ratio": share(c["chosen_characters"], c["rejected_characters"]),
             "early_ends": share(c["goodbyes"], c["user"]),
+            "refused_replies": share(c["refused"], c["replies"]),
+            "echoed_replies": share(c["echoed"], c["replies"]),
+            "over_long": share(c["over_long"], c["user"] + c["replies"]),
         }
 
     def warnings(self) -> list[str]:
@@ -117,6 +126,10 @@ class TreeStatistics:
         consistency = f["judge_consistency"]
         if consistency is not None and c["both_orders"] >= MIN_COUNT and consistency < 0.7:
             found.append(f"only {consistency:.0%} of the judge's verdicts are the same in both orders")
+        check("refused_replies", c["replies"], 0.1, "{:.0%} of the replies decline what the user asks")
+        check("echoed_replies", c["replies"], 0.1, "{:.0%} of the replies say the user's words back")
+        longest = f"(over {MOST_WORDS['user']} words of the user, {MOST_WORDS['reply']} of a reply)"
+        check("over_long", c["user"] + c["replies"], 0.1, f"{{:.0%}} of all messages have no end {longest}")
         check("judge_unparsed", c["labels"], 0.05, "{:.0%} of the judge's answers can't be read")
         return found
 

@@ -22,7 +22,7 @@ import orjson
 from aloe.config import BudgetConfig, Config, ExecutionConfig, ModelConfig
 from aloe.errors import AloeError, ConfigError, EndpointError, ParseError, nearest
 from aloe.models.budget import Budget
-from aloe.models.calls import Reply, RoleStats, is_held, takes_schema, tells_logprobs
+from aloe.models.calls import Reply, RoleStats, schema_for, tells_logprobs
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
 from aloe.models.http.connection import allow_open_files, make_session
 from aloe.models.http.limits import Host, Limiter
@@ -34,7 +34,7 @@ from aloe.models.rare_collections import RareCollections
 from aloe.models.registry import create_model
 from aloe.models.uri import is_in_process, portable
 from aloe.prompts.catalog import CATALOG, Prompt
-from aloe.prompts.faults import KINDS, kind_of
+from aloe.prompts.faults import AGAIN, KINDS, QUOTING, kind_of
 from aloe.prompts.render import PromptSet
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
 from aloe.seeding import derive_seed
@@ -207,13 +207,15 @@ class Caller:
             return self._took(plan, prompt.read(reply.text, history), reply)
         except ParseError as error:
             plan.stats.n_again += 1
-            reason = f"That could not be read: {error.message}. Answer again in the form asked for."
+            reason = f"That could not be read: {error.message}. {AGAIN}"
             answer = PromptMessage("assistant", (reply.text or "(empty)",))
             again = (*messages, answer, PromptMessage("user", (reason,)))
         reply = await self._call(plan, f"{path}/again", again, sample, turn)
         if reply.nothing:
             return self._nothing(plan, reply)
         try:
+            if AGAIN in reply.text:
+                raise ParseError("the complaint said back", kind=QUOTING)
             return self._took(plan, prompt.read(reply.text, history), reply)
         except ParseError as error:
             return self._took(plan, None, reply, error.kind or kind_of(reply.text, reply.finish_reason))
@@ -359,9 +361,7 @@ class Caller:
         route = self._route(config)
         model = route.model
         known = CATALOG.get(prompt)
-        schema = None
-        if known and takes_schema(config) and self.prompts.version >= known.shaped_since:
-            schema = (known.tight if is_held(config) else None) or known.response_format
+        schema = schema_for(config, known, self.prompts.version) if known else None
         logprobs = known.alternatives if known and tells_logprobs(config) else None
         sampling = sent_fields(
             ChatRequest(

@@ -8,6 +8,7 @@ from typing import Any
 from aloe.config import ModelConfig
 from aloe.models.local.grammar import can_constrain
 from aloe.models.uri import is_in_process
+from aloe.prompts.catalog import Prompt
 from aloe.types import Generation, Usage
 
 
@@ -89,3 +90,10 @@ def is_held(config: ModelConfig) -> bool:
 def takes_schema(config: ModelConfig) -> bool:
     """Whether answers are asked for by schema; ``auto``: of models behind an address, and of those that are held."""
     return not is_in_process(config) or is_held(config) if config.structured == "auto" else config.structured
+
+
+def schema_for(config: ModelConfig, prompt: Prompt[Any], version: str) -> dict[str, Any] | None:
+    """The response format to be sent with a prompt of this version: the bounded one where every token is held to it."""
+    if prompt.response_format is None or version < prompt.shaped_since or not takes_schema(config):
+        return None
+    return prompt.tight if is_held(config) else prompt.response_format

@@ -107,8 +107,8 @@ def _text(most: int) -> dict[str, Any]:
 
 
 _TEXT = {"type": "string"}
-_MENTION = {"type": "string", "pattern": r"^((I|I'm|I've|I'd|My|We|We've|Our) [^\n\r\t]{4,140}[.!])?$"}
-_QUESTION = {"type": "string", "pattern": r"^[A-Z][^\n\r\t?]{8,140}\?$"}
+_MENTION = {"type": "string", "pattern": r"^((I|I'm|I've|I'd|My|We|We've|Our) [^\n\r\t<>{}?.!]{4,110}[.!])?$"}
+_QUESTION = {"type": "string", "pattern": r"^[A-Z][^\n\r\t<>{}?]{8,140}\?$"}
 _NUMBER = {"type": "number"}
 _REVEALED = _object(
     item=_TEXT,

@@ -10,6 +10,7 @@ import unicodedata
 
 THINKING, EMPTY, REFUSAL, ROLE, QUOTING, CUT, FORM = "thinking", "empty", "refusal", "role", "quoting", "cut", "form"
 FILTERED, TOOLS = "filtered", "tools"
+AGAIN = "Answer again in the form asked for."  # ends what a model is told whose answer could not be read
 KINDS = {
     THINKING: "thoughts that never came to an answer",
     EMPTY: "empty",
