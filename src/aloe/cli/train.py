@@ -17,11 +17,14 @@ from aloe.cli.options_help import Option
 from aloe.cli.parser import Overrides, Parser
 from aloe.cli.stage import add_run_arguments, run_stage
 from aloe.errors import ConfigError
-from aloe.training.methods import BASE, Method, method_by_name
+from aloe.training.methods import BASE, PEOPLE, Method, method_by_name
 
 if TYPE_CHECKING:
     from aloe.config import Config
     from aloe.progress import StageProgress
+
+
+TALKING = ("roles", "trees", "budget", "execution")  # sections by which a method that talks with users goes too
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class TrainCommand:
     def add_arguments(self, parser: Parser) -> None:
         section = self.NAME if self.method.is_built_in else f"methods.{self.NAME}"
         add_run_arguments(parser, self.NAME)
-        parser.accept_config(lambda: (section,), self._more)
+        talks = self.method.rows == PEOPLE
+        parser.accept_config(lambda: (section, *(TALKING if talks else ())), self._more)
         parser.usage = (
             f"aloe {self.NAME} [RECIPE] [--out DIR] [--from STAGE] [--{section}.OPTION VALUE ...]\n"
             f"       aloe {self.NAME} --data PATH --model PATH_OR_ID --out DIR [--recipe RECIPE] "
@@ -45,7 +49,8 @@ class TrainCommand:
         example = [f"example: {self.method.example}"] if self.method.example else []
         parser.epilog = "\n".join([*example, "Several processes: see docs/training.md."])
         group = parser.add_argument_group("without a run, on data and a model of your own")
-        data = group.add_argument("--data", metavar="PATH", help="a run, what 'aloe export' wrote, or one file")
+        what = "a run, or a file of personas" if talks else "a run, what 'aloe export' wrote, or one file"
+        data = group.add_argument("--data", metavar="PATH", help=what)
         model = group.add_argument(
             "--model",
             metavar="PATH_OR_ID",
@@ -86,6 +91,7 @@ def train_direct(method: Method, options: Namespace, overrides: Overrides) -> in
         DataError: what the data or the model lack.
     """
     from aloe.cli.places import Trust, source_config
+    from aloe.cli.trust import ALL
     from aloe.progress import stage_progress
 
     if options.recipe is not None:
@@ -96,7 +102,12 @@ def train_direct(method: Method, options: Namespace, overrides: Overrides) -> in
     refuse_together(options, names, "--data", "it trains once, outside of a run")
     if options.out is None:
         raise ConfigError(f"aloe {method.name} --data: no --out", "say where the checkpoint goes: --out DIR")
-    config = source_config(options.settings, None, overrides, Trust.of(options, ("plug-in",)))
+    settings = options.settings
+    kinds: tuple[str, ...] = ("plug-in",)
+    if method.rows == PEOPLE:  # it talks as the run does whose personas these are
+        settings = settings or (options.data if (Path(options.data) / "config.toml").is_file() else None)
+        kinds = ALL
+    config = source_config(settings, None, overrides, Trust.of(options, kinds))
     model = options.model or _default_model(method, Path(options.data), config)
     with stage_progress(method.name, quiet=options.quiet) as progress:
         summary = _train(method, config, options.data, model, options.out, progress)
@@ -130,6 +141,9 @@ def _train(
     if method.is_built_in:
         need_training(method.name)
     section = method.settings(config)
+    if method.rows == PEOPLE:
+        summary = method.load()(section, data, model, out, config=config, seed=config.seed, progress=progress.update)
+        return summary if int(os.environ.get("RANK", "0")) == 0 else None
     profiles = (find_profiles(data) or None) if section.eval_share else None
     summary = method.load()(section, data, model, out, seed=config.seed, progress=progress.update, profiles=profiles)
     return summary if int(os.environ.get("RANK", "0")) == 0 else None

@@ -24,12 +24,12 @@ from aloe.config.options import (
     PersonasConfig,
     RolesConfig,
     RolloutConfig,
-    Section,
     SFTConfig,
     TinyConfig,
-    TrainingSection,
     TreesConfig,
 )
+from aloe.config.section import Section
+from aloe.config.training import ModelTraining, RLConfig, TrainingSection
 
 __all__ = [
     "TinyConfig",
@@ -40,8 +40,10 @@ __all__ = [
     "ExecutionConfig",
     "ExportConfig",
     "ModelConfig",
+    "ModelTraining",
     "Panel",
     "PersonasConfig",
+    "RLConfig",
     "RolesConfig",
     "RolloutConfig",
     "SFTConfig",

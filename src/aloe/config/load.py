@@ -12,8 +12,9 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from aloe.config.files import parse_toml, read_small_text
-from aloe.config.options import Config, ModelConfig, Section
+from aloe.config.options import Config, ModelConfig
 from aloe.config.secrets import HINT
+from aloe.config.section import Section
 from aloe.config.world import with_world
 from aloe.errors import ConfigError, nearest
 

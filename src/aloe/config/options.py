@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from aloe.config.secrets import HINT, check_address, check_variable, find_secret
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
+from aloe.config.section import Names, Section
+from aloe.config.training import RLConfig, TrainingSection
 
 
 class ModelConfig(Section):
@@ -83,11 +81,6 @@ def _as_models(value: Any) -> Any:
     return [_as_model(item) for item in items]
 
 
-def _as_names(value: Any) -> Any:
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 Model = Annotated[ModelConfig, BeforeValidator(_as_model)]
 Panel = Literal["pick", "mean", "majority"]
 Models = Annotated[tuple[ModelConfig, ...], BeforeValidator(_as_models), Field(min_length=1)]
@@ -245,66 +238,6 @@ class TinyConfig(Section):
     checkpoint_seconds: float = Field(10.0, gt=0, description="seconds between resumable checkpoints")
 
 
-class TrainingSection(Section):
-    """What SFT and DPO share: the optimiser, packing, adapters, evaluation, records."""
-
-    learning_rate: float = Field(1e-5, gt=0, description="highest learning rate (AdamW)")
-    epochs: float = Field(1.0, gt=0, description="passes over the data")
-    max_steps: int = Field(0, ge=0, description="optimiser steps; 0 = as many as 'epochs' take")
-    warmup_steps: int = Field(10, ge=0, description="steps over which the learning rate rises to its highest value")
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "cosine", description="course of the learning rate after the warm-up"
-    )
-    weight_decay: float = Field(0.0, ge=0, description="of AdamW; applied to matrices only")
-    packing: Literal["auto", "segments", "flex", "dense", "rows"] = Field(
-        "auto",
-        description="how trees are packed (docs/training.md); rows = each reply with its history as a separate row",
-    )
-    token_budget: int = Field(
-        8192, ge=1, description="tokens per forward pass; a longer conversation gets a pass of its own"
-    )
-    pass_gb: float = Field(
-        2.0, gt=0, description="CPU: fewer tokens per pass than token_budget, if a pass would otherwise take more GB"
-    )
-    max_length: int = Field(
-        0, ge=0, description="most tokens of a history with its reply; 0 = the model's context length"
-    )
-    too_long: Literal["cut", "drop"] = Field(
-        "cut", description="beyond max_length, cut the oldest turns or drop the row"
-    )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="number format of the weights; auto = bfloat16 for frozen weights on a GPU, else float32"
-    )
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto",
-        description="number format of matrix products; trained weights stay as 'dtype' says. auto = bfloat16 on a GPU "
-        "and, for models of hidden size 512 and more, on a CPU with AMX or AVX512-BF16; else float32",
-    )
-    gradient_checkpointing: bool = Field(
-        False, description="compute activations again in the backward pass to save memory"
-    )
-    freeze_embeddings: bool = Field(
-        False,
-        description="do not train token embeddings (nor a head tied to them), so that unseen tokens are not unlearned",
-    )
-    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
-    lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
-    lora_dropout: float = Field(
-        0.0, ge=0, lt=1, description="dropout of the trained adapter, in DPO too; at 0, packs equal rows"
-    )
-    lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
-    eval_share: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of the profiles (if unknown: personas or conversations) held out for evaluation; 0 = none",
-    )
-    eval_steps: int = Field(50, ge=1, description="steps between evaluations")
-    patience: int = Field(0, ge=0, description="stop after this many evaluations without improvement; 0 = never")
-    checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
-    report_to: Names = Field((), description="wandb, trackio, tensorboard; metrics.jsonl is always written")
-
-
 class SFTConfig(TrainingSection):
     """Stage ``sft``: supervised fine-tuning on preferred replies (section 3.3), by TRL."""
 
@@ -407,6 +340,7 @@ class Config(Section):
     sft: SFTConfig = SFTConfig()
     rollout: RolloutConfig = RolloutConfig()
     dpo: DPOConfig = DPOConfig()
+    rl: RLConfig = RLConfig()
     bench: BenchConfig = BenchConfig()
     methods: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="settings of training methods that plug-ins bring: [methods.NAME]"

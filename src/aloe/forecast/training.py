@@ -16,7 +16,7 @@ from typing import Any
 from aloe.config import Config, DPOConfig
 from aloe.dialogue.pairs import as_row, tree_to_pairs, tree_to_sft
 from aloe.dialogue.tree_builder import GrownTree
-from aloe.training.methods import Method, methods_of
+from aloe.training.methods import PEOPLE, Method, methods_of
 
 CHUNK = 4  # characters a token, where there is no tokenizer
 TEMPLATE = (
@@ -76,7 +76,7 @@ def plan_training(
     Args:
         grown: rehearsed trees by stage (``trees``, ``rollout``), and by how much the run has more of them.
     """
-    wanted = [(m, _source(m, config)) for m in methods_of(config) if m.name in stages]
+    wanted = [(m, _source(m, config)) for m in methods_of(config) if m.name in stages and m.rows != PEOPLE]
     wanted = [(method, source) for method, source in wanted if source in grown]
     if not wanted:
         return ()

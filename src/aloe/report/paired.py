@@ -20,11 +20,12 @@ from aloe.training.methods import BASE, METHODS
 
 
 def _steps() -> Iterator[tuple[str, str]]:
-    """Each method against what it starts from, the base model and its control, and the control against the base."""
+    """Each method against what it starts from, the base model and its control; the control against the base."""
     for method in METHODS:
         yield from ((method.name, other) for other in dict.fromkeys((method.start, BASE, method.control)) if other)
         if method.control:
             yield method.control, BASE
+    yield "rl", "dpo"
 
 
 STEPS = tuple(_steps())

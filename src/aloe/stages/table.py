@@ -1,15 +1,16 @@
 """The table of stages, one row each, used by the command line, the pipeline, the plan and the screen.
 
-personas -> trees -> export -> base -> sft -> rollout -> dpo -> bench -> suites -> report
+personas -> trees -> export -> base -> sft -> rollout -> dpo -> rl -> bench -> suites -> report
 
-Training methods (``training.methods``) are stages too; a plug-in's is one in a run whose recipe has its section.
+Training methods (``training.methods``) are stages too; a plug-in's is one in a run whose recipe has its section, and
+``rl`` in one whose recipe gives it iterations.
 Nothing heavy is imported here: a stage's function is named and loaded when it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,15 @@ def _training_stage(method: Method) -> Stage:
     return Stage(method.name, method.help, run, (section,), method.needs, writes=writes)
 
 
-_SFT, _DPO = map(_training_stage, METHODS)
+_SFT, _DPO, _RL = map(_training_stage, METHODS)
+_RL = replace(
+    _RL,
+    run="aloe.stages.rl:run_rl",
+    reads=("rl", "trees.n_turns", "trees.release", "trees.cards", "trees.end_on_goodbye"),
+    ignores=("rl.max_minutes", "rl.checkpoint_every"),
+    roles=("user", "judge"),
+    prompts=ON_POLICY,
+)
 STAGES: tuple[Stage, ...] = (
     Stage(
         "personas",
@@ -132,6 +141,7 @@ STAGES: tuple[Stage, ...] = (
         writes=("datasets/rollout.parquet",),
     ),
     _DPO,
+    _RL,
     Stage(
         "bench",
         "benchmark models: AL(k) by turn, AVG, late mean, gain, IR",
@@ -176,9 +186,19 @@ def stages_of(config: Config) -> tuple[Stage, ...]:
             raise ConfigError(
                 f"plug-in method '{stage.name}' has the name of a stage", "rename it, or take its section out"
             )
-    at = next(i for i, stage in enumerate(STAGES) if stage.name == "bench")
+    stages = [_as_configured(stage, config) for stage in STAGES if stage is not _RL or config.rl.iterations]
+    at = next(i for i, stage in enumerate(stages) if stage.name == "bench")
     suites = (_SUITES,) if config.suites else ()
-    return (*STAGES[:at], *own, STAGES[at], *suites, *STAGES[at + 1 :])
+    return (*stages[:at], *own, stages[at], *suites, *stages[at + 1 :])
+
+
+def _as_configured(stage: Stage, config: Config) -> Stage:
+    """The stage with what it needs where that depends on the recipe: without ``rl`` nothing is as it would be with."""
+    if stage is _RL:
+        return replace(stage, needs=("personas", config.rl.start))
+    if stage.shows and config.rl.iterations:
+        return replace(stage, needs=(*stage.needs, _RL.name))
+    return stage
 
 
 def stage_by_name(name: str, stages: tuple[Stage, ...] = STAGES) -> Stage:
@@ -190,6 +210,8 @@ def stage_by_name(name: str, stages: tuple[Stage, ...] = STAGES) -> Stage:
     for stage in stages:
         if stage.name == name:
             return stage
+    if name == _RL.name:
+        raise ConfigError("stage rl is off: rl.iterations is 0", "set it, for example --rl.iterations 50")
     names = [s.name for s in stages]
     raise ConfigError(f"no stage named '{name}'{nearest(name, names)}", f"use one of: {', '.join(names)}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aloe.config import TrainingSection
+from aloe.config import ModelTraining
 
 LIBRARIES = 800e6  # torch, transformers, trl, datasets, the data in Python's objects, and holes in the heap
 SLABS = 14 << 23  # a slab of logits, its exponentials, and both in bfloat16 (``trees.head``)
@@ -38,7 +38,7 @@ class Shape:
         return cls(width, ffn, int(text.num_hidden_layers), heads * size, keys * size, int(text.vocab_size))
 
 
-def token_bytes(section: TrainingSection, shape: Shape, compute: str) -> float:
+def token_bytes(section: ModelTraining, shape: Shape, compute: str) -> float:
     """What the forward pass keeps of one token for the backward pass, with what that makes on its way.
 
     In each layer: inputs and outputs of two norms, queries, keys, values and the output of attention, three times the
@@ -56,14 +56,14 @@ def token_bytes(section: TrainingSection, shape: Shape, compute: str) -> float:
     return layers * block + (shape.layers * w * 4 if section.gradient_checkpointing else 0) + block
 
 
-def most_tokens(section: TrainingSection, shape: Shape, compute: str) -> int:
+def most_tokens(section: ModelTraining, shape: Shape, compute: str) -> int:
     """Tokens of a pack on a CPU: ``token_budget``, or fewer so that their pass stays within ``pass_gb``."""
     bound = int(section.pass_gb * 1e9 / token_bytes(section, shape, compute))
     return min(section.token_budget, max(SHORTEST, bound))
 
 
 def process_bytes(
-    section: TrainingSection, shape: Shape, compute: str, n_parameters: int, n_adapter: int, n_tokens: int
+    section: ModelTraining, shape: Shape, compute: str, n_parameters: int, n_adapter: int, n_tokens: int
 ) -> float:
     """The most that a training process holds at once: libraries, weights, optimiser, and a pack of ``n_tokens``.
 

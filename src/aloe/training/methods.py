@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from aloe.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from aloe.config import Config, TrainingSection
+    from aloe.config import Config, ModelTraining
 
 ENTRY_POINTS = "aloe.methods"
 BASE = "base"  # the checkpoint that stage base leaves
+PEOPLE = "personas"  # what a method learns from that talks with simulated users
 ROLLOUT_FROM = "sft"  # the checkpoint whose own replies stage rollout draws
 
 
@@ -33,7 +34,8 @@ class Method:
         help: one line for ``aloe --help``.
         train: ``"package.module:function"``, or the function itself.
         section: class of its settings, or ``"package.module:class"``; a plug-in's stand in ``[methods.NAME]``.
-        rows: what it learns from: ``sft`` (column ``messages``) or ``dpo`` (``prompt``, ``chosen``, ``rejected``).
+        rows: what it learns from: ``sft`` (column ``messages``), ``dpo`` (``prompt``, ``chosen``, ``rejected``) or
+            ``personas``, with whom it talks.
         start: the run's checkpoint that it starts from.
         needs: stages whose files it reads.
         control: name of a second checkpoint, trained with ``preference=False``, for comparison; empty: none.
@@ -43,7 +45,7 @@ class Method:
     name: str
     help: str
     train: str | Callable[..., dict[str, Any]]
-    section: str | type[TrainingSection]
+    section: str | type[ModelTraining]
     rows: str = "sft"
     start: str = BASE
     needs: tuple[str, ...] = ("export", "base")
@@ -64,9 +66,9 @@ class Method:
         found: Callable[..., dict[str, Any]] = _load(self.train)
         return found
 
-    def section_type(self) -> type[TrainingSection]:
+    def section_type(self) -> type[ModelTraining]:
         """The class of its settings."""
-        found: type[TrainingSection] = _load(self.section)
+        found: type[ModelTraining] = _load(self.section)
         return found
 
     def settings(self, config: Config) -> Any:
@@ -117,6 +119,16 @@ METHODS: tuple[Method, ...] = (
         needs=("export", "sft", "rollout"),
         control="sft-control",
         example="aloe dpo --data exported/ --model checkpoints/sft --out checkpoints/dpo --dpo.beta 0.1",
+    ),
+    Method(
+        "rl",
+        "reinforcement learning against the simulated user, with credit by turn",
+        "aloe.rl.train:train_rl",
+        "aloe.config:RLConfig",
+        rows=PEOPLE,
+        start="sft",
+        needs=("personas", "sft"),
+        example="aloe rl --data runs/demo --model runs/demo/checkpoints/sft --out checkpoints/rl --rl.iterations 50",
     ),
 )
 CHECKPOINTS = (BASE, *(m.name for m in METHODS), *(m.control for m in METHODS if m.control))  # as they are shown

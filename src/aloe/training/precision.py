@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from aloe.config import TrainingSection
+from aloe.config import ModelTraining
 from aloe.models.local.processor import give_back_memory, pays_on_cpu
 from aloe.training.adapters import lean_adapters
 from aloe.training.memory import Shape, most_tokens
@@ -20,7 +20,7 @@ from aloe.training.memory import Shape, most_tokens
 SHORT = "bfloat16"
 
 
-def compute_dtype(section: TrainingSection, width: int | None) -> str:
+def compute_dtype(section: ModelTraining, width: int | None) -> str:
     """The format of matrix products: as configured, else what makes a model of that hidden size faster here."""
     if section.compute_dtype != "auto":
         return section.compute_dtype
@@ -29,7 +29,7 @@ def compute_dtype(section: TrainingSection, width: int | None) -> str:
     return SHORT if pays_on_cpu(width) else "float32"
 
 
-def pass_tokens(section: TrainingSection, shape: Shape) -> int:
+def pass_tokens(section: ModelTraining, shape: Shape) -> int:
     """Most tokens of a pack on this machine: on a CPU as many as ``pass_gb`` allows."""
     if torch.cuda.is_available():
         return section.token_budget

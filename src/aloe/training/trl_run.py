@@ -20,7 +20,7 @@ import torch
 from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
-from aloe.config import TrainingSection
+from aloe.config import ModelTraining, TrainingSection
 from aloe.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def freeze_embeddings(model: Any) -> None:
     model.get_input_embeddings().requires_grad_(False)
 
 
-def lora_config(section: TrainingSection) -> Any:
+def lora_config(section: ModelTraining) -> Any:
     """A peft config for ``lora_rank`` > 0, None for full fine-tuning."""
     if not section.lora_rank:
         return None
@@ -141,7 +141,7 @@ def set_lora_dropout(model: Any, section: TrainingSection) -> None:
             layers["default"] = torch.nn.Dropout(section.lora_dropout) if section.lora_dropout else torch.nn.Identity()
 
 
-def weight_dtype(section: TrainingSection) -> str:
+def weight_dtype(section: ModelTraining) -> str:
     """Frozen weights need no more than bfloat16 on a GPU; trained ones keep float32 beside bf16 arithmetic."""
     if section.dtype != "auto":
         return section.dtype

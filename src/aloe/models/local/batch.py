@@ -24,7 +24,8 @@ class DecodedRow:
     """One sequence being decoded: its prompt, how to sample it and what came out.
 
     ``uniforms`` holds one number in [0, 1) per new token, None for greedy decoding. ``schema``: of the JSON that it is
-    held to, None: free.
+    held to, None: free. ``end``: the token that ended it, which is not part of ``new``; None where none did, or where
+    another process has decoded.
     """
 
     ids: Sequence[int]
@@ -38,6 +39,7 @@ class DecodedRow:
     new: list[int] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     finish: str = "length"
+    end: int | None = None
 
     def take(self, new: list[int], logprobs: list[dict[str, Any]], finish: str) -> None:
         """Put in what came out."""

@@ -97,12 +97,20 @@ class Decoder:
     """
 
     def __init__(self, path: str, dtype: str, most_cached: int) -> None:
-        self.tokenizer = load_tokenizer(path)
         if dtype == "auto" and not torch.cuda.is_available():
             dtype = "float32"
-        self.model = load_model(path, dtype).eval()
-        if torch.cuda.is_available():
-            self.model = self.model.cuda()
+        model = load_model(path, dtype).eval()
+        self._hold(model.cuda() if torch.cuda.is_available() else model, load_tokenizer(path), most_cached)
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, most_cached: int) -> Decoder:
+        """A decoder over a model that is there already, and may be trained between batches: ``forget`` after a step."""
+        decoder = cls.__new__(cls)
+        decoder._hold(model, tokenizer, most_cached)
+        return decoder
+
+    def _hold(self, model: Any, tokenizer: Any, most_cached: int) -> None:
+        self.model, self.tokenizer = model, tokenizer
         self.device = self.model.device
         config = self.model.config.get_text_config()
         self.codec = Codec(self.tokenizer, int(getattr(config, "max_position_embeddings", 0) or 1 << 20))
@@ -208,7 +216,7 @@ class Decoder:
     def _accept(self, row: DecodedRow, token: int, constraint: Constraint | None) -> bool:
         """Append a token; whether the row goes on."""
         if token in self.ends:
-            row.finish = "stop"
+            row.finish, row.end = "stop", token
             return False
         row.new.append(token)
         if constraint is not None:

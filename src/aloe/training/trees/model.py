@@ -147,7 +147,7 @@ def _visibility(model: Any, backend: str, branches: Branches, device: torch.devi
     return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}
 
 
-def _tree_inputs(model: Any, backend: str, tree: TreeInputs) -> dict[str, Any]:
+def pack_inputs(model: Any, backend: str, tree: TreeInputs) -> dict[str, Any]:
     """What the model is called with: one pack, in which a token sees its own branch only."""
     return {
         "input_ids": tree.ids[None],
@@ -160,7 +160,7 @@ def _tree_inputs(model: Any, backend: str, tree: TreeInputs) -> dict[str, Any]:
 def _tree_forward(model: Any, plain_forward: Any, backend: str, tree: TreeInputs, labels: Any, n_items: Any) -> Any:
     from trl.trainer.utils import FusedCausalLMOutput
 
-    inputs = _tree_inputs(model, backend, tree)
+    inputs = pack_inputs(model, backend, tree)
     if tree.ids.device.type == "cpu" and not has_special_head(model):
         states = model.base_model(**inputs).last_hidden_state[0].index_select(0, tree.predictors)
         head = model.get_output_embeddings()
@@ -189,7 +189,7 @@ def _tree_forward(model: Any, plain_forward: Any, backend: str, tree: TreeInputs
 
 def score_targets(model: Any, backend: str, tree: TreeInputs) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of each target, and whether it is the likeliest token; without TRL and without gradients."""
-    inputs = _tree_inputs(model, backend, tree)
+    inputs = pack_inputs(model, backend, tree)
     if tree.ids.device.type == "cpu" and not has_special_head(model):
         states = model.base_model(**inputs).last_hidden_state[0].index_select(0, tree.predictors)
         head = model.get_output_embeddings()
@@ -331,7 +331,7 @@ def _row_logps(model: Any, row: list[int]) -> torch.Tensor:
 
 def _packed_logps(model: Any, backend: str, tree: TreeInputs) -> torch.Tensor:
     """Log-probabilities of the rows' tokens through the packed sequence and the model's own head."""
-    inputs = _tree_inputs(model, backend, tree)
+    inputs = pack_inputs(model, backend, tree)
     logits = model(**inputs).logits[0]
     logs = torch.log_softmax(logits[tree.predictors].float(), -1)
     found = logs.gather(1, tree.labels[:, None])[:, 0]

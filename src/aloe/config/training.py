@@ -1,0 +1,135 @@
+"""Options of the training methods: what all share, what SFT and DPO share, and reinforcement learning."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from aloe.config.section import Names, Section
+
+
+class ModelTraining(Section):
+    """What all training methods share: the optimiser, packing, number formats, adapters."""
+
+    learning_rate: float = Field(1e-5, gt=0, description="highest learning rate (AdamW)")
+    warmup_steps: int = Field(10, ge=0, description="steps over which the learning rate rises to its highest value")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW; applied to matrices only")
+    packing: Literal["auto", "segments", "flex", "dense", "rows"] = Field(
+        "auto",
+        description="how trees are packed (docs/training.md); rows = each reply with its history as a separate row",
+    )
+    token_budget: int = Field(
+        8192, ge=1, description="tokens per forward pass; a longer conversation gets a pass of its own"
+    )
+    pass_gb: float = Field(
+        2.0, gt=0, description="CPU: fewer tokens per pass than token_budget, if a pass would otherwise take more GB"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="number format of the weights; auto = bfloat16 for frozen weights on a GPU, else float32"
+    )
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="number format of matrix products; trained weights stay as 'dtype' says. auto = bfloat16 on a GPU "
+        "and, for models of hidden size 512 and more, on a CPU with AMX or AVX512-BF16; else float32",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass to save memory"
+    )
+    freeze_embeddings: bool = Field(
+        False,
+        description="do not train token embeddings (nor a head tied to them), so that unseen tokens are not unlearned",
+    )
+    lora_rank: int = Field(0, ge=0, description="0 = train all weights")
+    lora_alpha: int = Field(0, ge=0, description="0 = twice the rank")
+    lora_dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout of the trained adapter, in DPO too; at 0, packs equal rows"
+    )
+    lora_targets: Names = Field(("all-linear",), description="modules that get an adapter")
+
+
+class TrainingSection(ModelTraining):
+    """What SFT and DPO share: passes over a data set, evaluation on a part of it, records."""
+
+    epochs: float = Field(1.0, gt=0, description="passes over the data")
+    max_steps: int = Field(0, ge=0, description="optimiser steps; 0 = as many as 'epochs' take")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "cosine", description="course of the learning rate after the warm-up"
+    )
+    max_length: int = Field(
+        0, ge=0, description="most tokens of a history with its reply; 0 = the model's context length"
+    )
+    too_long: Literal["cut", "drop"] = Field(
+        "cut", description="beyond max_length, cut the oldest turns or drop the row"
+    )
+    eval_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the profiles (if unknown: personas or conversations) held out for evaluation; 0 = none",
+    )
+    eval_steps: int = Field(50, ge=1, description="steps between evaluations")
+    patience: int = Field(0, ge=0, description="stop after this many evaluations without improvement; 0 = never")
+    checkpoint_steps: int = Field(50, ge=1, description="steps between resumable checkpoints")
+    report_to: Names = Field((), description="wandb, trackio, tensorboard; metrics.jsonl is always written")
+
+
+class RLConfig(ModelTraining):
+    """Stage ``rl``: reinforcement learning against the simulated user, with credit by turn."""
+
+    iterations: int = Field(0, ge=0, description="rounds of conversations and updates; 0 = no reinforcement learning")
+    start: Literal["sft", "dpo"] = Field("sft", description="checkpoint of the run that it starts from")
+    learning_rate: float = Field(1e-5, gt=0, description="learning rate after the warm-up (AdamW), constant")
+    warmup_steps: int = Field(5, ge=0, description="steps over which the learning rate rises to its highest value")
+    conversations: int = Field(32, ge=1, description="conversations per iteration, each with another persona")
+    siblings: int = Field(4, ge=2, description="replies drawn to one message, each other's baseline")
+    n_turns: int = Field(0, ge=0, description="turns of a conversation; 0 = trees.n_turns")
+    temperature: float = Field(1.0, gt=0, description="sampling temperature; the policy that is trained has it too")
+    max_new_tokens: int = Field(96, ge=1, description="most tokens of a reply, and the constant of 'normaliser'")
+    credit: Literal["turn", "return"] = Field(
+        "turn", description="turn = a reply's own reward; return = the rewards until 'horizon' of its continuation"
+    )
+    forks: int = Field(1, ge=1, description="credit return: turns of a conversation, drawn, at which siblings continue")
+    horizon: int = Field(
+        0, ge=0, description="credit return: turns that count, the reply's own included; 0 = to the end"
+    )
+    discount: float = Field(1.0, ge=0, le=1, description="credit return: weight of a reward by turns ahead")
+    estimator: Literal["rloo", "grpo", "grpo-no-std"] = Field(
+        "rloo",
+        description="advantage: against the mean of the other siblings (rloo) or of all, divided by their standard "
+        "deviation (grpo) or not",
+    )
+    ratio: Literal["token", "sequence", "geometric"] = Field(
+        "token", description="probability ratio that is clipped: per token, of the whole reply, or its geometric mean"
+    )
+    clip: float = Field(0.2, gt=0, description="PPO: how far the ratio may fall below 1")
+    clip_high: float = Field(0.0, ge=0, description="PPO: how far the ratio may rise above 1; 0 = as 'clip'")
+    minibatches: int = Field(1, ge=1, description="optimiser steps per pass over an iteration's conversations")
+    passes: int = Field(1, ge=1, description="passes over an iteration's conversations")
+    normaliser: Literal["constant", "reply", "batch"] = Field(
+        "constant",
+        description="a reply's loss is divided by max_new_tokens, its length, or the batch's mean length",
+    )
+    kl: float = Field(0.0, ge=0, description="weight of the KL divergence from the starting model (k3 estimator)")
+    kl_in: Literal["loss", "reward"] = Field("loss", description="where the divergence is subtracted")
+    max_grad_norm: float = Field(1.0, gt=0, description="longest gradient; longer ones are shortened")
+    rewards: Names = Field(
+        ("judge",),
+        description="what is rewarded, as NAME or NAME=WEIGHT: judge, truth, belief, profile, brevity, repetition, "
+        "or a plug-in's",
+    )
+    shuffle: bool = Field(False, description="control: rewards are shuffled among the replies to one message")
+    eval_every: int = Field(10, ge=1, description="iterations between evaluations on held-out personas")
+    eval_personas: int = Field(
+        24, ge=0, description="training personas held out, with their profiles; 0 = no evaluation"
+    )
+    eval_temperature: float = Field(0.7, ge=0, description="sampling temperature of evaluations")
+    checkpoint_every: int = Field(5, ge=1, description="iterations between resumable states")
+    max_tokens: int = Field(0, ge=0, description="stop after this many generated tokens; 0 = no limit")
+    max_minutes: float = Field(0.0, ge=0, description="stop after this many minutes; 0 = no limit")
+
+    @model_validator(mode="after")
+    def _credit_fits(self) -> RLConfig:
+        if self.credit == "turn" and (self.horizon > 1 or self.forks > 1):
+            raise ValueError("forks and horizon are of credit 'return'; with 'turn' every turn has siblings")
+        return self

@@ -1,0 +1,30 @@
+"""Stage ``rl``: reinforcement learning from the SFT or DPO checkpoint against the run's simulated users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aloe.stages.context import Context
+from aloe.stages.train import need_training
+from aloe.training.methods import method_by_name
+
+
+def run_rl(context: Context) -> dict[str, Any]:
+    """Train with the run's own training personas, user and judge.
+
+    Raises:
+        ConfigError, DataError: see ``aloe.rl.train``.
+    """
+    config, run = context.config, context.run
+    need_training(context.stage)
+    summary: dict[str, Any] = method_by_name(context.stage).load()(
+        config.rl,
+        run.path,
+        run.checkpoint_dir(config.rl.start),
+        run.checkpoint_dir(context.stage),
+        config=config,
+        seed=config.seed,
+        progress=context.progress.update,
+        journal=run.journal_in(config.execution.journal_dir),
+    )
+    return summary

@@ -1,0 +1,44 @@
+"""A small random model in a folder, personas of the world, and short trainings on them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aloe.config import Config, load_config
+from aloe.store.records import write_jsonl
+from helpers import world_personas
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "training"), str(TESTS.parent / "benchmarks")]
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama whose every token is one of the tests' words."""
+    from tree_models import make_model, make_tokenizer
+
+    folder = tmp_path_factory.mktemp("rl") / "start"
+    make_model("llama").save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen personas, each with a profile of its own."""
+    file = tmp_path_factory.mktemp("people") / "personas.jsonl"
+    write_jsonl(file, [p.model_copy(update={"split": "train"}) for p in world_personas(16)])
+    return file
+
+
+def rl_config(**options: Any) -> Config:
+    """Short conversations and few of them; a brief reply is a good one."""
+    usual: dict[str, Any] = {
+        "iterations": 2, "conversations": 3, "siblings": 3, "n_turns": 3, "max_new_tokens": 8, "rewards": "brevity",
+        "eval_personas": 2, "eval_every": 2, "checkpoint_every": 1, "warmup_steps": 1, "learning_rate": 1e-3,
+    }  # fmt: skip
+    return load_config(None, {"rl": usual | options})

@@ -1,0 +1,110 @@
+"""Whole trainings by reinforcement: they learn, record, resume after a kill, and keep within their budget."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from aloe.errors import ConfigError, DataError
+from aloe.rl.train import train_rl
+from conftest import rl_config
+
+TIMES = ("seconds", "per_second")
+
+
+def train(start: Path, people: Path, out: Path, **options: Any) -> dict[str, Any]:
+    config = rl_config(**options)
+    return train_rl(config.rl, people, start, out, config=config, seed=0)
+
+
+def rows(out: Path, name: str = "metrics") -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (out / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    return [{k: v for k, v in row.items() if not any(t in k for t in TIMES)} for row in found]
+
+
+def weights(folder: Path) -> torch.Tensor:
+    found = load_file(folder / "model.safetensors")
+    return torch.cat([found[name].flatten() for name in sorted(found)])
+
+
+def test_what_is_rewarded_becomes_more_frequent(start: Path, people: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"iterations": 14, "conversations": 6, "learning_rate": 1e-2, "eval_every": 14}
+    trained = train(start, people, tmp_path / "rl", **options)
+    assert trained["after"]["brevity"] > trained["before"]["brevity"] + 0.01
+    shuffled = train(start, people, tmp_path / "control", **options, shuffle=True)
+    assert shuffled["after"]["brevity"] < trained["after"]["brevity"] - 0.005
+    found = rows(tmp_path / "rl")
+    assert [row["step"] for row in found] == list(range(1, 15))
+    wanted = {"reward", "reward/brevity", "kl", "entropy", "ratio_mean", "ratio_std", "clipped", "reply_tokens"}
+    assert wanted <= set(found[0])
+    assert found[0]["kl"] == 0 and found[-1]["kl"] > 0.01
+    evaluations = rows(tmp_path / "rl", "evaluations")
+    assert [row["step"] for row in evaluations] == [0, 14]
+    assert set(evaluations[0]["rewards"]) == {"judge", "truth", "belief", "profile", "brevity", "repetition"}
+    assert len(evaluations[0]["rewards"]["judge"]["curve"]) == 3
+    samples = rows(tmp_path / "rl", "samples")
+    assert {s["step"] for s in samples} == {0, 14} and all(s["user"] and s["reply"] is not None for s in samples)
+
+
+def _train_alone(start: str, people: str, out: str, options: dict[str, Any]) -> None:
+    torch.set_num_threads(1)
+    train(Path(start), Path(people), Path(out), **options)
+
+
+@pytest.mark.slow
+def test_a_killed_training_comes_to_the_same_weights(start: Path, people: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"iterations": 6, "passes": 2, "kl": 0.1, "eval_every": 3}
+    torch.set_num_threads(1)
+    train(start, people, tmp_path / "whole", **options)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_train_alone, args=(str(start), str(people), str(tmp_path / "killed"), options)
+    )
+    process.start()
+    work, deadline = tmp_path / "killed" / "trainer", time.monotonic() + 240
+    while not any(work.glob("state-[34]")) and time.monotonic() < deadline and process.is_alive():
+        time.sleep(0.01)
+    assert process.pid is not None and process.is_alive()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not (tmp_path / "killed" / "config.json").exists()
+    train(start, people, tmp_path / "killed", **options)
+    assert torch.equal(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    for name in ("metrics", "evaluations", "samples"):
+        assert rows(tmp_path / "killed", name) == rows(tmp_path / "whole", name)
+    assert not work.exists()
+
+
+def test_a_budget_of_tokens_ends_the_training(start: Path, people: Path, tmp_path: Path) -> None:
+    found = train(start, people, tmp_path, iterations=50, max_tokens=200, eval_personas=0)
+    assert found["stopped"] == "max_tokens"
+    assert found["n_iterations"] < 10 and found["n_generated_tokens"] >= 200
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"iterations": 0}, "rl.iterations is 0"),
+        ({"rewards": "jugde"}, "did you mean 'judge'"),
+        ({"rewards": "judge=much"}, "no valid weight"),
+        ({"lora_dropout": 0.1}, "without dropout"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(
+    options: dict[str, Any], said: str, start: Path, people: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        train(start, people, tmp_path, **options)
+
+
+def test_too_few_personas_are_named(start: Path, people: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="16 training personas, and 16 are to be held out"):
+        train(start, people, tmp_path, eval_personas=16)
