@@ -180,8 +180,8 @@ def conversations(
     """``n`` conversations by the package's own rollout."""
     talks = []
     for number in range(n):
-        drawn = rng.permutation(N_TURNS)[:forks] + 1
-        talks.append(Episode(number, NOBODY, f"t{number}", frozenset(drawn.tolist())))
+        drawn = (rng.permutation(N_TURNS)[:forks] + 1).tolist() if forks else [1]
+        talks.append(Episode(number, NOBODY, f"t{number}", frozenset(drawn)))
     rewards = Rewards({"toy": 1.0}, (ToyReward(),))
     return asyncio.run(Rollout(ToyUser(rng), ToySampler(policy, rng), rewards, plan).run(talks))
 
@@ -189,10 +189,13 @@ def conversations(
 def gradients_of(policy: ToyPolicy, section: RLConfig, n_batches: int, size: int, seed: int = 1) -> Estimates:
     """Gradients of the package's loss, in the units of ``exact_gradient``."""
     rng = np.random.default_rng(seed)
-    plan = RolloutPlan(N_TURNS, section.credit, section.siblings, section.horizon, section.discount)
+    plan = RolloutPlan(
+        N_TURNS, section.credit, section.siblings, section.horizon, section.discount,
+        continuations=section.trains_continuations,
+    )  # fmt: skip
     found, tokens = [], 0
     for _ in range(n_batches):
-        groups = conversations(policy, plan, size, rng, section.forks if section.credit == "return" else 0)
+        groups = conversations(policy, plan, size, rng, section.forks)
         tokens += sum(len(r.draw.ids) for g in groups for r in g.replies)
         batch = make_batch(groups, section, N_TURNS, seed)
         settle_advantages(batch, section)
@@ -261,6 +264,9 @@ UNBIASED: dict[str, tuple[dict, int, float]] = {  # settings, horizon and discou
     "turn, ratio of the reply": ({**TURN, "ratio": "sequence"}, 1, 1.0),
     "turn, geometric ratio": ({**TURN, "ratio": "geometric"}, 1, 1.0),
     "return": (RETURN, 0, 1.0),
+    "return, whole conversations": ({**RETURN, "forks": 0}, 0, 1.0),
+    "return, eight siblings": ({**RETURN, "siblings": 8}, 0, 1.0),
+    "return, forks alone": ({**RETURN, "continuations": False}, 0, 1.0),
     "return, two forks": ({**RETURN, "forks": 2}, 0, 1.0),
     "return, all forks": ({**RETURN, "forks": 3, "siblings": 2}, 0, 1.0),
     "return, two turns, discounted": ({**RETURN, "horizon": 2, "discount": 0.7}, 2, 0.7),
@@ -295,7 +301,8 @@ def main() -> None:
     figures = {
         "worst_distance": worst,
         "by_turn_number_distance": control[0],
-        "variance_reinforce_over_return": plain.noise() / noise["return, all forks"],
+        "variance_reinforce_over_return": plain.noise() / noise["return"],
+        "variance_reinforce_over_whole": plain.noise() / noise["return, whole conversations"],
         "variance_reinforce_over_turn": plain.noise() / noise["turn"],
     }
     print(json.dumps({"benchmark": "rl_estimator", "figures": {k: round(v, 3) for k, v in figures.items()}}))

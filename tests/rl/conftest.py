@@ -1,14 +1,12 @@
-"""A small random model in a folder, personas of the world, and short trainings on them."""
+"""A small random model in a folder, and personas of the world."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from aloe.config import Config, load_config
 from aloe.store.records import write_jsonl
 from helpers import world_personas
 
@@ -33,12 +31,3 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("people") / "personas.jsonl"
     write_jsonl(file, [p.model_copy(update={"split": "train"}) for p in world_personas(16)])
     return file
-
-
-def rl_config(**options: Any) -> Config:
-    """Short conversations and few of them; a brief reply is a good one."""
-    usual: dict[str, Any] = {
-        "iterations": 2, "conversations": 3, "siblings": 3, "n_turns": 3, "max_new_tokens": 8, "rewards": "brevity",
-        "eval_personas": 2, "eval_every": 2, "checkpoint_every": 1, "warmup_steps": 1, "learning_rate": 1e-3,
-    }  # fmt: skip
-    return load_config(None, {"rl": usual | options})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
 import signal
 import time
@@ -12,28 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from rl_runs import rows, start_training, train, weights
 
 from aloe.errors import ConfigError, DataError
-from aloe.rl.train import train_rl
-from conftest import rl_config
-
-TIMES = ("seconds", "per_second")
-
-
-def train(start: Path, people: Path, out: Path, **options: Any) -> dict[str, Any]:
-    config = rl_config(**options)
-    return train_rl(config.rl, people, start, out, config=config, seed=0)
-
-
-def rows(out: Path, name: str = "metrics") -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (out / f"{name}.jsonl").read_text("utf-8").splitlines()]
-    return [{k: v for k, v in row.items() if not any(t in k for t in TIMES)} for row in found]
-
-
-def weights(folder: Path) -> torch.Tensor:
-    found = load_file(folder / "model.safetensors")
-    return torch.cat([found[name].flatten() for name in sorted(found)])
 
 
 def test_what_is_rewarded_becomes_more_frequent(start: Path, people: Path, tmp_path: Path) -> None:
@@ -55,20 +34,11 @@ def test_what_is_rewarded_becomes_more_frequent(start: Path, people: Path, tmp_p
     assert {s["step"] for s in samples} == {0, 14} and all(s["user"] and s["reply"] is not None for s in samples)
 
 
-def _train_alone(start: str, people: str, out: str, options: dict[str, Any]) -> None:
-    torch.set_num_threads(1)
-    train(Path(start), Path(people), Path(out), **options)
-
-
 @pytest.mark.slow
 def test_a_killed_training_comes_to_the_same_weights(start: Path, people: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"iterations": 6, "passes": 2, "kl": 0.1, "eval_every": 3}
-    torch.set_num_threads(1)
     train(start, people, tmp_path / "whole", **options)
-    process = multiprocessing.get_context("spawn").Process(
-        target=_train_alone, args=(str(start), str(people), str(tmp_path / "killed"), options)
-    )
-    process.start()
+    process = start_training(start, people, tmp_path / "killed", options)
     work, deadline = tmp_path / "killed" / "trainer", time.monotonic() + 240
     while not any(work.glob("state-[34]")) and time.monotonic() < deadline and process.is_alive():
         time.sleep(0.01)

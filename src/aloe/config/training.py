@@ -89,11 +89,21 @@ class RLConfig(ModelTraining):
     credit: Literal["turn", "return"] = Field(
         "turn", description="turn = a reply's own reward; return = the rewards until 'horizon' of its continuation"
     )
-    forks: int = Field(1, ge=1, description="credit return: turns of a conversation, drawn, at which siblings continue")
+    forks: int = Field(
+        1,
+        ge=0,
+        description="credit return: turns of a conversation, drawn, at which siblings continue; 0 = the first turn, so "
+        "that siblings are whole conversations",
+    )
     horizon: int = Field(
         0, ge=0, description="credit return: turns that count, the reply's own included; 0 = to the end"
     )
     discount: float = Field(1.0, ge=0, le=1, description="credit return: weight of a reward by turns ahead")
+    continuations: bool = Field(
+        True,
+        description="credit return with at most one fork, no horizon and rloo: also train on the replies that "
+        "continue the siblings, each against those of the same turn in the other continuations",
+    )
     estimator: Literal["rloo", "grpo", "grpo-no-std"] = Field(
         "rloo",
         description="advantage: against the mean of the other siblings (rloo) or of all, divided by their standard "
@@ -128,8 +138,16 @@ class RLConfig(ModelTraining):
     max_tokens: int = Field(0, ge=0, description="stop after this many generated tokens; 0 = no limit")
     max_minutes: float = Field(0.0, ge=0, description="stop after this many minutes; 0 = no limit")
 
+    @property
+    def trains_continuations(self) -> bool:
+        """Whether the replies that continue siblings are trained on too."""
+        whole = self.credit == "return" and self.forks <= 1 and self.horizon == 0 and self.estimator == "rloo"
+        return whole and self.continuations
+
     @model_validator(mode="after")
     def _credit_fits(self) -> RLConfig:
         if self.credit == "turn" and (self.horizon > 1 or self.forks > 1):
             raise ValueError("forks and horizon are of credit 'return'; with 'turn' every turn has siblings")
+        if self.credit == "return" and not self.forks and not self.trains_continuations:
+            raise ValueError("forks = 0 needs continuations, horizon 0 and rloo: else only the first turn is trained")
         return self

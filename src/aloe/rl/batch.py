@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,16 +14,24 @@ from aloe.training.reinforce.advantages import sibling_advantages
 from aloe.training.reinforce.policy import Drawn
 
 
-@dataclass(slots=True)
-class Batch:
-    """An iteration's replies that have siblings.
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Rows that are each other's baseline: ``first`` and as many as there are credits.
 
-    Attributes:
-        members: for each of ``drawn`` the groups of its rows: first row and the siblings' credit.
+    ``stands_alone``: where there is one only, it is credited in full.
     """
 
+    first: int
+    credit: list[float]
+    stands_alone: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """An iteration's replies that are trained on: for each of ``drawn`` its ``rivals``."""
+
     drawn: list[Drawn] = field(default_factory=list)
-    members: list[list[tuple[int, list[float | None]]]] = field(default_factory=list)
+    rivals: list[list[Rivals]] = field(default_factory=list)
     replies: list[DrawnReply] = field(default_factory=list)
 
     def figures(self, names: Iterable[str]) -> dict[str, float]:
@@ -41,44 +50,65 @@ class Batch:
 
 
 def make_batch(groups: Sequence[Siblings], section: RLConfig, n_turns: int, seed: int) -> Batch:
-    """Rows of the replies that have siblings; weights make a conversation's turns count equally, reached or not.
+    """Rows of the replies that have a baseline; a row's weight is one over the chance that its turn gets one.
 
-    A turn's weight is one over the turns that a conversation may have, so that a conversation that ends early counts
-    for less, as its turns do in the objective. Of ``return``, the turns not drawn as forks are made up for.
+    So all turns that a conversation may have count equally, reached or not: one that ends early counts for less, as its
+    turns do in the objective.
     """
-    batch, by_talk = Batch(), dict[int, tuple[Drawn, list[tuple[int, list[float | None]]]]]()
-    drawn_share = section.forks / n_turns if section.credit == "return" else 1.0
-    for group in groups:
-        batch.replies += group.replies
-        credit = [reply.value for reply in group.replies]
+    found: dict[int, tuple[Drawn, list[Rivals]]] = {}
+    batch = Batch(replies=[reply for group in groups for reply in group.replies])
+    for rivals, stands_alone in _rivals(groups, section):
+        replies = [(group, reply) for group in rivals for reply in group.replies]
+        credit = [reply.value for _, reply in replies]
         if section.shuffle:
-            order = derive_rng(seed, "rl", "shuffle", group.state.node_id).permutation(len(credit))
+            order = derive_rng(seed, "rl", "shuffle", rivals[0].state.node_id).permutation(len(credit))
             credit = [credit[i] for i in order]
-        usable = [v is not None and bool(r.draw.ids) for v, r in zip(credit, group.replies, strict=True)]
-        if sum(usable) < 2:
+        kept = [(g, r, v) for (g, r), v in zip(replies, credit, strict=True) if v is not None and r.draw.ids]
+        if len(kept) < (1 if stands_alone else 2):
             continue
-        number = group.talk.number
-        if number not in by_talk:
-            by_talk[number] = Drawn(number, TokenRows(str(number))), []
-        drawn, members = by_talk[number]
-        kept = [reply for reply, ok in zip(group.replies, usable, strict=True) if ok]
-        members.append((len(drawn.rows.rows), [v for v, ok in zip(credit, usable, strict=True) if ok]))
-        drawn.rows.add(([*group.prompt, *reply.draw.ids], len(group.prompt)) for reply in kept)
-        drawn.weights += [1 / (len(kept) * n_turns * min(1.0, drawn_share))] * len(kept)
-    for drawn, members in by_talk.values():
-        batch.drawn.append(drawn)
-        batch.members.append(members)
+        number, turn = rivals[0].talk.number, rivals[0].turn
+        drawn, sets = found.setdefault(number, (Drawn(number, TokenRows(str(number))), []))
+        sets.append(Rivals(len(drawn.rows.rows), [v for _, _, v in kept], stands_alone))
+        drawn.rows.add(([*g.prompt, *r.draw.ids], len(g.prompt)) for g, r, _ in kept)
+        size = section.siblings if stands_alone else len(kept)
+        drawn.weights += [1 / (size * n_turns * _chance(section, turn, n_turns))] * len(kept)
+    batch.drawn, batch.rivals = [d for d, _ in found.values()], [sets for _, sets in found.values()]
     return batch
+
+
+def _chance(section: RLConfig, turn: int, n_turns: int) -> float:
+    """How likely replies at ``turn`` are trained on, if the conversation gets there."""
+    if section.credit == "turn" or not section.forks:
+        return 1.0
+    return turn / n_turns if section.trains_continuations else min(1.0, section.forks / n_turns)
+
+
+def _rivals(groups: Sequence[Siblings], section: RLConfig) -> Iterable[tuple[list[Siblings], bool]]:
+    """Siblings; and the replies of one turn in the continuations of one fork, which share the history until there.
+
+    Whether other continuations are still going does not depend on what a reply does: their mean is a baseline, and so
+    is nothing at all where all others have ended.
+    """
+    cousins: dict[tuple[int, int, int], list[Siblings]] = defaultdict(list)
+    for group in groups:
+        if group.continues:
+            cousins[group.talk.number, group.continues, group.turn].append(group)
+        elif len(group.replies) > 1:
+            yield [group], False
+    for some in cousins.values():
+        yield some, True
 
 
 def settle_advantages(batch: Batch, section: RLConfig) -> None:
     """Advantages of all rows from their credit; a KL penalty in the reward is taken off first (after ``measure``)."""
     charge = section.kl if section.kl_in == "reward" else 0.0
-    for drawn, members in zip(batch.drawn, batch.members, strict=True):
+    for drawn, sets in zip(batch.drawn, batch.rivals, strict=True):
         drawn.advantages = []
-        for first, credit in members:
-            costs = (
-                [charge * p for p in drawn.penalties[first : first + len(credit)]] if charge else [0.0] * len(credit)
-            )
-            net = [None if v is None else v - cost for v, cost in zip(credit, costs, strict=True)]
+        for rivals in sets:
+            n = len(rivals.credit)
+            costs = [charge * p for p in drawn.penalties[rivals.first : rivals.first + n]] or [0.0] * n
+            net = [v - cost for v, cost in zip(rivals.credit, costs, strict=True)]
+            if n == 1:
+                drawn.advantages += net
+                continue
             drawn.advantages += [0.0 if a is None else a for a in sibling_advantages(net, section.estimator)]

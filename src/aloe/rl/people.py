@@ -56,7 +56,8 @@ class Cast:
             order = derive_rng(self.seed, "rl", "personas", round_).permutation(len(self.train))
             tree_id = make_tree_id(self.train[order[place]], round_, f"rl-{self.seed}")
             forks = derive_rng(self.seed, "rl", "forks", tree_id).permutation(n_turns)[:n_forks] + 1
-            found.append(self._talk(number, self.train[order[place]], tree_id, forks.tolist()))
+            turns = forks.tolist() if n_forks else [1]
+            found.append(self._talk(number, self.train[order[place]], tree_id, turns))
         return found
 
     def held_talks(self) -> list[Episode]:

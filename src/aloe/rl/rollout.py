@@ -71,6 +71,7 @@ class RolloutPlan:
         credit: ``turn``, ``return``, or ``none``: one reply a turn.
         siblings: replies to a message that has siblings. horizon: turns that a return counts; 0 = all.
         all_terms: tell all rewards, not only those that are trained on.
+        continuations: credit ``return``: the replies that continue siblings are credited with their returns too.
     """
 
     n_turns: int
@@ -80,6 +81,7 @@ class RolloutPlan:
     discount: float = 1.0
     temperature: float = 1.0
     all_terms: bool = False
+    continuations: bool = False
 
 
 @dataclass(slots=True)
@@ -102,13 +104,13 @@ class DrawnReply:
 
 @dataclass(slots=True)
 class Siblings:
-    """The replies to one message. ``is_trunk``: not in a continuation that is only there for a return."""
+    """The replies to one message. ``continues``: the turn of the fork that its only reply follows; 0: none."""
 
     talk: Episode
     state: PathState
     prompt: list[int]
     replies: list[DrawnReply]
-    is_trunk: bool
+    continues: int = 0
 
     @property
     def turn(self) -> int:
@@ -128,6 +130,7 @@ class _Branch:
     talk: Episode
     state: PathState
     is_trunk: bool = True
+    fork: int = 0  # turn of the last one before
     credits: list[_Credit] = field(default_factory=list)
     said: Said | None = None
     has_said: bool = False
@@ -221,7 +224,7 @@ class Rollout:
                 text = ""
             node_id = content_id(branch.talk.tree_id, state.node_id, "responder", str(index), draw.text)
             found.append(DrawnReply(node_id, draw, text))
-        group = Siblings(branch.talk, state, draws.prompt, found, branch.is_trunk)
+        group = Siblings(branch.talk, state, draws.prompt, found)
         if found:
             self._done.append(group)
         return group
@@ -265,6 +268,9 @@ class Rollout:
         going = [c for c in branch.credits if not self._is_full(c)]
         self._close([c for c in branch.credits if self._is_full(c)])
         if len(group.replies) == 1:
+            if self._plan.continuations and branch.fork:
+                group.continues = branch.fork
+                going.append(_Credit(group.replies[0], [group.replies[0].reward]))
             return self._followed(branch, group.replies[0], going)
         found = []
         for index, reply in enumerate(group.replies):
@@ -284,7 +290,8 @@ class Rollout:
             self._close(credits)
             return []
         state = branch.state.with_reply(reply.node_id, reply.text)
-        return [_Branch(branch.talk, state, is_trunk, credits, reply.after, reply.has_after)]
+        fork = branch.state.turn if branch.state.turn in branch.talk.forks and branch.is_trunk else branch.fork
+        return [_Branch(branch.talk, state, is_trunk, fork, credits, reply.after, reply.has_after)]
 
     def _is_full(self, credit: _Credit) -> bool:
         return bool(self._plan.horizon) and len(credit.rewards) >= self._plan.horizon

@@ -174,10 +174,10 @@ class _Loop:
         """Conversations, then steps on them."""
         section, started = self.section, time.monotonic()
         plan = RolloutPlan(
-            self.n_turns, section.credit, section.siblings, section.horizon, section.discount, section.temperature
-        )
-        n_forks = section.forks if section.credit == "return" else 0
-        talks = self.people.talks(self.counters.iteration, section.conversations, (self.n_turns, n_forks))
+            self.n_turns, section.credit, section.siblings, section.horizon, section.discount, section.temperature,
+            continuations=section.trains_continuations,
+        )  # fmt: skip
+        talks = self.people.talks(self.counters.iteration, section.conversations, (self.n_turns, section.forks))
         rollout = Rollout(self.user, self.sampler, self.rewards, plan, self.caller)
         groups = await rollout.run(talks[self.state.process_index :: self.state.num_processes])
         rolled = time.monotonic()
