@@ -25,8 +25,8 @@ import torch
 from aloe.config import RLConfig
 from aloe.dialogue.state import PathState
 from aloe.rl.batch import make_batch, settle_advantages
-from aloe.rl.rewards import Rewards, Scene
-from aloe.rl.rollout import Episode, Rollout, RolloutPlan, Said, Siblings
+from aloe.rl.rewards import Moment, Rewards
+from aloe.rl.rollout import Episode, Rollout, RolloutPlan, Siblings, UserTurn
 from aloe.rl.sampler import Draw, Draws, Wanted
 from aloe.training.reinforce.loss import Objective, policy_loss
 from aloe.types import Persona
@@ -88,20 +88,20 @@ class ToyUser:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    async def say(self, talk: Episode, state: PathState) -> Said | None:
+    async def say(self, talk: Episode, state: PathState) -> UserTurn | None:
         if not state.messages:
-            return Said("m0")
+            return UserTurn("m0")
         reply = int(state.messages[-1].content.split()[1])
         if self._rng.random() < LEAVES[reply]:
             return None
-        return Said(f"m{int(self._rng.random() < SAYS_ONE[reply])}")
+        return UserTurn(f"m{int(self._rng.random() < SAYS_ONE[reply])}")
 
 
 class ToyReward:
     name, worst, looks_ahead = "toy", -9.0, False
 
-    async def score(self, scene: Scene) -> float | None:
-        return reward_of(scene.state.turn, int(scene.said[-1][1:]), int(scene.reply.text.split()[1]))
+    async def score(self, moment: Moment) -> float | None:
+        return reward_of(moment.state.turn, int(moment.said[-1][1:]), int(moment.reply.text.split()[1]))
 
 
 def exact_gradient(policy: ToyPolicy, horizon: int, discount: float) -> torch.Tensor:

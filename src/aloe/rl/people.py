@@ -11,7 +11,7 @@ from aloe.dialogue.state import PathState, make_tree_id
 from aloe.dialogue.user import Steering, next_user_message, says_goodbye
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
-from aloe.rl.rollout import Episode, Said
+from aloe.rl.rollout import Episode, UserTurn
 from aloe.seeding import derive_rng
 from aloe.store.records import read_jsonl
 from aloe.types import Persona
@@ -25,14 +25,14 @@ class SimulatedUser:
     def __init__(self, caller: Caller, config: Config) -> None:
         self._caller, self._config = caller, config
 
-    async def say(self, talk: Episode, state: PathState) -> Said:
+    async def say(self, talk: Episode, state: PathState) -> UserTurn:
         """The next message. See ``rollout.User``."""
         trees = self._config.trees
         steering = Steering(trees.release, "", trees.cards, self._config.seed, talk.tree_id)
         text, reply = await next_user_message(self._caller, talk.persona, state, f"rl/{state.node_id}", steering)
         if text is None:
             raise EndpointError(f"the user gave no usable message, twice: {reply.text[:120]!r}", "see aloe journal")
-        return Said(text, trees.end_on_goodbye and says_goodbye(text))
+        return UserTurn(text, trees.end_on_goodbye and says_goodbye(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aloe.config import Panel
 from aloe.config.plugins import load_plug_in, plug_in_names
-from aloe.dialogue.judge import Candidate, score_once
+from aloe.dialogue.judge import Candidate, score_all
 from aloe.dialogue.state import PathState
 from aloe.errors import ConfigError, nearest
 from aloe.models.caller import Caller
@@ -33,14 +34,14 @@ CERTAINTY = math.log(9)  # what one revelation adds to the log-odds of those who
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Moment:
     """A reply in its conversation.
 
     Attributes:
         caller: asks the roles' models; None where nothing can be asked.
         state: what was said before, up to and including the user's message.
         after: the user's next message; None where there is none, or where no term looks ahead.
-        others: personas that the user might be just as well.
+        others: personas that the user might be just as well. panel: how several judges score.
     """
 
     caller: Caller | None
@@ -49,6 +50,7 @@ class Scene:
     reply: Candidate
     after: str | None = None
     others: Sequence[Persona] = ()
+    panel: Panel = "pick"
 
     @property
     def said(self) -> list[str]:
@@ -68,7 +70,7 @@ class Reward(Protocol):
     worst: float
     looks_ahead: bool
 
-    async def score(self, scene: Scene) -> float | None:
+    async def score(self, moment: Moment) -> float | None:
         """The reward of a reply; None where it can't be told.
 
         Raises:
@@ -79,9 +81,11 @@ class Reward(Protocol):
 class JudgeReward:
     name, worst, looks_ahead = "judge", 1.0, False
 
-    async def score(self, scene: Scene) -> float | None:
-        assert scene.caller is not None
-        return (await score_once(scene.caller, scene.persona, scene.state, scene.reply, "revealed")).score
+    async def score(self, moment: Moment) -> float | None:
+        m = moment
+        assert m.caller is not None
+        found = await score_all(m.caller, m.persona, m.state, [m.reply], "revealed", m.panel)
+        return found[0].score
 
 
 def _latent(persona: Persona) -> Latent:
@@ -91,11 +95,11 @@ def _latent(persona: Persona) -> Latent:
 class TruthReward:
     name, worst, looks_ahead = "truth", -1.0, False
 
-    async def score(self, scene: Scene) -> float | None:
-        latent = _latent(scene.persona)
+    async def score(self, moment: Moment) -> float | None:
+        latent = _latent(moment.persona)
         if not all(item.is_world for item in (*latent.facts, *latent.traits)):
             return None
-        seen = assess_reply(latent, scene.state.messages, scene.reply.text)
+        seen = assess_reply(latent, moment.state.messages, moment.reply.text)
         right = seen.n_used + min(seen.n_style_match, seen.n_style_expected) + seen.on_topic
         wrong = seen.n_false + seen.n_premature + seen.n_style_mismatch
         return max(self.worst, (right - wrong) / (seen.n_relevant + seen.n_style_expected + 1))
@@ -104,31 +108,31 @@ class TruthReward:
 class BeliefReward:
     name, worst, looks_ahead = "belief", 0.0, True
 
-    async def score(self, scene: Scene) -> float | None:
-        if not scene.others:
+    async def score(self, moment: Moment) -> float | None:
+        if not moment.others:
             return None
-        if scene.after is None:
+        if moment.after is None:
             return 0.0
-        before = self._belief(scene, scene.said)
-        return self._belief(scene, [*scene.said, scene.after]) - before
+        before = self._belief(moment, moment.said)
+        return self._belief(moment, [*moment.said, moment.after]) - before
 
     @staticmethod
-    def _belief(scene: Scene, said: Sequence[str]) -> float:
+    def _belief(moment: Moment, said: Sequence[str]) -> float:
         """Probability of the true persona, by how many of its parts the messages reveal."""
-        counts = [sum(map(len, disclosed(_latent(p), said))) for p in (scene.persona, *scene.others)]
+        counts = [sum(map(len, disclosed(_latent(p), said))) for p in (moment.persona, *moment.others)]
         return 1 / sum(math.exp(CERTAINTY * (n - counts[0])) for n in counts)
 
 
 class ProfileReward:
     name, worst, looks_ahead = "profile", 0.0, True
 
-    async def score(self, scene: Scene) -> float | None:
-        latent = _latent(scene.persona)
+    async def score(self, moment: Moment) -> float | None:
+        latent = _latent(moment.persona)
         if not any(item.is_world for item in latent.facts):
             return None
-        if scene.after is None:
+        if moment.after is None:
             return 0.0
-        return self._f1(latent, [*scene.said, scene.after]) - self._f1(latent, scene.said)
+        return self._f1(latent, [*moment.said, moment.after]) - self._f1(latent, moment.said)
 
     @staticmethod
     def _f1(latent: Latent, said: Sequence[str]) -> float:
@@ -146,19 +150,19 @@ class ProfileReward:
 class BrevityReward:
     name, worst, looks_ahead = "brevity", 0.0, False
 
-    async def score(self, scene: Scene) -> float | None:
-        return -len(scene.reply.text.split()) / 100
+    async def score(self, moment: Moment) -> float | None:
+        return -len(moment.reply.text.split()) / 100
 
 
 class RepetitionReward:
     name, worst, looks_ahead = "repetition", -1.0, False
 
-    async def score(self, scene: Scene) -> float | None:
+    async def score(self, moment: Moment) -> float | None:
         known: set[tuple[str, ...]] = set()
-        for message in scene.state.messages:
+        for message in moment.state.messages:
             if message.role == "assistant":
                 known.update(_triples(message))
-        found, again = _triples(Message.model_construct(role="assistant", content=scene.reply.text)), 0
+        found, again = _triples(Message.model_construct(role="assistant", content=moment.reply.text)), 0
         for triple in found:
             again += triple in known
             known.add(triple)

@@ -16,12 +16,13 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from aloe.config import Panel
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id
 from aloe.errors import EndpointError, ParseError
 from aloe.models.caller import Caller
 from aloe.prompts.catalog import RESPONDER
-from aloe.rl.rewards import Reward, Rewards, Scene
+from aloe.rl.rewards import Moment, Reward, Rewards
 from aloe.rl.sampler import Draw, Draws, Sampler, Wanted
 from aloe.training.reinforce.advantages import discounted
 from aloe.types import Persona
@@ -45,7 +46,7 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class UserTurn:
     """A user's message. ``is_last``: it takes its leave; the reply to it is the last one."""
 
     text: str
@@ -55,7 +56,7 @@ class Said:
 class User(Protocol):
     """Whoever plays the user."""
 
-    async def say(self, talk: Episode, state: PathState) -> Said | None:
+    async def say(self, talk: Episode, state: PathState) -> UserTurn | None:
         """The next message after ``state``; None: it leaves without a word.
 
         Raises:
@@ -82,6 +83,7 @@ class RolloutPlan:
     temperature: float = 1.0
     all_terms: bool = False
     continuations: bool = False
+    panel: Panel = "pick"
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ class DrawnReply:
     terms: dict[str, float | None] = field(default_factory=dict)
     reward: float | None = None
     value: float | None = None
-    after: Said | None = None
+    after: UserTurn | None = None
     has_after: bool = False  # the user was asked for its next message
 
 
@@ -132,7 +134,7 @@ class _Branch:
     is_trunk: bool = True
     fork: int = 0  # turn of the last one before
     credits: list[_Credit] = field(default_factory=list)
-    said: Said | None = None
+    said: UserTurn | None = None
     has_said: bool = False
 
 
@@ -241,8 +243,10 @@ class Rollout:
                 reply.after, reply.has_after = await self._user.say(branch.talk, after), True
             said = reply.after.text if reply.after is not None else None
             candidate = Candidate(reply.node_id, reply.text)
-            scene = Scene(self._caller, branch.talk.persona, group.state, candidate, said, branch.talk.others)
-            values = await asyncio.gather(*(_told(term, scene) for term in self._terms))
+            moment = Moment(
+                self._caller, branch.talk.persona, group.state, candidate, said, branch.talk.others, self._plan.panel
+            )
+            values = await asyncio.gather(*(_told(term, moment) for term in self._terms))
         except EndpointError:
             self.n_failed += 1
             return
@@ -304,5 +308,5 @@ class Rollout:
                 credit.reply.value = discounted(known, self._plan.discount)
 
 
-def _told(term: Reward, scene: Scene) -> Awaitable[Any]:
-    return term.score(scene)
+def _told(term: Reward, moment: Moment) -> Awaitable[Any]:
+    return term.score(moment)

@@ -106,7 +106,7 @@ def _spoken(config: Config) -> Any:
     """What of the config shapes the conversations."""
     trees = config.trees
     roles = [[m.uri, m.temperature, m.top_p] for m in (*config.roles.user, *config.roles.judge)]
-    return [roles, trees.n_turns, trees.release, trees.cards, trees.end_on_goodbye, config.prompt_set]
+    return [roles, trees.n_turns, trees.release, trees.cards, trees.end_on_goodbye, trees.panel, config.prompt_set]
 
 
 def _journal(config: Config, journal: Path | None, out: Path) -> Path | None:
@@ -175,7 +175,7 @@ class _Loop:
         section, started = self.section, time.monotonic()
         plan = RolloutPlan(
             self.n_turns, section.credit, section.siblings, section.horizon, section.discount, section.temperature,
-            continuations=section.trains_continuations,
+            continuations=section.trains_continuations, panel=self.config.trees.panel,
         )  # fmt: skip
         talks = self.people.talks(self.counters.iteration, section.conversations, (self.n_turns, section.forks))
         rollout = Rollout(self.user, self.sampler, self.rewards, plan, self.caller)
@@ -224,7 +224,10 @@ class _Loop:
     async def _evaluate(self) -> None:
         if not self.people.held:
             return
-        plan = RolloutPlan(self.n_turns, "none", 1, temperature=self.section.eval_temperature, all_terms=True)
+        plan = RolloutPlan(
+            self.n_turns, "none", 1, temperature=self.section.eval_temperature, all_terms=True,
+            panel=self.config.trees.panel,
+        )  # fmt: skip
         found, samples = await evaluate(self.people, self.user, self.sampler, self.rewards, plan, self.caller)
         step = self.counters.iteration
         if self.records is not None:

@@ -84,7 +84,7 @@ _SFT, _DPO, _RL = map(_training_stage, METHODS)
 _RL = replace(
     _RL,
     run="aloe.stages.rl:run_rl",
-    reads=("rl", "trees.n_turns", "trees.release", "trees.cards", "trees.end_on_goodbye"),
+    reads=("rl", "trees.n_turns", "trees.release", "trees.cards", "trees.end_on_goodbye", "trees.panel"),
     ignores=("rl.max_minutes", "rl.checkpoint_every"),
     roles=("user", "judge"),
     prompts=ON_POLICY,
