@@ -241,6 +241,12 @@ class ConversationTree(Record):
             node_id = path[-1].parent_id
         return tuple(reversed(path))
 
+    def persona_at(self, persona: Persona, turn: int) -> Persona:
+        """What the persona of this conversation is at a turn of it."""
+        if not self.timeline:
+            return persona
+        return persona.model_copy(update={"timeline": self.timeline}).as_of(turn)
+
     def _indexed(self) -> tuple[dict[str, Node], dict[str | None, tuple[Node, ...]]]:
         index: tuple[dict[str, Node], dict[str | None, tuple[Node, ...]]] | None = getattr(self, "_index", None)
         if index is None:
@@ -343,6 +349,25 @@ class ScopeFigures(Record):
     mind_reading_ci: tuple[float, float] | None = None
 
 
+class SessionFigures(Record):
+    """What several sessions say about a model; all with 95% intervals over personas, None where undefined.
+
+    ``boundary_loss``: AL of the last turns of a session minus AL of the first ones of the next (three each, fewer in
+    shorter sessions), over all boundaries. ``fact_use_by_session_lag``: position = sessions since it was revealed.
+    ``use_per_1000_tokens``: fact use per thousand prompt tokens that the model read for a reply.
+    """
+
+    n_turns: int  # of each session
+    al: tuple[float | None, ...]  # by session
+    al_ci: tuple[tuple[float, float] | None, ...] = ()
+    boundary_loss: float | None = None
+    boundary_loss_ci: tuple[float, float] | None = None
+    fact_use_by_session_lag: tuple[float | None, ...] = ()
+    fact_use_by_session_lag_ci: tuple[tuple[float, float] | None, ...] = ()
+    prompt_tokens_per_turn: float | None = None
+    use_per_1000_tokens: float | None = None
+
+
 class BenchmarkResult(Record):
     """What one model scored. ``truth`` holds figures that only a world with ground truth can give.
 
@@ -393,6 +418,7 @@ class BenchmarkResult(Record):
     recall_by_lag: tuple[float | None, ...] = Field((), exclude=True)  # of rules 1, a laxer reading; never written
     facts_by_turn: tuple[float | None, ...] = ()
     usage: dict[str, Usage] = Field(default_factory=dict)
+    sessions: SessionFigures | None = Field(None, exclude_if=lambda figures: figures is None)
 
 
 class Rating(Record):

@@ -34,6 +34,9 @@ def rendered_text(prompts: PromptSet, name: str) -> str:
         "goal": "what should I cook tonight?",
         "cards": ["She keeps bees."],
         "task": "",
+        "session": 2,
+        "memory": "fact: She keeps bees.",
+        "limit": 256,
     }
     own = {k: v for k, v in values.items() if k in CATALOG[name].given}
     messages = prompts.render(name, history=(PromptMessage("user", ("[history]",)),), **own)

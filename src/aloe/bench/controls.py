@@ -14,12 +14,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aloe.config import ModelConfig
+from aloe.dialogue.memory import make_memory, reply_with_memory
 from aloe.dialogue.responder import Answer, informed_reply, plain_reply, told_reply
 from aloe.dialogue.state import PathState
 from aloe.dialogue.wrappers import wrapped_reply
 from aloe.errors import ConfigError, DataError
 from aloe.models.caller import Caller
-from aloe.models.uri import plain_name, split_uri, unwrap
+from aloe.models.uri import is_memory, plain_name, split_uri, unwrap
+from aloe.personas.lexical import LexicalEmbedder
+from aloe.protocols import Embedder
 from aloe.types import Disclosure, Persona
 from aloe.world.timeline import hold_now, latent_of
 from aloe.world.truth import Shown, disclosed, read_persona, swap
@@ -82,9 +85,17 @@ def as_disclosures(shown: Sequence[Shown], node_id: str) -> tuple[Disclosure, ..
     )
 
 
-def make_responder(caller: Caller, model: ModelConfig, personas: Sequence[Persona]) -> Responder:
+def make_responder(
+    caller: Caller,
+    model: ModelConfig,
+    personas: Sequence[Persona],
+    embedder: Callable[[], Embedder] = LexicalEmbedder,
+) -> Responder:
     """The function that answers as ``model`` does; called with the true persona, which only controls and the
     wrapper ``+persona`` look at.
+
+    Args:
+        embedder: opens the embedder of ``+recall``.
 
     Raises:
         DataError: ``world:swapped`` without anybody to swap with.
@@ -96,6 +107,13 @@ def make_responder(caller: Caller, model: ModelConfig, personas: Sequence[Person
             f"'{model.uri}': a control policy cannot be wrapped in +{wrapper}",
             f"use {inner.uri} alone, or world:assistant+{wrapper}",
         )
+    if wrapper is not None and is_memory(wrapper):
+        memory = make_memory(caller, inner, wrapper, embedder)
+
+        async def remembering(persona: Persona, state: PathState, path: str) -> Answer:
+            return await reply_with_memory(caller, state, path, model=inner, memory=memory)
+
+        return remembering
     if wrapper is not None:
 
         async def wrapped(persona: Persona, state: PathState, path: str) -> Answer:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ from aloe.bench.ground_truth import TruthFigures
 from aloe.bench.metrics import measure, result_figures
 from aloe.bench.scales import EMPTY_REPLY, SCALES, Scale
 from aloe.bench.scoring import score_reply
+from aloe.bench.session_figures import session_figures
 from aloe.config import Config, ModelConfig, Panel, digest
 from aloe.dialogue.casting import Casting
 from aloe.dialogue.judge import Candidate
@@ -33,7 +35,8 @@ from aloe.dialogue.state import PathState, content_id, make_tree_id
 from aloe.dialogue.user import Steering, next_user_message
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
-from aloe.models.uri import plain_name, portable
+from aloe.models.uri import is_memory, plain_name, portable, split_wrapper
+from aloe.personas.embedders import create_embedder
 from aloe.prompts import PromptSet
 from aloe.prompts.suspicion import is_verdict_like
 from aloe.seeding import derive_rng
@@ -72,6 +75,7 @@ class SimulatedConversation:
     nodes: list[Node] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
     others: list[dict[str, float | None]] = field(default_factory=list)
+    session_turns: int = 0  # turns of each session; 0: there is only one
     error: NodeError | None = None
     left: tuple[float, ...] = ()  # scores of the turns that the model left without a reply; none where it went on
 
@@ -109,6 +113,7 @@ class SimulatedConversation:
             ),
             errors=(self.error,) if self.error is not None else (),
             timeline=self.persona.timeline,
+            session_turns=self.session_turns,
         )
 
     def as_scores(self, n_turns: int) -> Iterator[BenchScore]:
@@ -147,7 +152,8 @@ class _Bench:
 
     caller: Caller
     respond: Responder
-    n_turns: int
+    n_turns: int  # in all sessions together
+    n_sessions: int
     scope: str
     scale: Scale
     extras: Extras
@@ -160,8 +166,12 @@ class _Bench:
         """One whole conversation; a failed call ends it and is noted. ``tick`` is told the turns behind it."""
         talk = SimulatedConversation(persona, sample, make_tree_id(persona, sample, "bench"))
         state = PathState(talk.tree_id)
-        for _ in range(self.n_turns):
+        each = self.n_turns // self.n_sessions
+        talk.session_turns = each if self.n_sessions > 1 else 0
+        for number in range(self.n_turns):
             role: ActorRole = "user"
+            if number and number % each == 0:
+                state = state.with_session()
             try:
                 asked = await self._user(talk, state)
                 if asked is None:
@@ -292,11 +302,14 @@ async def run_benchmark(
         raise DataError("there are no benchmark personas", "run the personas stage first, or give a persona file")
     if len({p.persona_id for p in personas}) != len(personas):
         raise DataError("two benchmark personas have the same persona_id", "give each its own")
-    personas = [with_timeline(p, config.bench.drift, config.bench.n_turns, 1, config.seed) for p in personas]
+    options = config.bench
+    n_turns = options.n_turns * options.sessions
+    personas = [with_timeline(p, options.drift, options.n_turns, options.sessions, config.seed) for p in personas]
     bench = _Bench(
         caller,
-        make_responder(caller, model, personas),
-        config.bench.n_turns,
+        make_responder(caller, model, personas, partial(create_embedder, config.personas.embedder, config, caller)),
+        n_turns,
+        options.sessions,
         config.bench.scope,
         SCALES[config.bench.scale],
         Extras.of(config.bench, personas),
@@ -307,15 +320,16 @@ async def run_benchmark(
     )
     before = _usage(caller)
     talks = await _converse_all(bench, personas, config.bench.samples, config.execution.concurrency, progress)
-    scores = score_array(talks, len(personas), config.bench.samples, config.bench.n_turns)
+    scores = score_array(talks, len(personas), config.bench.samples, n_turns)
     clusters = Clusters([p.profile_id for p in personas], [p.personality_id for p in personas])
     rng = derive_rng(config.seed, "bench", "bootstrap")
     measurement = measure(scores, clusters, rng, config.bench.n_bootstrap)
-    truth, changes = TruthFigures(config.bench.n_turns), ChangeFigures()
+    truth, changes = TruthFigures(n_turns), ChangeFigures()
     for talk in talks:
         truth.add(talk.persona, talk.messages, talk.scores)
         changes.add(talk.persona, talk.messages)
     groups = {p.persona_id: (p.profile_id, p.personality_id) for p in personas}
+    used = {role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()}
     result = BenchmarkResult(
         model=name or plain_name(model.uri),
         uri=portable(model.uri),
@@ -329,18 +343,19 @@ async def run_benchmark(
         n_verdict_like=sum(is_verdict_like(reply.message.content) for talk in talks for reply in talk.nodes[1::2]),
         scope=config.bench.scope,
         scale=config.bench.scale,
-        parts=part_curves([talk.judgements for talk in talks], config.bench.n_turns),
+        parts=part_curves([talk.judgements for talk in talks], n_turns),
         **extra_figures(talks, scores, clusters, config.bench, personas),
         truth=truth.figures() | changes.figures(),
         truth_ci=truth.intervals(groups) | changes.intervals(groups),
         fact_use_by_lag=truth.fact_use_by_lag(),
         facts_by_turn=truth.facts_by_turn(),
-        usage={role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()},
+        usage=used,
+        sessions=session_figures(talks, scores, clusters, config.bench, used) if options.sessions > 1 else None,
         **result_figures(measurement),
     )
     result = settle(result)
     write_jsonl(out_dir / "conversations.jsonl", (talk.as_tree(config.seed) for talk in talks))
-    write_jsonl(out_dir / "scores.jsonl", (row for talk in talks for row in talk.as_scores(config.bench.n_turns)))
+    write_jsonl(out_dir / "scores.jsonl", (row for talk in talks for row in talk.as_scores(n_turns)))
     write_json(out_dir / "result.json", result.model_dump(mode="json"))
     return result
 
@@ -400,7 +415,8 @@ def _digest(config: Config, model: ModelConfig, prompts: PromptSet) -> str:
     """What the figures depend on: settings, actors, prompts, the model."""
     roles = [m.model_dump(mode="json") for m in (*config.roles.user, *config.roles.judge)]
     bench = config.bench.model_dump(mode="json", exclude={"models", *config.bench.unset})
-    asked = prompts.stamp(bool(config.bench.cards))
+    memory = ("memory", "remembered") if is_memory(split_wrapper(model.uri)[1]) else ()
+    asked = prompts.stamp((*config.bench.later_prompts, *memory))
     return digest([config.seed, bench, roles, asked, model.model_dump(mode="json") | {"uri": portable(model.uri)}])
 
 

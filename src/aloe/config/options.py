@@ -140,7 +140,9 @@ class TreesConfig(Section):
 
     n_trees: int = Field(0, ge=0, description="number of trees; 0 = one per training persona and replicate")
     replicates: int = Field(1, ge=1, description="trees per persona")
-    n_turns: int = Field(10, ge=1, description="turns of a conversation")
+    n_turns: int = Field(10, ge=1, description="turns of a conversation, or of each of its sessions")
+    sessions: int = Field(1, ge=1, description="sessions of a conversation: the user comes back to it later")
+    drift: int = Field(0, ge=0, description="changes of facts and traits in a conversation (docs/sessions.md)")
     policy: str = Field(
         "path",
         pattern=r"^(path|both:\d+|budget:\d+|chance:(0|1|0?\.\d+|1\.0+)(,(0|1|0?\.\d+|1\.0+))*)$",
@@ -193,6 +195,7 @@ class BenchConfig(Section):
         description="models to benchmark, with or without a wrapper (docs/benchmark.md)",
     )
     n_turns: int = Field(10, ge=1, description="turns of a conversation, or of each of its sessions")
+    sessions: int = Field(1, ge=1, description="sessions of a conversation: the user comes back to it later")
     drift: int = Field(0, ge=0, description="changes of facts and traits in a conversation (docs/sessions.md)")
     n_personas: int = Field(0, ge=0, description="0 = all benchmark personas")
     samples: int = Field(1, ge=1, description="conversations per persona")
@@ -212,8 +215,13 @@ class BenchConfig(Section):
     @property
     def unset(self) -> set[str]:
         """Options that came after results had been made, where they are not set: no digest holds them."""
-        usual = (("cards", 0), ("drift", 0), ("panel", "pick"))
+        usual = (("cards", 0), ("drift", 0), ("sessions", 1), ("panel", "pick"))
         return {name for name, value in usual if getattr(self, name) == value}
+
+    @property
+    def later_prompts(self) -> tuple[str, ...]:
+        """Prompts that came after results had been made, which the user of these conversations is asked with."""
+        return ("user_cards",) * bool(self.cards) + ("user_session",) * (self.sessions > 1)
 
 
 class TinyConfig(Section):

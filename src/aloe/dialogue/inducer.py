@@ -18,7 +18,10 @@ from aloe.prompts.catalog import INDUCER
 from aloe.prompts.render import FIRST
 from aloe.types import Disclosure, Generation, Persona
 from aloe.world.fallback import stems
-from aloe.world.truth import read_persona
+from aloe.world.latent import in_context, read_sentence
+from aloe.world.reading import read_message
+from aloe.world.timeline import latent_of
+from aloe.world.truth import read_persona, suits
 
 MOST_IMPLIED = 2  # things that one quotation implies
 MOST_KEPT = 4096  # personas whose parts are kept
@@ -41,11 +44,18 @@ def _plain_persona(profile: str, personality: str) -> str:
     return _plain(profile) + " | " + _plain(personality)
 
 
+def _about(persona: Persona) -> str:
+    """What can be revealed of a persona: what it is, and what it is turning into."""
+    about = _plain_persona(persona.profile, persona.personality)
+    turning = [c.now for c in persona.timeline if c.how == "gradual" and c.since > persona.turn] if persona.turn else []
+    return " | ".join((about, *map(_plain, turning)))
+
+
 def check_disclosures(
     claimed: Sequence[Disclosure], persona: Persona, state: PathState, generation: Generation | None = None
 ) -> tuple[tuple[Disclosure, ...], int]:
     """The new and evidenced claims, bound to the nodes of ``state``, and the number without evidence."""
-    about = _plain_persona(persona.profile, persona.personality)
+    about = _about(persona)
     known = {d.item: None for d in state.revealed}
     plain_known = {_plain(item) for item in known}
     own = _own_words(state)
@@ -158,6 +168,21 @@ def keep_supported(claimed: Sequence[Disclosure], persona: Persona, known: Seque
         kind = claim.kind if is_fact == is_trait else "fact" if is_fact else "trait"
         kept.append(claim if kind == claim.kind else claim.model_copy(update={"kind": kind}))
     return kept
+
+
+def still_true(state: PathState, persona: Persona) -> tuple[Disclosure, ...]:
+    """Of what was revealed, what holds at the path's last turn; of manners that go by the context, the one here."""
+    now = persona.as_of(state.turn)
+    about = _about(now)
+    latent = latent_of(now)
+    here = in_context(latent, read_message(state.messages[-1].content).topic)
+    kept = []
+    for shown in state.revealed:
+        item = read_sentence(shown.kind, shown.item)
+        fits = shown.kind == "fact" or item.name not in here.poles or suits(here, item.name, item.value)
+        if fits and _plain(shown.item) in about:
+            kept.append(shown)
+    return tuple(kept)
 
 
 async def induce(

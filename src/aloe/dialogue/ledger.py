@@ -18,19 +18,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aloe.types import Node, Persona, Status
-from aloe.world.latent import Item
+from aloe.world.latent import Item, in_context
 from aloe.world.lexicon.options import narrow
 from aloe.world.lexicon.schema import Topic
 from aloe.world.reading import read_message
-from aloe.world.truth import Known, Latent, read_persona, read_user_message, weigh
+from aloe.world.timeline import latent_of
+from aloe.world.truth import Known, Latent, read_user_message, weigh
 
 if TYPE_CHECKING:
     from aloe.dialogue.tree_builder import GrownTree
-
-
-@lru_cache(maxsize=1024)
-def _latent(profile: str, personality: str) -> Latent:
-    return read_persona(profile, personality)
 
 
 @lru_cache(maxsize=1)
@@ -50,6 +46,7 @@ class _Heard:
 
     def known(self, latent: Latent) -> Known:
         slots = _topics()[self.topic].slots if self.topic else None
+        latent = in_context(latent, self.topic) if latent.history is not None else latent
         traits = {item.name: item.value for item in self.traits}
         return Known(latent, self.turn, self.facts, traits, self.topic, slots)
 
@@ -63,7 +60,7 @@ class Ledger:
 
     def add(self, persona: Persona, grown: GrownTree) -> None:
         """Count one finished tree of ``persona``."""
-        latent = _latent(persona.profile, persona.personality)
+        tree = grown.tree
         claimed: dict[str, set[str]] = {}
         for disclosure in grown.disclosures:
             claimed.setdefault(disclosure.node_id, set()).add(disclosure.item)
@@ -76,18 +73,23 @@ class Ledger:
                     above = grown.tree.by_id[node.parent_id].parent_id
                     goes_on.add(above)
                     before = heard[above or ""]
-                heard[node.node_id] = self._hear(node, before, latent, claimed.get(node.node_id, frozenset()))
+                heard[node.node_id] = self._hear(
+                    node, before, latent_of(tree.persona_at(persona, node.turn)), claimed.get(node.node_id, frozenset())
+                )
         if grown.disclosures:
             for node_id, state in heard.items():
                 if node_id not in goes_on:
                     self._count_recall(state)
-        self._add_labels(grown, heard, latent)
+        self._add_labels(grown, heard, persona)
         self._add_forks(grown)
 
     def _hear(self, node: Node, before: _Heard | None, latent: Latent, claimed: frozenset[str] | set[str]) -> _Heard:
         """The state after a user message; counts what is new."""
         facts = dict(before.facts) if before else {}
         traits = dict(before.traits) if before else {}
+        if latent.history is not None:
+            facts = {item: seen for item, seen in facts.items() if item in latent.facts}
+            traits = {item: seen for item, seen in traits.items() if item in (*latent.traits, *latent.turning.values())}
         n_new = 0
         for shown in read_user_message(node.message.content, latent):
             if shown.item.kind == "fact":
@@ -129,13 +131,13 @@ class Ledger:
             c[f"true_trait_{status}"] += 1
             c[f"found_trait_{status}"] += item.clause in state.claimed
 
-    def _add_labels(self, grown: GrownTree, heard: dict[str, _Heard], latent: Latent) -> None:
+    def _add_labels(self, grown: GrownTree, heard: dict[str, _Heard], persona: Persona) -> None:
         nodes = grown.tree.by_id
         for label in grown.labels:
             if label.chosen is None or label.rejected is None:
                 continue
             chosen, rejected = nodes[label.chosen], nodes[label.rejected]
-            known = heard[chosen.parent_id or ""].known(latent)
+            known = heard[chosen.parent_id or ""].known(latent_of(grown.tree.persona_at(persona, chosen.turn)))
             good, bad = (_worth(known, n.message.content) for n in (chosen, rejected))
             if good != bad:
                 self.counts["labels_checked"] += 1

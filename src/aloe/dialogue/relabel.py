@@ -101,6 +101,7 @@ async def _judge(
     judging: Judging,
 ) -> Label:
     state = state_at(tree, user.node_id)
+    persona = tree.persona_at(persona, user.turn)
     candidates = [Candidate(n.node_id, n.message.content) for n in replies]
     if judging.label == "compare" and len(candidates) == 2:
         return await compare(

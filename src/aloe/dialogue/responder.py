@@ -27,8 +27,8 @@ async def generic_reply(caller: Caller, state: PathState, path: str) -> Answer:
 
 
 async def plain_reply(caller: Caller, state: PathState, path: str, model: ModelConfig, sample: int = 0) -> Answer:
-    """A reply by any model that sees the history only; ``sample`` tells candidates for one place apart."""
-    return await caller.ask(RESPONDER, path, history=state.history, turn=state.turn, model=model, sample=sample)
+    """A reply by any model that sees this session only; ``sample`` tells candidates for one place apart."""
+    return await caller.ask(RESPONDER, path, history=state.present, turn=state.turn, model=model, sample=sample)
 
 
 async def told_reply(
@@ -36,11 +36,11 @@ async def told_reply(
 ) -> Answer:
     """A reply by any model that is given notes as the tailored responder is."""
     return await caller.ask(
-        TAILORED, path, role="responder", history=state.history[:-1], turn=state.turn, model=model,
+        TAILORED, path, role="responder", history=state.present[:-1], turn=state.turn, model=model,
         last=state.messages[-1].content, revealed=revealed,
     )  # fmt: skip
 
 
 async def informed_reply(caller: Caller, state: PathState, path: str, model: ModelConfig, persona: Persona) -> Answer:
     """A reply by any model that is told the whole persona."""
-    return await caller.ask(INFORMED, path, history=state.history, turn=state.turn, model=model, persona=persona)
+    return await caller.ask(INFORMED, path, history=state.present, turn=state.turn, model=model, persona=persona)

@@ -32,6 +32,7 @@ class PathState:
         history: as a responder sees it (user = the user).
         flipped: as the user simulator sees it (its own messages are role assistant).
         revealed: what the user has revealed so far, in order of arrival.
+        session: number of the session, from 1. began: how many messages earlier sessions hold.
     """
 
     node_id: str
@@ -41,6 +42,22 @@ class PathState:
     history: tuple[PromptMessage, ...] = ()
     flipped: tuple[PromptMessage, ...] = ()
     revealed: tuple[Disclosure, ...] = ()
+    session: int = 1
+    began: int = 0
+
+    @property
+    def present(self) -> tuple[PromptMessage, ...]:
+        """The history of this session alone: what a model has before it that remembers nothing."""
+        return self.history[self.began :] if self.began else self.history
+
+    @property
+    def opens_session(self) -> bool:
+        """Whether a session after the first is about to begin."""
+        return self.session > 1 and self.began == len(self.messages)
+
+    def with_session(self) -> PathState:
+        """The same path as the user comes back to it later."""
+        return replace(self, session=self.session + 1, began=len(self.messages))
 
     def with_user(self, node_id: str, text: str) -> PathState:
         return replace(

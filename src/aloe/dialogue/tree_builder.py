@@ -9,12 +9,12 @@ concurrency; between the turns of one tree there is a barrier, between trees the
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from aloe.config import ModelConfig, Panel
 from aloe.dialogue.casting import Casting
-from aloe.dialogue.inducer import induce
+from aloe.dialogue.inducer import induce, still_true
 from aloe.dialogue.judge import Candidate, Pick, compare, label_from_scores, score_all
 from aloe.dialogue.responder import generic_reply, plain_reply, tailored_reply
 from aloe.dialogue.state import PathState, content_id, make_tree_id
@@ -34,6 +34,7 @@ from aloe.types import (
     NodeError,
     Persona,
 )
+from aloe.world.timeline import with_timeline
 
 NodeKind = Literal["user", "tailored", "generic", "responder"]
 
@@ -56,6 +57,8 @@ class TreePlan:
         end_on_goodbye: a branch ends when the user takes its leave.
         responder: where given, ``n_candidates`` replies are drawn from it instead of one tailored and one
             generic reply, and the inducer is not needed (the on-policy pass).
+        sessions: the user comes back so often, for ``n_turns`` each; replies are given all sessions.
+        drift: changes of facts and traits on the way, of a persona without a timeline of its own.
         pick: with score labels, chooses (chosen, rejected) indices from (text, score) candidates; None = best
             against worst.
         panel: how several judges judge together (``panel.py``).
@@ -80,6 +83,13 @@ class TreePlan:
     n_candidates: int = 2
     pick: Pick | None = None
     panel: Panel = "pick"
+    sessions: int = 1
+    drift: int = 0
+
+    @property
+    def all_turns(self) -> int:
+        """Of all sessions together."""
+        return self.n_turns * self.sessions
 
 
 @dataclass(slots=True)
@@ -138,10 +148,12 @@ class TreeBuilder:
         Raises:
             BudgetExceeded: the run's budget would be passed. ConfigError: an endpoint is not usable at all.
         """
-        tree_id = make_tree_id(persona, replicate, self.plan.purpose)
+        plan = self.plan
+        tree_id = make_tree_id(persona, replicate, plan.purpose)
+        persona = with_timeline(persona, plan.drift, plan.n_turns, plan.sessions, self.seed)
         growth = _Growth(self, persona, tree_id)
         frontier = [PathState(node_id=tree_id)]
-        for _ in range(self.plan.n_turns):
+        for _ in range(plan.all_turns):
             if len(frontier) == 1:
                 expanded = [await growth.expand(frontier[0])]
             else:
@@ -172,8 +184,10 @@ class _Growth:
     async def expand(self, state: PathState) -> _Expanded | None:
         """One turn after ``state``: user, inducer, candidates, label. None where the branch ends."""
         caller = self.builder.caller
+        persona = self.persona.as_of(state.turn + 1)
         try:
-            text, reply = await next_user_message(caller, self.persona, state, state.node_id, self.steering)
+            asked = self._at_session(state)
+            text, reply = await next_user_message(caller, persona, asked, state.node_id, self.steering)
         except EndpointError as error:
             self._fail(state, "user", error)
             return None
@@ -187,7 +201,7 @@ class _Growth:
         n_new = 0
         if self.plan.responder is None:
             try:
-                new, dropped, was_read = await induce(caller, self.persona, state, user_id)
+                new, dropped, was_read = await induce(caller, persona, state, user_id)
             except EndpointError as error:
                 self._fail(state, "inducer", error)
                 return None
@@ -201,11 +215,17 @@ class _Growth:
             return None
         label = await self._label(state, candidates) if len(candidates) > 1 else None
         margin = label.margin if label is not None and label.margin is not None else 0.0
-        is_over = self.plan.end_on_goodbye and says_goodbye(text)
+        is_over = self.plan.end_on_goodbye and self.plan.sessions == 1 and says_goodbye(text)
         self.result.n_goodbyes += is_over
         return _Expanded(state, tuple(candidates), label, n_new - margin, is_over)
 
+    def _at_session(self, state: PathState) -> PathState:
+        """The path as the user sees it: at the beginning of a session after the first, marked as that."""
+        number, done = divmod(state.turn, self.plan.n_turns)
+        return replace(state, session=number + 1, began=len(state.messages)) if number and not done else state
+
     async def _candidates(self, state: PathState) -> list[Candidate]:
+        state = replace(state, revealed=still_true(state, self.persona)) if self.persona.timeline else state
         caller, path = self.builder.caller, state.node_id
         kinds: list[NodeKind]
         if self.plan.responder is None:
@@ -243,7 +263,7 @@ class _Growth:
                 label = await self._label_by_scores(state, candidates)
             else:
                 label = await compare(
-                    self.builder.caller, self.persona, state, (candidates[0], candidates[1]),
+                    self.builder.caller, self.persona.as_of(state.turn), state, (candidates[0], candidates[1]),
                     tree_id=self.tree_id, seed=self.builder.seed, orders=plan.orders, scope=plan.scope,
                     labeler=plan.labeler, panel=plan.panel,
                 )  # fmt: skip
@@ -255,7 +275,8 @@ class _Growth:
 
     async def _label_by_scores(self, state: PathState, candidates: list[Candidate]) -> Label:
         plan = self.plan
-        judgements = await score_all(self.builder.caller, self.persona, state, candidates, plan.scope, plan.panel)
+        persona = self.persona.as_of(state.turn)
+        judgements = await score_all(self.builder.caller, persona, state, candidates, plan.scope, plan.panel)
         return label_from_scores(self.tree_id, candidates, judgements, plan.labeler, plan.min_margin, plan.pick)
 
     def choose(self, expanded: list[_Expanded]) -> list[PathState]:
@@ -289,7 +310,7 @@ class _Growth:
         """Every path continues once; the rest of the budget goes to the most informative branches, ties by node id."""
         chosen = [self._go_on(item, self._one(item)) for item in expanded]
         per_path = 1 + max((len(item.candidates) for item in expanded), default=2)
-        left = self.plan.n_turns - expanded[0].state.turn if expanded else 0
+        left = self.plan.all_turns - expanded[0].state.turn if expanded else 0
         if left <= 0:
             return chosen
         spare = limit - len(self.drafts) - len(chosen) * per_path * left
@@ -352,6 +373,8 @@ class _Growth:
             nodes=nodes,
             errors=tuple(sorted(self.errors, key=lambda e: (e.turn, e.node_id, e.role, e.error))),
             task=self.task,
+            timeline=self.persona.timeline,
+            session_turns=self.plan.n_turns if self.plan.sessions > 1 else 0,
         )
         self.result.disclosures.sort(key=lambda d: (order[d.node_id], d.item))
         self.result.labels.sort(key=lambda x: (min(order[i] for i in x.node_ids), x.node_ids))

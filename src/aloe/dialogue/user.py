@@ -18,7 +18,7 @@ from aloe.dialogue.state import PathState
 from aloe.errors import ParseError
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
-from aloe.prompts.catalog import USER, USER_CARDS, Prompt
+from aloe.prompts.catalog import USER, USER_CARDS, USER_SESSION, Prompt
 from aloe.prompts.faults import FORM, ROLE, is_assistants, split_thoughts
 from aloe.prompts.parsers import refuse_echo
 from aloe.prompts.render import FIRST
@@ -131,6 +131,12 @@ async def next_user_message(
             model=steering.model,
         )  # fmt: skip
     n_revealed = sum(d.kind == "fact" for d in state.revealed)
+    if state.opens_session:
+        allowed = release_allowance(release, state.turn + 1, n_revealed)
+        return await caller.ask(
+            USER_SESSION, path, history=state.flipped, turn=state.turn + 1, persona=persona,
+            session=state.session, release="" if allowed is None else allowed, task=task, model=steering.model,
+        )  # fmt: skip
     allowance = release_allowance(release, state.turn + 1, n_revealed)
     return await caller.ask(
         USER, path, history=state.flipped, turn=state.turn + 1, model=steering.model,

@@ -7,6 +7,9 @@
 - ``+persona``: it is told the user's whole persona from the start. One call a turn; a ceiling of knowledge.
 - ``+reminder``: it is reminded, after the user's message, to use what the user told. One call a turn.
 
+What a model is given of earlier turns and sessions is a memory's doing (``memory.py``), written in the same place.
+These four see the session that they are in.
+
 Every inner call goes through the Caller under the wrapped model's own identity, so it is journaled, seeded and
 limited like any other, and a draft is the very call that the model without wrapper makes. What a wrapper adds is
 never part of the conversation.
@@ -41,7 +44,7 @@ async def wrapped_reply(
         return await _draft_then_revise(caller, state, path, model)
     if wrapper == "persona":
         return await informed_reply(caller, state, path, model, persona)
-    return await caller.ask(REMINDER, path, history=state.history, turn=state.turn, model=model)
+    return await caller.ask(REMINDER, path, history=state.present, turn=state.turn, model=model)
 
 
 async def _draft_then_revise(caller: Caller, state: PathState, path: str, model: ModelConfig) -> Answer:
@@ -49,6 +52,6 @@ async def _draft_then_revise(caller: Caller, state: PathState, path: str, model:
     if draft is None:
         return None, reply
     revised, answer = await caller.ask(
-        SELFCRITIC, f"{path}/revise", history=state.history, turn=state.turn, model=model, draft=draft
+        SELFCRITIC, f"{path}/revise", history=state.present, turn=state.turn, model=model, draft=draft
     )
     return (draft, reply) if revised is None else (revised, answer)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from aloe.config import ModelConfig
+from aloe.config.plugins import plug_in_names
 from aloe.errors import ConfigError
 
 WRAPPERS = ("inducer", "selfcritic", "persona", "reminder")
+MEMORIES = ("history", "window", "memory", "recall")  # what a model is given of earlier turns (dialogue.memory)
+MEMORY_PLUG_INS = "aloe.memories"
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -34,13 +37,22 @@ def plain_name(uri: str) -> str:
     inner, wrapper = split_wrapper(uri)
     _, rest = split_uri(inner)
     name = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return f"{name}+{wrapper}" if wrapper else name
+    return f"{name}+{wrapper.replace(':', '-')}" if wrapper else name
 
 
 def split_wrapper(uri: str) -> tuple[str, str | None]:
-    """``"openai:x+inducer"`` -> ``("openai:x", "inducer")``; any other plus sign is part of the name."""
+    """``"openai:x+inducer"`` -> ``("openai:x", "inducer")``; any other plus sign is part of the name.
+
+    A memory may have an argument: ``"openai:x+memory:256"`` -> ``("openai:x", "memory:256")``.
+    """
     inner, plus, suffix = uri.rpartition("+")
-    return (inner, suffix) if plus and suffix in WRAPPERS else (uri, None)
+    return (inner, suffix) if plus and (suffix in WRAPPERS or is_memory(suffix)) else (uri, None)
+
+
+def is_memory(wrapper: str | None) -> bool:
+    """Whether a wrapper is a memory: one of ``MEMORIES``, or one that a plug-in brings."""
+    name = (wrapper or "").partition(":")[0]
+    return bool(name) and (name in MEMORIES or (name not in WRAPPERS and name in plug_in_names(MEMORY_PLUG_INS)))
 
 
 def portable(uri: str) -> str:

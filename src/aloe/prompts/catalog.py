@@ -149,6 +149,19 @@ USER = _row(
         check=parsers.refuse_echo,
     )
 )
+USER_SESSION = _row(
+    Prompt(
+        "user_session",
+        role="user",
+        parse=parsers.parse_user_message,
+        variables=("persona", "session"),
+        optional=("release", "task"),
+        sections=("<persona>", '<task kind="session"'),
+        needs_history=True,
+        check=parsers.refuse_echo,
+        is_later=True,
+    )
+)
 USER_CARDS = _row(
     Prompt(
         "user_cards",
@@ -196,6 +209,28 @@ INFORMED = _row(
         variables=("persona",),
         sections=("<persona>",),
         needs_history=True,
+    )
+)
+MEMORY = _row(
+    Prompt(
+        "memory",
+        role="responder",
+        parse=parsers.clean_message,
+        variables=("memory", "conversation", "limit"),
+        sections=("<memory limit=", "<conversation>"),
+        is_later=True,
+    )
+)
+REMEMBERED = _row(
+    Prompt(
+        "remembered",
+        role="responder",
+        parse=parsers.clean_message,
+        variables=("memory",),
+        sections=("<memory>",),
+        needs_history=True,
+        check=parsers.refuse_tags,
+        is_later=True,
     )
 )
 INFER = _row(

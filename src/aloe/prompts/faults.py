@@ -42,7 +42,7 @@ AS_ASSISTANT = re.compile(
 )
 FOR_BOTH = re.compile(r"^\s*\**(?:assistant|ai|chatbot|bot)\**\s*:", re.IGNORECASE | re.MULTILINE)
 _TAG = re.compile(
-    r"</?(?:revealed|fact|trait|persona|profile|personality|conversation|reply|rubric|task|card)\b[^>\n]{0,200}>"
+    r"</?(?:revealed|fact|trait|persona|profile|personality|conversation|reply|rubric|task|card|memory|changes?)\b[^>\n]{0,200}>"
 )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,12 +169,12 @@ class PromptSet:
         given = ", ".join(CATALOG[name].given) or "only the history"
         return ConfigError(f"{self._places[name]}: {error.message}", f"available variables: {given}")
 
-    def stamp(self, later: bool = False) -> dict[str, str]:
-        """The digests of all prompts by name. Those that came later only where they are used (``later``).
+    def stamp(self, later: Collection[str] = ()) -> dict[str, str]:
+        """The digests of all prompts by name. Those that came later only where they are used (named in ``later``).
 
         What was made before there was a prompt can't depend on it.
         """
-        return {name: digest for name, digest in self.hashes.items() if later or not CATALOG[name].is_later}
+        return {name: digest for name, digest in self.hashes.items() if name in later or not CATALOG[name].is_later}
 
     def render(self, name: str, history: Sequence[PromptMessage] = (), **values: Any) -> tuple[PromptMessage, ...]:
         """Messages of prompt ``name``.

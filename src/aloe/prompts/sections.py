@@ -16,6 +16,7 @@ from aloe.types import Change, Disclosure, Message, Persona, Role
 SECTION_NAMES = (
     "persona", "profile", "personality", "conversation", "user", "assistant", "revealed", "fact", "trait",
     "reply", "examples", "example", "population", "task", "rubric", "changes", "change", "was", "now",
+    "memory",
 )  # fmt: skip
 _NAMES = "|".join(SECTION_NAMES)
 _OPENS = re.compile(rf"(?:<|&((?:amp;)*)lt;)(?=/?(?:{_NAMES})\b)", re.IGNORECASE)

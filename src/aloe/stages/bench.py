@@ -10,7 +10,7 @@ from typing import Any
 from aloe.config import Config, ModelConfig, digest
 from aloe.models.caller import Caller
 from aloe.models.local.model import weight_digest
-from aloe.models.uri import plain_name, portable, unwrap
+from aloe.models.uri import is_memory, plain_name, portable, unwrap
 from aloe.seeding import derive_rng
 from aloe.stages.context import REPLY_TOKENS, Context, read_personas, tokens_so_far, with_caller
 from aloe.stages.failures import failed_part
@@ -75,7 +75,7 @@ def run_bench(context: Context) -> dict[str, Any]:
     personas = bench_sample(bench_personas(context), config.bench.n_personas, config.seed)
     models = bench_models(context)
     bench = config.bench.model_dump(mode="json", exclude={"models", *config.bench.unset})
-    shared = digest([bench, _roles(config), context.prompts.stamp(bool(config.bench.cards))])
+    shared = digest([bench, _roles(config), context.prompts.stamp(config.bench.later_prompts)])
     done: dict[str, str] = {} if context.redo else run.manifest().get("bench", {})
     summary: dict[str, Any] = {"n_personas": len(personas), "n_failed": 0, "models": {}}
     results: list[tuple[Path, BenchmarkResult]] = []
@@ -84,7 +84,8 @@ def run_bench(context: Context) -> dict[str, Any]:
     async def work(caller: Caller) -> None:
         keys = {}
         for name, model in models.items():
-            keys[name] = digest([shared, *identity_of(model), [p.persona_id for p in personas]])
+            memory = memory_prompts(model, context)
+            keys[name] = digest([shared, *identity_of(model), [p.persona_id for p in personas], *memory])
 
         def is_done(name: str) -> bool:
             return done.get(name) == keys[name] and (run.stage_dir("bench") / name / "result.json").is_file()
@@ -120,6 +121,11 @@ def run_bench(context: Context) -> dict[str, Any]:
     refuse_nothing(results)
     n_talks = sum(found.n_personas * found.n_samples for _, found in results)
     return summary | failed_part(len(failures), n_talks, "conversations", failures[0] if failures else "")
+
+
+def memory_prompts(model: ModelConfig, context: Context) -> list[str]:
+    """The digests of what a memory asks with, for a model that has one."""
+    return [context.prompts.hashes[n] for n in ("memory", "remembered")] if is_memory(unwrap(model)[1]) else []
 
 
 def _roles(config: Config) -> Any:

@@ -22,7 +22,7 @@ from aloe.models.registry import create_model
 from aloe.models.uri import split_uri, unwrap
 from aloe.progress import stage_progress
 from aloe.prompts import PromptSet
-from aloe.prompts.catalog import USER_CARDS
+from aloe.prompts.catalog import USER_CARDS, USER_SESSION
 from aloe.stages.context import Context
 from aloe.stages.done import changed_outputs, drop_stale, is_done, read_inputs, stamp_outputs
 from aloe.stages.failures import refuse_failed
@@ -51,8 +51,10 @@ def stage_digests(config: Config, prompts: PromptSet) -> dict[str, str]:
     for stage in stages_of(config):
         read = {name: _without(_lookup(data, name), name, stage.ignores) for name in stage.reads}
         names = prompts.stamp() if stage.prompts == ALL_PROMPTS else stage.prompts
-        cards = (config.bench if stage.name == "bench" else config.trees).cards if "user" in stage.roles else 0
-        dealt = [cards, prompts.hashes[USER_CARDS.name]] if cards else []
+        asks = (config.bench if stage.name == "bench" else config.trees) if "user" in stage.roles else None
+        dealt = [asks.cards, prompts.hashes[USER_CARDS.name]] if asks and asks.cards else []
+        dealt += ["sessions", asks.sessions, prompts.hashes[USER_SESSION.name]] if asks and asks.sessions > 1 else []
+        dealt += ["drift", asks.drift] if asks and asks.drift else []
         talk: Any = [_what_matters(data["roles"], stage.roles), [*(prompts.hashes[name] for name in names), *dealt]]
         found[stage.name] = digest([config.seed, stage.name, read, talk, [found[n] for n in stage.needs]])
     return found
@@ -69,7 +71,7 @@ def _without(section: Any, name: str, ignored: tuple[str, ...]) -> Any:
     """A section without the fields that shape no result, or shape it as before there was the field."""
     if not isinstance(section, dict):
         return section
-    usual = {"compute_dtype": "auto", "pass_gb": 2.0, "cards": 0, "drift": 0, "panel": "pick"}
+    usual = {"compute_dtype": "auto", "pass_gb": 2.0, "cards": 0, "drift": 0, "sessions": 1, "panel": "pick"}
     return {
         key: value
         for key, value in section.items()

@@ -33,6 +33,8 @@ def rollout_plan(config: Config, model: ModelConfig) -> TreePlan:
     return TreePlan(
         n_turns=config.trees.n_turns,
         cards=config.trees.cards,
+        sessions=config.trees.sessions,
+        drift=config.trees.drift,
         p_preferred=options.p_best,
         scope="revealed",
         label="score",

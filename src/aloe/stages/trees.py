@@ -56,6 +56,8 @@ def tree_plan(config: Config) -> TreePlan:
         end_on_goodbye=trees.end_on_goodbye,
         tasks=trees.tasks,
         panel=trees.panel,
+        sessions=trees.sessions,
+        drift=trees.drift,
     )
 
 

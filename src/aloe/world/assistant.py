@@ -6,7 +6,8 @@ Asked plainly it answers as ``world:generic`` does, word for word. It is what th
 - a reminder: facts that the user stated; hints and manner pass it by;
 - the revision of a draft: stated facts, and the user's manner;
 - asked to infer: stated and implied facts, and the manner; answered with such notes: as ``world:tailored``;
-- told the persona: everything, revealed or not, as ``world:knows-all``.
+- told the persona: everything, revealed or not, as ``world:knows-all``;
+- given a memory: what it holds and what the messages before it tell; asked to keep one, it notes what it notices.
 
 ``world:attentive`` needs no prompt for any of it: what a trained model aims at.
 
@@ -16,33 +17,47 @@ of itself that is not so is believed until the user puts it right.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import orjson
 
 from aloe.prompts.sections import read_conversation, read_section
-from aloe.world import actors, dealt
+from aloe.world import actors, dealt, remembering
 from aloe.world.actors import Actor, Utterance
 from aloe.world.latent import Item, fill
+from aloe.world.lexicon.changes import CONTEXTS
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.reading import read_message
+from aloe.world.remembering import Noticed
 
 _DESCRIBE = '<task kind="describe"'
 _INFER, _REVISE, _REMEMBER = '<task kind="infer"', '<reply id="draft">', '<task kind="remember"'
 
 
-def notice(said: Sequence[str], *, hints: bool, manner: bool) -> list[tuple[Item, str, str, int]]:
+def notice(
+    said: Sequence[str], *, hints: bool, manner: bool, before: Sequence[Noticed] = ()
+) -> list[tuple[Item, str, str, int]]:
     """What messages tell of their writer, each once: item, ``stated`` or ``implied``, the words, the turn.
+
+    What they say is over is gone; of a manner that changes the last counts, unless it comes and goes: then the one that
+    was last met where the same kind of thing was asked for.
 
     Args:
         hints: also what is only implied.
         manner: also traits that show in how it is said.
+        before: what is known from earlier messages.
     """
     lexicon = narrow()
-    found: dict[tuple[str, str], tuple[Item, str, str, int]] = {}
+    found: dict[tuple[str, str], Noticed] = {(entry[0].kind, entry[0].name): entry for entry in before}
     doubted: set[tuple[str, str]] = set()  # claimed in words that later ones may take back
+    manners: dict[str, list[tuple[str | None, Noticed]]] = {}
     for turn, text in enumerate(said, 1):
         reading = read_message(text)
+        for mention in reading.ended:
+            for payload in mention.payloads:
+                if ("fact", payload.name) in found and found["fact", payload.name][0].value == payload.value:
+                    del found["fact", payload.name]
         for mention in (*reading.claimed, *reading.mentions):
             payload = mention.payloads[0]
             status = "stated" if payload.kind == "value" else "implied"
@@ -56,9 +71,21 @@ def notice(said: Sequence[str], *, hints: bool, manner: bool) -> list[tuple[Item
                 found[key] = (Item("fact", payload.name, payload.value, clause), status, mention.evidence, turn)
         for trait, pole, words in reading.shown if manner else ():
             which = next(p for p in lexicon.by_trait[trait].poles if p.name == pole)
-            item = Item("trait", trait, pole, fill(which.persona[0]))
-            found.setdefault(("trait", trait), (item, "implied", words, turn))
+            entry = (Item("trait", trait, pole, fill(which.persona[0])), "implied", words, turn)
+            manners.setdefault(trait, []).append((_context_of(reading.topic), entry))
+            if found.setdefault(("trait", trait), entry)[0].value != pole:
+                found["trait", trait] = entry
+    here = _context_of(read_message(said[-1]).topic) if said else None
+    for trait, met in manners.items():
+        poles = [entry[0].value for _, entry in met]
+        if sum(a != b for a, b in itertools.pairwise(poles)) > 1:  # it comes and goes
+            same = [entry for context, entry in met if context == here]
+            found["trait", trait] = same[-1] if same else met[-1][1]
     return list(found.values())
+
+
+def _context_of(topic: str | None) -> str | None:
+    return next((name for name, topics in CONTEXTS.items() if topic in topics), None)
 
 
 def play_assistant(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
@@ -68,7 +95,11 @@ def play_assistant(messages: Sequence[Utterance], seed: int | None, options: Opt
         return describe("\n".join(m.content for m in messages))
     if any(_INFER in m.content for m in messages):
         return _infer("\n".join(m.content for m in messages))
+    if limit := remembering.limit_in(last):
+        return _remember(last, limit)
     said = [m.content for m in messages if m.role == "user"]
+    if "<memory>" in last:
+        return _reply_from_memory(messages, seed, options)
     if _REVISE in last:
         text = last[: last.rfind(_REVISE)].strip()
         items = [entry[0] for entry in notice([*said[:-1], text], hints=False, manner=True)]
@@ -89,9 +120,31 @@ def play_assistant(messages: Sequence[Utterance], seed: int | None, options: Opt
 
 def play_attentive(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
     """What training aims at: told nothing, it notices by itself and answers as ``world:tailored`` does."""
+    last = messages[-1].content if messages else ""
+    if limit := remembering.limit_in(last):
+        return _remember(last, limit)
+    if "<memory>" in last:
+        return _reply_from_memory(messages, seed, options)
     said = [m.content for m in messages if m.role == "user"]
     items = [entry[0] for entry in notice(said, hints=True, manner=True)]
     return actors.reply_with(messages, seed, options, items, asks=True)
+
+
+def _remember(prompt: str, limit: int) -> str:
+    """A memory rewritten after an exchange."""
+    before = remembering.read_notes_of(remembering.memory_in(prompt))
+    known = notice(remembering.exchange_in(prompt), hints=True, manner=True, before=before)
+    return remembering.write_notes(known, limit)
+
+
+def _reply_from_memory(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+    """The best reply on what a memory holds and the messages before it tell."""
+    last = messages[-1].content
+    memory, text = remembering.memory_in(last), last[: last.rfind("<memory>")].strip()
+    said = [m.content for m in messages[:-1] if m.role == "user"]
+    earlier = remembering.read_turns_of(memory)
+    known = notice([*earlier, *said, text], hints=True, manner=True, before=remembering.read_notes_of(memory))
+    return actors.reply_with(_with_last(messages, text), seed, options, [entry[0] for entry in known], asks=True)
 
 
 def _with_last(messages: Sequence[Utterance], text: str) -> list[Utterance]:
