@@ -1,8 +1,10 @@
-"""A faster forward pass for peft's LoRA layers on a CPU in bfloat16.
+"""peft's LoRA layers on a CPU in bfloat16: rounded once instead of twice, and faster.
 
-peft casts the input twice and goes over the output three more times (product, scale, sum) in every layer, which is much
-where bfloat16 makes the products themselves short. One bfloat16 copy of an input is saved for the backward pass, shared
-by the layers that read it.
+peft adds what the adapter makes to a product that is already rounded to bfloat16. What is less than half of that
+rounding is lost, and at the start of a training this is most of it: SmolLM2-135M learns visibly slower than in float32.
+Here both are one product, over the inputs and, beside them, their ``rank`` narrow ones, so that the sum is rounded
+once. This also saves peft's casts and its three passes over the output. One bfloat16 copy of an input is shared by the
+layers that read it.
 """
 
 from __future__ import annotations
@@ -20,49 +22,55 @@ SHORT = torch.bfloat16
 class AdaptedLinear(torch.autograd.Function):
     """``x @ weight.T + bias + scale * (x @ a.T) @ b.T`` in bfloat16, with gradients for ``x``, ``a`` and ``b``.
 
-    Shapes: ``x`` (..., inputs), ``short`` the same in bfloat16, ``weight`` (outputs, inputs), ``a`` (rank, inputs),
-    ``b`` (outputs, rank). ``a`` and ``b`` are float32, and so are their gradients.
+    Shapes: ``x`` (..., inputs), ``wide`` (rows of x, inputs + rank): ``x`` in bfloat16 and room for the narrow inputs,
+    ``block`` (outputs, inputs + rank): ``weight`` in bfloat16 and room for ``scale * b``, ``a`` (rank, inputs), ``b``
+    (outputs, rank). ``a`` and ``b`` are float32, and so are their gradients.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, short: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> Any:
-        inputs, down, up = short.reshape(-1, x.shape[-1]), a.to(SHORT), (b * scale).to(SHORT)
-        narrow = inputs @ down.t()
-        out = torch.nn.functional.linear(inputs, weight, bias).addmm_(narrow, up.t())
-        ctx.save_for_backward(inputs, narrow, weight, down, up)
-        ctx.scale, ctx.kind = scale, x.dtype
+    def forward(ctx: Any, x: Any, wide: Any, block: Any, bias: Any, a: Any, b: Any, scale: float) -> Any:
+        n = x.shape[-1]
+        inputs, weight, down = wide[:, :n], block[:, :n], a.to(SHORT)
+        wide[:, n:] = inputs @ down.t()
+        block[:, n:] = b * scale
+        out = torch.nn.functional.linear(wide, block, bias)
+        # The next layer overwrites the room beside the inputs, hence the copies; the inputs themselves stay.
+        ctx.save_for_backward(wide[:, n:].clone(), down, block[:, n:].clone())
+        ctx.inputs, ctx.weight, ctx.scale, ctx.kind = inputs, weight, scale, x.dtype
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        inputs, narrow, weight, down, up = ctx.saved_tensors
+        narrow, down, up = ctx.saved_tensors
         grad = grads[0].to(SHORT)
         flat = grad.reshape(-1, grad.shape[-1])
         back = flat @ up
         to_x = None
         if ctx.needs_input_grad[0]:
-            to_x = torch.mm(flat, weight).addmm_(back, down).view(*grad.shape[:-1], -1).to(ctx.kind)
-        to_a = torch.mm(back.t(), inputs).float()
+            to_x = torch.mm(flat, ctx.weight).addmm_(back, down).view(*grad.shape[:-1], -1).to(ctx.kind)
+        to_a = torch.mm(back.t(), ctx.inputs).float()
         to_b = torch.mm(flat.t(), narrow).float() * ctx.scale
         return to_x, None, None, None, to_a, to_b, None
 
 
 class _Shared:
-    """The bfloat16 copy of the last input: queries, keys and values are made from one tensor, and so are two gates."""
+    """The wide bfloat16 copy of the last input: queries, keys and values come from one tensor, and so do two gates."""
 
     def __init__(self) -> None:
         self._last: torch.Tensor | None = None
-        self._short = torch.empty(0)
+        self._wide = torch.empty(0)
 
-    def short(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dtype == SHORT:
-            return x.detach()
-        if x is not self._last:
-            self._last, self._short = x, x.detach().to(SHORT)
-        return self._short
+    def wide(self, x: torch.Tensor, rank: int) -> torch.Tensor:
+        """Rows of ``x`` in bfloat16 with room for ``rank`` more columns; the same one until another input comes."""
+        n = x.shape[-1]
+        if x is not self._last or self._wide.shape[1] != n + rank:
+            self._wide = torch.empty(x.numel() // n, n + rank, dtype=SHORT, device=x.device)
+            self._wide[:, :n] = x.detach().reshape(-1, n)
+            self._last = x
+        return self._wide
 
     def clear(self) -> None:
-        self._last = None
+        self._last, self._wide = None, torch.empty(0)
 
 
 @contextmanager
@@ -77,13 +85,25 @@ def lean_adapters(model: Any) -> Iterator[None]:
     shared = _Shared()
     changed = [layer for layer in model.modules() if isinstance(layer, Linear) and _is_plain(layer)]
     for layer in changed:
-        layer.forward = types.MethodType(_forward(layer.forward, shared), layer)
+        layer.forward = types.MethodType(_forward(layer.forward, shared, _blocked(layer)), layer)
     try:
         yield
     finally:
         shared.clear()
         for layer in changed:
             del layer.forward
+            weight = layer.get_base_layer().weight
+            weight.data = weight.data.contiguous()
+
+
+def _blocked(layer: Any) -> torch.Tensor:
+    """A matrix with room for the adapter's; the layer's weight becomes its first columns."""
+    weight = layer.get_base_layer().weight
+    (name,) = layer.active_adapters
+    block = weight.data.new_empty(weight.shape[0], weight.shape[1] + layer.r[name])
+    block[:, : weight.shape[1]] = weight.data
+    weight.data = block[:, : weight.shape[1]]
+    return block
 
 
 def _is_plain(layer: Any) -> bool:
@@ -104,7 +124,7 @@ def _is_plain(layer: Any) -> bool:
     )
 
 
-def _forward(plain: Any, shared: _Shared) -> Any:
+def _forward(plain: Any, shared: _Shared, block: torch.Tensor) -> Any:
     def forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if args or kwargs or self.disable_adapters or self.merged or not torch.is_autocast_enabled("cpu"):
             return plain(x, *args, **kwargs)
@@ -113,6 +133,6 @@ def _forward(plain: Any, shared: _Shared) -> Any:
         bias = None if base.bias is None else base.bias.to(SHORT)
         a, b = self.lora_A[name].weight, self.lora_B[name].weight
         with torch.autocast("cpu", enabled=False):
-            return AdaptedLinear.apply(x, shared.short(x), base.weight, bias, a, b, self.scaling[name])
+            return AdaptedLinear.apply(x, shared.wide(x, self.r[name]), block, bias, a, b, self.scaling[name])
 
     return forward
