@@ -22,6 +22,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from aloe.config import ModelTraining, TrainingSection
 from aloe.errors import ConfigError, DataError
+from aloe.models.local.processor import give_back_memory
 
 log = logging.getLogger(__name__)
 TrainingProgress = Callable[[float, float | None, str, str], None]
@@ -246,9 +247,23 @@ def quietly() -> Iterator[None]:
             os.environ["TQDM_DISABLE"] = before
 
 
+class GiveBack(TrainerCallback):  # type: ignore[misc]
+    """On a CPU, memory that was freed goes back to the system now and then.
+
+    Packs differ in length, so that freed places seldom fit the next ones: a training of 135M parameters grew from 3.9
+    to 8.4 GB within 470 steps.
+    """
+
+    EVERY = 10  # steps; one takes .1 to .3 s
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.EVERY == 0 and not torch.cuda.is_available():
+            give_back_memory()
+
+
 def callbacks(section: TrainingSection, out_dir: Path, progress: TrainingProgress | None) -> list[Any]:
     """Metrics and progress, and early stopping where asked for."""
-    found: list[Any] = [MetricsWriter(out_dir / "metrics.jsonl", progress)]
+    found: list[Any] = [MetricsWriter(out_dir / "metrics.jsonl", progress), GiveBack()]
     if section.patience:
         found.append(EarlyStoppingCallback(early_stopping_patience=section.patience))
     return found

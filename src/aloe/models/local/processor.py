@@ -12,6 +12,9 @@ from pathlib import Path
 WIDE = 512  # hidden size from which bfloat16 pays on a CPU: below, casts cost more than shorter products save
 SHORT_PRODUCTS = {"amx_bf16", "avx512_bf16"}  # a CPU's instructions for matrix products in bfloat16
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # of GNU's and Intel's OpenMP
+# oneDNN compiles every product for each number of rows and keeps 1,024 of these programs, in half a gigabyte and more;
+# packs are hardly ever of one length, so that only those of the same pack are used again.
+FEW_PROGRAMS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
 
 
 @cache
@@ -80,9 +83,9 @@ def wait_passively() -> None:
     """Let idle threads of matrix products sleep instead of spinning; counts only before torch is loaded.
 
     A thread that spins at the end of each product takes the core from the thread that it waits for, once other
-    processes are at work: what took half a minute on an idle machine then took a quarter of an hour. What is set in
-    the environment already stays.
+    processes are at work: what took half a minute on an idle machine then took a quarter of an hour. Few compiled
+    products are kept. What is set in the environment already stays.
     """
     if "torch" not in sys.modules:
-        for name, value in PASSIVE.items():
+        for name, value in (PASSIVE | FEW_PROGRAMS).items():
             os.environ.setdefault(name, value)
