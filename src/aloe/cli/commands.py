@@ -75,6 +75,10 @@ TOOLS = (
     ),
     Row("metrics", "measure", "metrics", "compute AVG, late mean, IR, N-IR, N-R2 from per-turn values in JSON or CSV"),
     Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, compare the judge with human ratings"),
+    Row(
+        "users", "measure", "users",
+        "compare a user simulator's conversations with people's: a classifier's AUC and what gives the simulator away",
+    ),
     Row("import", "data", "import_", "import conversations in the published format as trees"),
     Row("relabel", "data", "relabel", "label a run's trees again, by another judge or by look-ahead"),
     Row("pool", "data", "pool", "inspect, validate or calibrate a persona pool; personas from chats; remove a person"),

@@ -16,7 +16,9 @@ from aloe.errors import ConfigError
 from aloe.seeding import derive_seed
 from aloe.training.tiny.curriculum import Writer
 from aloe.training.tiny.tokenizer import build_tokenizer
-from aloe.world.actors import Utterance, play_generic, play_user
+from aloe.world.actors import Utterance, play_generic
+from aloe.world.assistant import ACTORS
+from aloe.world.dialects.speech import heard
 from aloe.world.language import capital
 from aloe.world.latent import draw_facts, draw_traits, fill, write_personality, write_profile
 from aloe.world.lexicon.options import Options, narrow, parse_options
@@ -68,7 +70,7 @@ def generic_dialogues(material: Material, seed: int, n: int = N_DIALOGUES) -> li
         seen: list[Utterance] = []
         for _ in range(N_TURNS):
             flipped = [Utterance("assistant" if t.role == "user" else "user", t.content) for t in seen]
-            seen.append(Utterance("user", play_user([*opening, *flipped], rng.getrandbits(31), material.user)))
+            seen.append(Utterance("user", ACTORS["user"]([*opening, *flipped], rng.getrandbits(31), material.user)))
             seen.append(Utterance("assistant", play_generic(seen, rng.getrandbits(31), material.generic)))
         dialogues.append([(t.role, t.content) for t in seen])
     return dialogues
@@ -83,7 +85,7 @@ def world_texts(material: Material) -> Iterator[str]:
 
 
 def _phrases(material: Material) -> Iterator[str]:
-    persona, user, reply = narrow(material.persona), narrow(material.user), narrow(material.tailored)
+    persona, user, reply = narrow(material.persona), heard(material.user), narrow(material.tailored)
     for slot in persona.slots:
         yield f"{slot.name}:"
         said, used = user.by_slot[slot.name], reply.by_slot[slot.name]
@@ -131,7 +133,7 @@ def make_writer(material: Material, dialogues: list[list[tuple[str, str]]], toke
     special: Callable[[str], int] = tokenizer.convert_tokens_to_ids
     return Writer(
         narrow(material.persona),
-        narrow(material.user),
+        heard(material.user),
         narrow(material.tailored),
         dialogues,
         encode,

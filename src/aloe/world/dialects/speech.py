@@ -5,16 +5,18 @@ No sentence is joined to another or cut, so that each is read back by its own sk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from random import Random
 
 from aloe.world import language
 from aloe.world.latent import Item, fill
 from aloe.world.lexicon.dialect_wording import OWN_WORDING, nouns, phrases
+from aloe.world.lexicon.mixture import shares
 from aloe.world.lexicon.options import Lexicon, Options, narrow
-from aloe.world.lexicon.schema import Pole, Slot, Trait
+from aloe.world.lexicon.schema import Pole, Slot, Topic, Trait
 
 
 @lru_cache(maxsize=256)
@@ -31,9 +33,37 @@ def spoken(options: Options, dialect: str) -> Lexicon:
         replace(t, requests=phrases(dialect, "requests", t.name) or t.requests)
         for t in (*lexicon.neutral, *lexicon.topics)
     )
-    n_neutral = len(lexicon.neutral)
+    return _indexed(lexicon, slots, traits, topics)
+
+
+@lru_cache(maxsize=64)
+def heard(options: Options) -> Lexicon:
+    """All that users with these options may say: of a mixture, the wording of each of its dialects."""
+    parts = [spoken(options, name) for name, _ in shares(options.dialect)]
+
+    def together(found: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(chain.from_iterable(found)))
+
+    slots = tuple(
+        replace(same[0], **{kind: together(getattr(s, kind) for s in same) for kind in ("said", "hinted", "other")})
+        for same in zip(*(part.slots for part in parts), strict=True)
+    )
+    traits = []
+    for same in zip(*(part.traits for part in parts), strict=True):
+        poles = [replace(same[0].poles[at], shown=together(t.poles[at].shown for t in same)) for at in range(2)]
+        traits.append(replace(same[0], poles=(poles[0], poles[1])))
+    topics = [
+        replace(same[0], requests=together(t.requests for t in same))
+        for same in zip(*((*part.neutral, *part.topics) for part in parts), strict=True)
+    ]
+    return _indexed(parts[0], slots, tuple(traits), tuple(topics))
+
+
+def _indexed(base: Lexicon, slots: tuple[Slot, ...], traits: tuple[Trait, ...], topics: tuple[Topic, ...]) -> Lexicon:
+    """``base`` with other entries; ``topics`` begin with those to which no fact matters."""
+    n_neutral = len(base.neutral)
     return replace(
-        lexicon,
+        base,
         slots=slots,
         traits=traits,
         topics=topics[n_neutral:],
