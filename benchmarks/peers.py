@@ -1,9 +1,9 @@
 """The same faults before aloe, inspect_ai and curator: independent calls, one server, every client as it comes.
 
 ``python benchmarks/fault_matrix.py --peers inspect=FOLDER,curator=FOLDER`` (folders of ``pip install --target``; a peer
-without a folder is left out). Every client asks 120 questions in a process of its own, eight at a time, with its own
-retries at their defaults, and writes the answers that it ends with. Nine of ten questions meet a fault once, each kind
-twelve. Figures by kind: questions without an answer (``lost``), with something else than the answer (``wrong``), and
+without a folder is left out). Every client asks 240 questions in a process of its own, eight at a time, with its own
+retries at their defaults, and writes the answers that it ends with. Every fourth question meets a fault once; the kinds
+take turns. Figures by kind: questions without an answer (``lost``), with something else than the answer (``wrong``), and
 requests. ``kill -9``: without faults, the client is killed when half of the questions have been answered, and started
 again in the same folder; ``again`` counts answered questions that were then sent once more.
 """
@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-N = 120
+N = 240
 AT_ONCE = 8
 LATENCY = 0.15  # seconds of every answer
 CLIENTS = ("aloe", "inspect", "curator")
@@ -123,8 +123,8 @@ def answer(text: str | None) -> bytes:
 
 
 def kind_of(i: int, kinds: Collection[str]) -> str:
-    """Which kind strikes a question."""
-    return list(kinds)[i % len(kinds)]
+    """Which kind strikes a question: every fourth has one."""
+    return list(kinds)[i // 4 % len(kinds)] if i % 4 == 0 else "none"
 
 
 def faults() -> dict[str, Callable[[str], Any]]:

@@ -255,6 +255,27 @@ def test_prefix_store_uses_a_reply_as_far_as_it_was_said_so() -> None:
     assert store.longest([1, 2, 3, 4, 5])[0] == 4
 
 
+def test_prefix_store_holds_the_turns_of_a_conversation_once() -> None:
+    def state(n: int) -> torch.Tensor:
+        return torch.arange(n, dtype=torch.float32)[:, None]
+
+    store, talk = PrefixStore(budget=40), list(range(100))
+    for end, n_key in ((6, 4), (12, 9), (20, 16)):  # prompt and reply, twice the longer one
+        store.put(talk[:end], state(end), n_key)
+    kept = {store._items[key][2].untyped_storage().data_ptr() for key in store._items}
+    assert len(store._items) == 3 and len(kept) == 1 and store._held == 20
+    for end in (6, 12, 20):
+        n, found = store.longest([*talk[:end], 777])
+        assert n == end and found.squeeze(-1).tolist() == list(range(end))
+    store.put([*talk[:12], 500, 501, 502], state(15), 13)  # another branch goes on from the second turn
+    assert store._held == 35 and store.longest([*talk[:12], 600])[0] == 12
+    store.put(talk[:20], state(20), 16)  # the same prompt once more
+    assert store._held == 35 and store.longest([*talk[:6], 600])[0] == 6
+    store.put([1000, 1001, *range(38)], state(40), 39)  # takes all that there is: nothing is counted for what is gone
+    assert store._held == 40 and len(store._items) == 1 and not store._owner and not any(store._views.values())
+    assert store.longest([*talk[:6], 600]) == (0, None)
+
+
 def test_a_second_turn_is_answered_as_without_a_kept_reply(checkpoint: Path) -> None:
     """Keys and values that decoding left behind are as good as those of a prompt that is read anew."""
     first = requests(8, None)

@@ -12,7 +12,9 @@ import pytest
 
 from aloe.errors import EndpointError, EndpointStopped
 from aloe.models.http.connection import read_retry_after
+from aloe.models.http.limits import Limiter
 from aloe.models.http.rate import LearntRate
+from aloe.models.http.retries import steer
 from models.faulty import HELLO, Fault, attempts, calling, model_at, refusal, serving
 
 Hint = Callable[[float], dict[str, str]]  # seconds until the next request may come -> headers
@@ -75,6 +77,24 @@ def test_a_rate_limit_costs_time_and_no_call(caplog: pytest.LogCaptureFixture) -
 
     asyncio.run(all_of_them())
     assert sum("limits the rate" in m for m in caplog.messages) == len(LIMITS)
+
+
+@pytest.mark.parametrize(("status", "ends"), [(500, True), (200, True), (400, True), (503, False), (0, False)])
+def test_whatever_passes_a_rate_limit_ends_the_wait_for_it(status: int, ends: bool) -> None:
+    """Else pauses double up to 15 s between calls that fail in other ways, and nothing tells that the limit is gone."""
+
+    async def work() -> bool:
+        limiter = Limiter("here", 8)
+        first = await limiter.enter(0)
+        limiter.limited(first, EndpointError("slow down", status=429, retry_after=0.01))
+        limiter.leave(first)
+        probe = await limiter.enter(0)
+        assert probe.is_probe and limiter.is_waiting
+        steer(limiter, probe, EndpointError("an error, or an answer without sense", status=status))
+        limiter.leave(probe)
+        return not limiter.is_waiting
+
+    assert asyncio.run(work()) == ends
 
 
 def test_a_rate_limit_without_an_end_stops_the_stage_when_patience_ends() -> None:

@@ -197,8 +197,7 @@ class Limiter:
 
     def succeeded(self, ticket: Ticket, extra_tokens: float = 0.0) -> None:
         """An answer arrived. ``extra_tokens``: what it used above the estimate (negative: below)."""
-        self.heard()
-        self._rate.answered(time.monotonic(), ticket.is_probe)
+        self.let_through(ticket)
         if extra_tokens and self._tokens is not None:
             self._tokens.take(extra_tokens)
         if self.window < self.max_concurrency and (self._queue or self.n_in_flight >= int(self.window)):
@@ -239,6 +238,11 @@ class Limiter:
             self._give_up(f"limits the rate, and nothing was answered for {span(waited)}: {error.message}")
         else:
             self.hold(error.retry_after or min(own, left))
+
+    def let_through(self, ticket: Ticket) -> None:
+        """Something else than a refusal for speed came back, be it an error of another kind: the rate was borne."""
+        self.heard()
+        self._rate.answered(time.monotonic(), ticket.is_probe)
 
     def heard(self) -> None:
         """The endpoint answered, whatever it said: it is reachable."""

@@ -243,7 +243,7 @@ def steer(limiter: Limiter, ticket: Ticket, error: EndpointError) -> None:
         limiter.overloaded(ticket, error.retry_after)
     else:
         if error.status >= 200:
-            limiter.heard()
+            limiter.let_through(ticket)
         if error.retry_after:
             limiter.hold(min(error.retry_after, limiter.patience))
 
