@@ -19,6 +19,7 @@ settings.load_profile("aloe")
 _state = tempfile.mkdtemp(prefix="aloe-state-")
 atexit.register(shutil.rmtree, _state, ignore_errors=True)
 os.environ["XDG_STATE_HOME"] = _state
+os.environ.pop("OPENAI_BASE_URL", None)  # tests ask the servers that they start
 
 # Where Python may not write bytecode, every process that a test starts would compile all of aloe: half a second each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

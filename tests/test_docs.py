@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import sys
 import tomllib
@@ -150,6 +151,17 @@ def test_tests_that_a_page_names_exist(page: Path) -> None:
 def functions(file: Path) -> set[str]:
     body = ast.parse(file.read_text("utf-8")).body if file.is_file() else []
     return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_the_reference_of_options_is_that_of_the_config() -> None:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "tools" / "reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = re.search(
+        r"<!-- reference -->\n(.*)\n<!-- /reference -->", (ROOT / "docs" / "configuration.md").read_text(), re.S
+    )
+    assert found is not None and found.group(1) == module.reference(), "'make readme' renews it"
 
 
 def test_every_line_of_the_faults_names_a_test() -> None:

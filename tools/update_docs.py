@@ -2,7 +2,8 @@
 
 In the README figures stand between ``<!-- figures -->`` and ``<!-- /figures -->``, examples between their names; in
 docs/architecture.md the map of the code stands between ``<!-- map -->`` and ``<!-- /map -->``, and its picture of the
-layers is drawn anew; in docs/experiments.md the index of the questions stands between ``<!-- index -->`` and
+layers is drawn anew; in docs/configuration.md the options stand between ``<!-- reference -->`` and
+``<!-- /reference -->``; in docs/experiments.md the index of the questions stands between ``<!-- index -->`` and
 ``<!-- /index -->``. Nothing else is touched. Without a run (``python update_docs.py``) the README's figures stay.
 """
 
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from house import code_map, picture
+from reference import reference
 from rich.console import Console
 
 from aloe.bench.compare import tabled
@@ -77,6 +79,8 @@ def question_index(text: str) -> str:
 def main() -> None:
     readme, house, log = ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "experiments.md"
     house.write_text(fill(house.read_text("utf-8"), "map", code_map()), "utf-8")
+    options = ROOT / "docs" / "configuration.md"
+    options.write_text(fill(options.read_text("utf-8"), "reference", reference()), "utf-8")
     entries = log.read_text("utf-8")
     log.write_text(fill(entries, "index", question_index(entries)), "utf-8")
     (ROOT / "docs" / "figures" / "layers.svg").write_text(picture(), "utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from aloe.config import Config, ModelConfig, load_config
+from aloe.config.exposure import exposures, told
 from aloe.errors import ConfigError, EndpointError, EndpointStopped
+from aloe.models.pricing import price_of
 from aloe.models.registry import create_model
 from aloe.models.server import read_request
 from aloe.personas.embedders import create_embedder
@@ -204,3 +207,29 @@ def test_the_usual_variable_is_used_for_the_usual_address(secrets: None, monkeyp
     model = create_model(ModelConfig(uri="openai:gpt-4o"))
     assert KEY not in repr(vars(model.endpoint).get("host")) and model.endpoint.host == "api.openai.com"  # type: ignore[attr-defined]
     assert not leaks(repr(ChatRequest(HELLO)).encode())
+
+
+def test_the_usual_variables_of_address_and_key_are_honoured_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ModelConfig(uri="openai:gpt-4o")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY, which is not set; .* or OPENAI_BASE_URL for another"):
+        create_model(model)
+
+    async def ask() -> list[str | None]:
+        async with serving(lambda body, n: "hello") as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+            for key in ("", KEY):
+                monkeypatch.setenv("OPENAI_API_KEY", key)
+                async with calling(model) as caller:
+                    assert (await caller.call("user", f"p{key}", "user", HELLO)).text == "hello"
+            return [heads.get("authorization") for heads in server.headers]
+
+    assert asyncio.run(ask()) == [None, f"Bearer {KEY}"]
+    host = os.environ["OPENAI_BASE_URL"].split("/")[2]
+    assert told(model) == f"openai:gpt-4o at {host}" and price_of(model) is None  # another server has other prices
+    assert [e.text for e in exposures(load_config(None, {"roles": {"user": "openai:gpt-4o"}}))] == [
+        f"send conversations to {host}", f"send $OPENAI_API_KEY to {host} (Authorization)",
+    ]  # fmt: skip
+    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:8000")
+    with pytest.raises(ConfigError, match=r"\$OPENAI_BASE_URL 'localhost:8000' .* is not a valid address"):
+        create_model(model)

@@ -7,6 +7,7 @@ environment, addresses, prompt files and plug-ins; ``exposures`` lists them, so 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from aloe.config.options import Config, ModelConfig
 from aloe.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
-OPENAI_KEY = "OPENAI_API_KEY"  # used for OpenAI's own address where a config names no variable
+OPENAI_BASE = "OPENAI_BASE_URL"  # where it is set, models without an address are asked there
+OPENAI_KEY = "OPENAI_API_KEY"  # used where a config names no variable, for OpenAI's own address and that one
 IN_PROCESS = ("world", "hf")
 Kind = Literal["secret", "endpoint", "prompts", "plug-in", "code", "folder"]
 
@@ -45,7 +47,24 @@ def address_of(model: ModelConfig) -> str | None:
     """The address that a model is asked at; None where it answers in this process."""
     if model.base_url is not None:
         return model.base_url
-    return OPENAI_URL if model.uri.partition(":")[0] == "openai" else None
+    return usual_address() if model.uri.partition(":")[0] == "openai" else None
+
+
+def usual_address() -> str:
+    """Where ``openai:`` models without an address are asked: at ``$OPENAI_BASE_URL``, else at OpenAI's own."""
+    return os.environ.get(OPENAI_BASE, "").strip() or OPENAI_URL
+
+
+def usual_key(model: ModelConfig) -> str | None:
+    """The variable of the key where a config names none: OpenAI's, for its own address and the environment's."""
+    if is_openais(address_of(model)):
+        return OPENAI_KEY
+    return OPENAI_KEY if model.base_url is None and os.environ.get(OPENAI_KEY, "").strip() else None
+
+
+def is_openais(address: str | None) -> bool:
+    """Whether an address is OpenAI's own."""
+    return urlsplit(address or "").hostname == urlsplit(OPENAI_URL).hostname
 
 
 def host_of(model: ModelConfig) -> str:
@@ -64,9 +83,7 @@ def secrets_of(model: ModelConfig) -> dict[str, str]:
     """Header -> variable of the environment, for every secret that goes to the model's host."""
     if address_of(model) is None:
         return {}
-    key = model.api_key_env
-    if key is None and urlsplit(address_of(model) or "").hostname == urlsplit(OPENAI_URL).hostname:
-        key = OPENAI_KEY
+    key = model.api_key_env or usual_key(model)
     return ({"Authorization": key} if key else {}) | model.headers_env
 
 
@@ -108,7 +125,7 @@ def models_of(config: Config) -> Iterator[ModelConfig]:
     if config.personas.embedder.startswith("openai:") and not any(
         model.uri.startswith("openai:") for model in config.roles.writer
     ):
-        yield ModelConfig(uri=config.personas.embedder)  # at OpenAI's own address
+        yield ModelConfig(uri=config.personas.embedder)  # at the usual address
 
 
 def _digest(folder: Path) -> str:

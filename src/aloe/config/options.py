@@ -19,8 +19,16 @@ class ModelConfig(Section):
     """A model for a role. A plain string in a recipe means ``{uri = ...}``."""
 
     uri: str = Field(description="world:ACTOR, openai:MODEL, hf:PATH_OR_ID, or a plug-in's scheme")
-    base_url: str | None = Field(None, description="address of an OpenAI-compatible server (ends in /v1)")
-    api_key_env: str | None = Field(None, description="name of the environment variable that holds the key")
+    base_url: str | None = Field(
+        None,
+        description="address of an OpenAI-compatible server (ends in /v1); None = $OPENAI_BASE_URL for openai: models, "
+        "or OpenAI's own address where it is not set",
+    )
+    api_key_env: str | None = Field(
+        None,
+        description="name of the environment variable that holds the key; None = OPENAI_API_KEY at OpenAI's own "
+        "address and at $OPENAI_BASE_URL, no key elsewhere",
+    )
     headers_env: dict[str, str] = Field(default_factory=dict, description="header -> name of environment variable")
     temperature: float | None = Field(None, ge=0, description="None = the endpoint's own default")
     top_p: float | None = Field(None, gt=0, le=1, description="nucleus sampling; None = the endpoint's own default")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from aloe.config import ModelConfig
+from aloe.config.exposure import address_of, is_openais
 from aloe.types import Usage
 
 # USD per million tokens: prompt, completion, cached prompt
@@ -64,7 +64,7 @@ def price_of(config: ModelConfig) -> Price | None:
     scheme, _, name = config.uri.partition(":")
     if scheme == "world" or (scheme == "hf" and config.base_url is None):
         return FREE
-    if scheme != "openai" or (config.base_url and urlsplit(config.base_url).hostname != "api.openai.com"):
+    if scheme != "openai" or not is_openais(address_of(config)):
         return None
     found = _OPENAI.get(name) or _OPENAI.get(_DATED.sub("", name))
     return Price(*found) if found else None

@@ -20,9 +20,9 @@ import orjson
 from yarl import URL
 
 from aloe.config import ModelConfig
+from aloe.config.exposure import OPENAI_BASE, OPENAI_KEY, usual_address, usual_key
 from aloe.errors import ConfigError, EndpointError
 
-OPENAI_URL = "https://api.openai.com/v1"
 GATEWAY_STATUS = frozenset({502, 503, 507, *range(520, 531)} - {524})  # nobody behind the address answers
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 504, 524}) | GATEWAY_STATUS
 UNKNOWN_PATIENCE = 10.0  # seconds: a name that nobody knows, or a port that speaks no TLS, is rather a slip of the pen
@@ -51,21 +51,20 @@ class Endpoint:
     """
 
     def __init__(self, config: ModelConfig, path: str) -> None:
-        base = (config.base_url or OPENAI_URL).rstrip("/")
+        base = (config.base_url or usual_address()).rstrip("/")
+        named = "base_url" if config.base_url else f"${OPENAI_BASE}"
         if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
-            raise ConfigError(f"base_url '{base}' of {config.uri} is not a valid address", "write http://HOST:PORT/v1")
+            raise ConfigError(f"{named} '{base}' of {config.uri} is not a valid address", "write http://HOST:PORT/v1")
         if "@" in urlsplit(base).netloc:
             raise ConfigError(
-                f"base_url of {config.uri} contains a user name or password, which would be stored with the run",
+                f"{named} of {config.uri} contains a user name or password, which would be stored with the run",
                 "name an environment variable in api_key_env or headers_env",
             )
         self.url = URL(f"{base}/{path}")
         self.host = urlsplit(base).netloc
         self._secrets: dict[str, str] = {}  # value -> what stands for it
         self.headers = {"Content-Type": "application/json"}
-        key_env = config.api_key_env
-        if key_env is None and urlsplit(base).hostname == "api.openai.com":
-            key_env = "OPENAI_API_KEY"
+        key_env = config.api_key_env or usual_key(config)
         if key_env is not None:
             self.headers["Authorization"] = f"Bearer {self._secret(key_env, config.uri)}"
         for header, variable in config.headers_env.items():
@@ -76,7 +75,8 @@ class Endpoint:
         value = os.environ.get(variable, "").strip()
         if not value:
             raise ConfigError(
-                f"{uri} needs the environment variable {variable}, which is not set", f"export {variable}=..."
+                f"{uri} needs the environment variable {variable}, which is not set",
+                f"export {variable}=...{f', or {OPENAI_BASE} for another server' if variable == OPENAI_KEY else ''}",
             )
         if not value.isprintable():
             raise ConfigError(f"the value of {variable} contains a line break or control character", "set it again")
