@@ -119,6 +119,21 @@ def test_cacheable_share_is_exact():
     assert cacheable_share({}) is None
 
 
+def test_models_of_the_command_line_may_be_tables(capsys):
+    """A judge at one's own server, with a temperature: as a table, where a URI could not say it."""
+    own = '{uri = "openai:mine", base_url = "http://127.0.0.1:9/v1", price_prompt = 2, price_completion = 0}'
+    people = '{uri = "world:user", temperature = 0.5}'
+    assert main(["bench", "--dry", "--json", "--model", "world:oracle", "--judge", own, "--user", people]) == 0
+    lines = {line["role"]: line for line in json.loads(capsys.readouterr().out)["lines"]}
+    assert lines["judge"]["models"] == ["openai:mine at 127.0.0.1:9"] and lines["user"]["models"] == ["world:user"]
+    assert lines["judge"]["cost"] == pytest.approx(2e-6 * lines["judge"]["prompt_tokens"])
+    for wrong, says in (("{uri = ", "not a valid TOML table"), ('{uri = "world:judge", warmth = 1}', "warmth")):
+        assert main(["bench", "--dry", "--judge", wrong]) == 2
+        assert main(["chat", "--model", wrong]) == 2
+        errors = capsys.readouterr().err.splitlines()
+        assert len(errors) == 2 and all(says in line for line in errors)
+
+
 def test_dry_run_by_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = "\n".join(f"{k} = {json.dumps(v)}" for k, v in PEOPLE.items())

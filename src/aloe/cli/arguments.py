@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aloe.cli import completers
 from aloe.cli.parser import Parser
 from aloe.errors import ConfigError, need_packages
+
+if TYPE_CHECKING:
+    from aloe.config import ModelConfig
 
 Completer = Callable[..., Iterable[str]]
 
@@ -45,18 +49,31 @@ def share(text: str) -> float:
     return value
 
 
-def known_model(uri: str) -> str:
-    """A model's URI, checked as far as that costs nothing: scheme, actor, key, and whether a local path is there.
+def model_table(text: str) -> dict[str, Any]:
+    """A model of the command line: a URI, or a table like ``{uri = "openai:MODEL", temperature = 0}``.
+
+    Raises:
+        ConfigError: it looks like a table and is not valid TOML.
+    """
+    from aloe.config import parse_overrides
+
+    table: dict[str, Any] = parse_overrides([f"--model={text}"])["model"] if text.startswith("{") else {"uri": text}
+    return table
+
+
+def known_model(text: str) -> ModelConfig:
+    """A model (see :func:`model_table`), checked as far as that costs nothing: scheme, actor, key, a local path.
 
     Raises:
         ConfigError: it can't be a model that answers.
     """
-    from aloe.config import ModelConfig
+    from aloe.config.load import make_model
     from aloe.models.local.packaged import check_packaged
     from aloe.models.registry import create_model
     from aloe.models.uri import split_uri, unwrap
 
-    model = unwrap(ModelConfig(uri=uri))[0]
+    whole = make_model(**model_table(text))
+    uri, model = whole.uri, unwrap(whole)[0]
     scheme, name = split_uri(model.uri)[:2]
     is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))  # one slash may be a model id of the hub
     if scheme == "hf" and "/" in name and is_path and not Path(name).expanduser().exists():
@@ -66,7 +83,7 @@ def known_model(uri: str) -> str:
         check_packaged(name)
     if scheme != "hf":
         create_model(model)
-    return uri
+    return whole
 
 
 def add_recipe(parser: Parser, help: str = "a recipe's name, a .toml file, or a run directory") -> None:

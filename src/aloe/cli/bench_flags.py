@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aloe.cli import completers
-from aloe.cli.arguments import Completer, completed
+from aloe.cli.arguments import Completer, completed, model_table
 from aloe.cli.parser import Overrides, Parser
 
 
@@ -83,6 +83,8 @@ def bench_overrides(options: Namespace, overrides: Overrides, without: Sequence[
             continue
         if flag.key in ("n_turns", "samples"):  # numbers; anything else is taken as it is written
             own[flag.key] = parse_overrides([f"--{flag.key}={value}"])[flag.key]
+        elif flag.metavar == "URI":
+            own[flag.key] = [model_table(text) if text.startswith("{") else text for text in value]
         else:
             own[flag.key] = value
     return merge(overrides, {"bench": own}) if own else overrides

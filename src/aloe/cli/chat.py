@@ -66,7 +66,6 @@ async def _chat(options: Namespace, overrides: Overrides) -> int:
     from rich.console import Console
 
     from aloe.cli.places import Trust, studio_config
-    from aloe.config import ModelConfig
     from aloe.config.exposure import host_of, told
     from aloe.studio.choices import list_choices
     from aloe.studio.start import open_desk, open_people
@@ -78,11 +77,11 @@ async def _chat(options: Namespace, overrides: Overrides) -> int:
     named = {c.name: c for c in list_choices(config, options.run)}
     choice = named.get(options.model) if options.run is not None else None
     if choice is None:
-        if ":" not in options.model:
+        if ":" not in options.model and not options.model.startswith("{"):
             hint = f"the models of {options.run}: {', '.join(named)}" if options.run else "add --run RUN for its models"
             raise ConfigError(f"no model '{options.model}'{nearest(options.model, named)}", f"{hint}; or a URI")
-        known_model(options.model)  # what can't answer is told before anybody types
-        choice = list_choices(config, None, [ModelConfig(uri=options.model)])[0]
+        given = known_model(options.model)  # what can't answer is told before anybody types
+        choice = list_choices(config, None, [given])[0]
     desk, more_notes = open_desk(config, options.run, people, options.patience)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     try:

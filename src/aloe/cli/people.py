@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aloe.cli import completers
-from aloe.cli.arguments import add_trust, completed, existing_path
+from aloe.cli.arguments import add_trust, completed, existing_path, model_table
 from aloe.cli.parser import Overrides, Parser
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _from_chats(options: Namespace, overrides: Overrides) -> int:
     from aloe.store.rundir import RunDir
 
     if options.model:
-        overrides = merge(overrides, {"roles": {"inducer": options.model}})
+        overrides = merge(overrides, {"roles": {"inducer": model_table(options.model)}})
     run = RunDir(options.run) if options.run else None
     config = config_of(run, Trust.of(options), overrides) if run is not None else load_config(None, overrides)
     scrubber = open_scrubber()

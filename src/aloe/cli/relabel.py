@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from aloe.cli import completers
-from aloe.cli.arguments import add_run, completed
+from aloe.cli.arguments import add_run, completed, model_table
 from aloe.cli.parser import Overrides, Parser
 from aloe.cli.places import Trust, config_of, personas_of
 from aloe.cli.trust import ALL
@@ -91,7 +91,8 @@ async def _label(options: Namespace, run: RunDir, config: Config, trees: list[Co
         raise ConfigError(f"{run.path} has no config that names a judge", "give --judge URI")
     model = config.roles.judge[0]
     if options.judge is not None:
-        model = make_model(uri=options.judge, base_url=options.base_url, api_key_env=options.api_key_env)
+        given = {"base_url": options.base_url, "api_key_env": options.api_key_env}
+        model = make_model(**{k: v for k, v in given.items() if v is not None} | model_table(options.judge))
     is_ahead = options.labeler == LOOK_AHEAD
     judging = Judging(
         labeler=options.labeler or f"{model.uri}{'' if options.label == 'compare' else '#score'}",

@@ -7,11 +7,15 @@ import contextlib
 import webbrowser
 from argparse import Namespace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aloe.cli import completers
 from aloe.cli.arguments import add_address, add_run, completed, known_model
 from aloe.cli.parser import Overrides, Parser
 from aloe.errors import DataError
+
+if TYPE_CHECKING:
+    from aloe.config import ModelConfig
 
 NAME = "studio"
 GROUP = "look"
@@ -53,16 +57,14 @@ def run(options: Namespace, overrides: Overrides) -> int:
     """
     if not options.run.is_dir():
         raise DataError(f"{options.run} is not a directory", "give the directory of an 'aloe run'")
-    for uri in options.model:
-        known_model(uri)
+    given = [known_model(model) for model in options.model]
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(options, overrides))
+        asyncio.run(_serve(options, overrides, given))
     return 0
 
 
-async def _serve(options: Namespace, overrides: Overrides) -> None:
+async def _serve(options: Namespace, overrides: Overrides, given: list[ModelConfig]) -> None:
     from aloe.cli.places import Trust, studio_config
-    from aloe.config import ModelConfig
     from aloe.models.guard import Guard, new_token, own_hosts, warn_outer
     from aloe.studio.app import Studio
     from aloe.studio.choices import list_choices
@@ -72,7 +74,6 @@ async def _serve(options: Namespace, overrides: Overrides) -> None:
     people = open_people(config, options.run)
     desk, more_notes = open_desk(config, options.run, people, options.patience)
     notes += more_notes
-    given = [ModelConfig(uri=uri) for uri in options.model]
     studio = Studio(options.run, desk, people, partial(list_choices, config, options.run, given), notes)
     try:
         guard = Guard(own_hosts(options.host, options.allow_host), new_token())

@@ -21,10 +21,11 @@ from aloe.models.local.batch import Codec, DecodedRow, split_rows
 from aloe.models.local.checkpoint import load_model, load_tokenizer
 from aloe.models.local.grammar import Constraint, Grammars
 from aloe.models.local.prefixes import PrefixStore, shared_beginnings
-from aloe.models.local.processor import free_memory
+from aloe.models.local.processor import free_memory, give_back_memory
 
 READ_TOGETHER = 16  # prompts that go through the model at once: more only adds padding
 LEAST_SHARED = 64  # tokens that several prompts begin with from which they are read once for all
+LARGE_BATCH = 64 << 20  # bytes of keys and values from which on their memory is given back to the system
 MOST_SAMPLED = 1 << 21  # probabilities made at once where rows are sampled
 
 
@@ -156,6 +157,11 @@ class Decoder:
         parts = [rows] if self.device.type != "cpu" else split_rows(rows, batches.MOST_DECODED // self._token_bytes())
         for part in parts:
             self._decode(part)
+            n_bytes = sum(len(row.ids) + row.max_tokens for row in part) * self._token_bytes()
+            if (
+                self.device.type == "cpu" and n_bytes > LARGE_BATCH
+            ):  # else the next one's keys find no place in its holes
+                give_back_memory()
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _decode(self, rows: Sequence[DecodedRow]) -> None:
