@@ -4,8 +4,8 @@
 without a folder is left out). Every client asks 240 questions in a process of its own, eight at a time, with its own
 retries at their defaults, and writes the answers that it ends with. Every fourth question meets a fault once; the
 kinds take turns. Figures by kind: questions without an answer (``lost``), with something else than the answer
-(``wrong``), and requests. ``kill -9``: without faults, the client is killed when half of the questions have been answered, and started
-again in the same folder; ``again`` counts answered questions that were then sent once more.
+(``wrong``), and requests. ``kill -9``: without faults, the client is killed when half of the questions have been
+answered, and started again in the same folder; ``again`` counts answered questions that were then sent once more.
 """
 
 from __future__ import annotations
