@@ -1,17 +1,21 @@
 """The dry run: what it predicts is what the real run then asks, within a tenth; nothing is sent or written."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+import aloe
 from aloe.__main__ import main
 from aloe.config import load_config
 from aloe.errors import AloeError
 from aloe.forecast.calls import cacheable_share, format_plan, make_plan
-from aloe.forecast.spending import budget_notes
+from aloe.forecast.spending import budget_notes, unpriced
 from aloe.stages.pipeline import run_pipeline
 from aloe.store.rundir import RunDir
 
+ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = {"seeds": "world", "embedder": "world", "n_profiles": 30, "n_personalities": 16, "n_personas": 24,
           "n_bench_profiles": 6, "n_bench_personalities": 4, "n_bench": 24}  # fmt: skip
 NO_TRAINING = ["base", "sft", "rollout", "dpo"]
@@ -117,6 +121,23 @@ def test_cacheable_share_is_exact():
     assert cacheable_share({"m": ["abcd", "abcdefgh", "xy"]}) == pytest.approx(4 / 14)
     assert cacheable_share({"m": ["abc"], "n": ["abc"]}) == 0
     assert cacheable_share({}) is None
+
+
+def test_what_the_readme_prints_as_a_recipe_is_not_refused_for_its_budget(tmp_path):
+    blocks = re.findall(r"^```toml\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert any("[budget]" in block for block in blocks)
+    for block in blocks:
+        (tmp_path / "printed.toml").write_text(block)
+        config = load_config(tmp_path / "printed.toml")
+        assert config.budget.usd is None or not unpriced(config, ["personas", "trees", "bench"])
+
+
+@pytest.mark.slow
+def test_the_budget_that_the_papers_recipe_advises_suffices():
+    text = (Path(aloe.__file__).parent / "recipes" / "paper.toml").read_text("utf-8")
+    advised = float(re.search(r"--budget\.usd (\d+)", text).group(1))
+    (line,) = make_plan(load_config("paper", {"budget": {"usd": advised}})).budget
+    assert "suffices" in line
 
 
 def test_models_of_the_command_line_may_be_tables(capsys):
