@@ -11,8 +11,9 @@ from aloe.__main__ import main
 from aloe.config import Config, load_config
 from aloe.forecast.calls import format_plan, make_plan
 from aloe.forecast.decoding import LIBRARIES as LIBRARIES_OF_DECODING
-from aloe.forecast.decoding import Load, decoding_bytes
+from aloe.forecast.decoding import READ_TOGETHER, Load, decoding_bytes
 from aloe.forecast.training import Sizes, memory_gb
+from aloe.models.local import decode
 from aloe.models.local.checkpoint import model_card, save_checkpoint
 from aloe.training import train_dpo, train_sft
 from aloe.training.memory import LIBRARIES, Shape, most_tokens, token_bytes
@@ -107,12 +108,15 @@ def test_a_pack_on_a_cpu_is_as_long_as_its_memory_allows() -> None:
 
 
 def test_the_memory_of_decoding_is_foretold_and_bounded() -> None:
+    assert READ_TOGETHER == decode.READ_TOGETHER
     plan = make_plan(load_config("demo", {"personas": dict(x.split("=") for x in PEOPLE)}))
     assert {line.stage for line in plan.decoding} == {"rollout", "bench"}
     told = [line.memory_gb for line in plan.decoding]
     assert all(gb is not None and LIBRARIES_OF_DECODING / 1e9 < gb < 2 for gb in told)
     assert "memory of each decoding process" in format_plan(plan)
     wide = Shape(576, 1536, 30, 576, 192, 49152)
+    # SmolLM2-135M, 24 conversations of three turns (benchmarks/real_model.py --parts memory): 1.15 GB at its peak
+    assert decoding_bytes(wide, 134_515_008, 2, Load(24, 24, 1, 169, 8)) > 1.15e9
     sizes = [decoding_bytes(wide, 135_000_000, 2, Load(n, n, 1, 900, 96)) for n in (10, 30, 100_000)]
     assert sizes[0] < sizes[1] < sizes[2] < 8e9
     assert decoding_bytes(wide, 135_000_000, 4, Load(10, 10, 1, 900, 96)) > sizes[0]

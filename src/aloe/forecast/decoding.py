@@ -11,7 +11,8 @@ from aloe.models.local.batch import MOST_DECODED
 from aloe.models.local.model import DEFAULT_MAX_TOKENS, MOST_CACHED_ON_CPU, weight_dtype
 from aloe.stages.context import REPLY_TOKENS
 
-LIBRARIES = 450e6  # torch, transformers and what else a decoding process has loaded
+LIBRARIES = 600e6  # torch, transformers, products that oneDNN has compiled, and holes in the heap
+READ_TOGETHER = 16  # prompts that go through the model at once, as in models.local.decode, which loads torch
 SAMPLING = 50e6  # probabilities of the rows that are sampled at once
 GB = 1e9
 DECODING_NOTE = "memory of each decoding process on a CPU at its longest prompts, libraries included"
@@ -55,7 +56,8 @@ def decoding_bytes(shape: Any, n_parameters: int, number_bytes: int, load: Load)
     kept = min(MOST_CACHED_ON_CPU, load.n_conversations * (load.longest + load.n_new) * token)
     repeated = batch / shape.layers * shape.queries / max(1, shape.keys)  # keys and values of a layer for all queries
     logits = 2 * n_prompts * load.n_samples * shape.vocabulary * number_bytes
-    at_work = n_parameters * number_bytes + batch + kept + repeated + logits + SAMPLING
+    read = min(n_prompts, READ_TOGETHER) * load.longest * (3 * shape.ffn + 8 * shape.width) * number_bytes  # one layer
+    at_work = n_parameters * number_bytes + batch + kept + repeated + logits + read + SAMPLING
     return float(LIBRARIES + max(n_parameters * (number_bytes + 2), at_work))  # weights are read beside the mapped file
 
 
