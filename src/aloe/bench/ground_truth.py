@@ -35,7 +35,7 @@ from aloe.world.timeline import latent_of
 from aloe.world.truth import (
     Item,
     Latent,
-    assess_reply,
+    assess_weighed,
     read_known,
     read_message,
     read_persona,
@@ -134,7 +134,9 @@ class TruthFigures:
     def _add_reply(
         self, c: Counter[str], latent: Latent, conversation: Sequence[Message], reply: str, mentioned: Counter[Item]
     ) -> None:
-        truth = assess_reply(latent, conversation, reply)
+        known = read_known(latent, conversation)
+        seen = weigh(known, reply)
+        truth = assess_weighed(known, seen)
         c["assessed"] += 1
         c["relevant"] += truth.n_relevant
         c["used"] += truth.n_used
@@ -143,7 +145,6 @@ class TruthFigures:
         c["mentions"] += truth.n_mentions
         c["false"] += truth.n_false
         c["premature"] += truth.n_premature
-        seen = weigh(read_known(latent, conversation), reply)
         c["forced"] += len(seen.forced)
         for item in (*seen.used, *seen.recited, *seen.forced, *seen.premature):
             mentioned[item] += 1

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -324,11 +324,6 @@ async def run_benchmark(
     clusters = Clusters([p.profile_id for p in personas], [p.personality_id for p in personas])
     rng = derive_rng(config.seed, "bench", "bootstrap")
     measurement = measure(scores, clusters, rng, config.bench.n_bootstrap)
-    truth, changes = TruthFigures(n_turns), ChangeFigures()
-    for talk in talks:
-        truth.add(talk.persona, talk.messages, talk.scores)
-        changes.add(talk.persona, talk.messages)
-    groups = {p.persona_id: (p.profile_id, p.personality_id) for p in personas}
     used = {role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()}
     result = BenchmarkResult(
         model=name or plain_name(model.uri),
@@ -345,10 +340,7 @@ async def run_benchmark(
         scale=config.bench.scale,
         parts=part_curves([talk.judgements for talk in talks], n_turns),
         **extra_figures(talks, scores, clusters, config.bench, personas),
-        truth=truth.figures() | changes.figures(),
-        truth_ci=truth.intervals(groups) | changes.intervals(groups),
-        fact_use_by_lag=truth.fact_use_by_lag(),
-        facts_by_turn=truth.facts_by_turn(),
+        **_exact_figures(talks, personas, n_turns),
         usage=used,
         sessions=session_figures(talks, scores, clusters, config.bench, used) if options.sessions > 1 else None,
         **result_figures(measurement),
@@ -358,6 +350,21 @@ async def run_benchmark(
     write_jsonl(out_dir / "scores.jsonl", (row for talk in talks for row in talk.as_scores(n_turns)))
     write_json(out_dir / "result.json", result.model_dump(mode="json"))
     return result
+
+
+def _exact_figures(talks: Sequence[SimulatedConversation], personas: Sequence[Persona], n_turns: int) -> dict[str, Any]:
+    """The fields of a result that only ground truth can give."""
+    truth, changes = TruthFigures(n_turns), ChangeFigures()
+    for talk in talks:
+        truth.add(talk.persona, talk.messages, talk.scores)
+        changes.add(talk.persona, talk.messages)
+    groups = {p.persona_id: (p.profile_id, p.personality_id) for p in personas}
+    return {
+        "truth": truth.figures() | changes.figures(),
+        "truth_ci": truth.intervals(groups) | changes.intervals(groups),
+        "fact_use_by_lag": truth.fact_use_by_lag(),
+        "facts_by_turn": truth.facts_by_turn(),
+    }
 
 
 async def _converse_all(

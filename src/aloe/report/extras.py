@@ -11,6 +11,7 @@ from aloe.report.charts import Figure, by_position, estimates_figure, line_figur
 from aloe.report.data import BenchModel, Row, interval, number, text
 from aloe.report.explorer import clip
 from aloe.report.figures import ForestRow, LineChart, Series
+from aloe.report.sessions import time_figures
 
 READERS = {
     "judge": ("the judge", "the reply of that turn scored higher for the true persona than for a swapped one"),
@@ -42,6 +43,7 @@ def extra_groups(models: Sequence[BenchModel], styles: Mapping[str, int]) -> lis
         ("Identification: whose conversation is it?", identification_figures(models, styles)),
         ("Parts of the score", part_figures(models, styles)),
         ("Whole persona or revealed only", scope_figures(models, styles)),
+        ("Sessions and changes", time_figures(models, styles)),
     ]
     return [(name, figures) for name, figures in groups if figures]
 

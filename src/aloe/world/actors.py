@@ -7,7 +7,7 @@ request's own content and seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from random import Random
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from aloe.world.lexicon.schema import Topic
 from aloe.world.reading import read_message
 from aloe.world.reply import read_reply
 from aloe.world.timeline import due_now, manners_at, read_changed, tell_changes
-from aloe.world.truth import disclosed, read_user_message
+from aloe.world.truth import disclosed, read_user_message, told_by
 
 SECOND_FACT = 0.25  # an engaged user sometimes tells two things
 SECOND_MARKER = 0.15
@@ -118,7 +118,7 @@ class Scene(NamedTuple):
     own: tuple[str, ...]
     reply: str
     turn: int
-    told: dict[Item, str]
+    told: Mapping[Item, str]
     release: int | None
     rng: Random
 
@@ -131,11 +131,7 @@ def read_scene(messages: Sequence[Utterance], seed: int | None) -> Scene:
     prompt = next((m.content for m in messages if "<persona>" in m.content), _system(messages))
     latent, character = _character(prompt)
     turn = len(own) + 1
-    told: dict[Item, str] = {}
-    for text in own:
-        for shown in read_user_message(text, latent):
-            if told.get(shown.item) != "stated":
-                told[shown.item] = shown.status
+    told = told_by(own, latent)
     rng = Random(digest(seed, character.key, turn, reply))
     return Scene(prompt, latent, character, own, reply, turn, told, release, rng)
 
@@ -208,7 +204,7 @@ def choose_facts(scene: Scene, options: Options) -> list[tuple[Item, bool]]:
     return chosen[:n_facts]
 
 
-def _echoes(told: dict[Item, str], reply: str) -> bool:
+def _echoes(told: Mapping[Item, str], reply: str) -> bool:
     """Whether a reply takes up a clause that was told (personas outside the world's language)."""
     clauses = [item for item in told if item.kind == "fact" and not item.is_world]
     return any(language.is_used(item, reply) for item in clauses)

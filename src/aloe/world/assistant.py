@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import orjson
 
@@ -48,7 +49,6 @@ def notice(
         manner: also traits that show in how it is said.
         before: what is known from earlier messages.
     """
-    lexicon = narrow()
     found: dict[tuple[str, str], Noticed] = {(entry[0].kind, entry[0].name): entry for entry in before}
     doubted: set[tuple[str, str]] = set()  # claimed in words that later ones may take back
     manners: dict[str, list[tuple[str | None, Noticed]]] = {}
@@ -67,11 +67,9 @@ def notice(
             )
             if (status == "stated" or hints) and is_news:
                 (doubted.add if mention in reading.claimed else doubted.discard)(key)
-                clause = fill(lexicon.by_slot[payload.name].profile[0], payload.value)
-                found[key] = (Item("fact", payload.name, payload.value, clause), status, mention.evidence, turn)
+                found[key] = (_fact(payload.name, payload.value), status, mention.evidence, turn)
         for trait, pole, words in reading.shown if manner else ():
-            which = next(p for p in lexicon.by_trait[trait].poles if p.name == pole)
-            entry = (Item("trait", trait, pole, fill(which.persona[0])), "implied", words, turn)
+            entry = (_manner(trait, pole), "implied", words, turn)
             manners.setdefault(trait, []).append((_context_of(reading.topic), entry))
             if found.setdefault(("trait", trait), entry)[0].value != pole:
                 found["trait", trait] = entry
@@ -84,6 +82,18 @@ def notice(
     return list(found.values())
 
 
+@lru_cache(maxsize=4096)
+def _fact(slot: str, value: str) -> Item:
+    return Item("fact", slot, value, fill(narrow().by_slot[slot].profile[0], value))
+
+
+@lru_cache(maxsize=256)
+def _manner(trait: str, pole: str) -> Item:
+    which = next(p for p in narrow().by_trait[trait].poles if p.name == pole)
+    return Item("trait", trait, pole, fill(which.persona[0]))
+
+
+@lru_cache(maxsize=64)
 def _context_of(topic: str | None) -> str | None:
     return next((name for name, topics in CONTEXTS.items() if topic in topics), None)
 

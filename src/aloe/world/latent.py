@@ -6,11 +6,11 @@ Sentences of the world's own language are read exactly; anything else falls back
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 from aloe.types import How
 from aloe.world import fallback
@@ -18,6 +18,7 @@ from aloe.world.lexicon.index import persona_sentences, profile_skeletons, skele
 from aloe.world.lexicon.options import Lexicon, narrow
 from aloe.world.lexicon.scan import Tokens, neutral_person, split_sentences, tokenize
 
+T = TypeVar("T")
 N_FACTS = 8
 N_TRAITS = (4, 6)  # fewest and most
 
@@ -84,6 +85,7 @@ class Latent:
     clauses: tuple[tuple[Item, frozenset[str]], ...] = field(init=False, repr=False, compare=False)
     past: Mapping[tuple[str, str], Item] = field(init=False, repr=False, compare=False)
     turning: Mapping[str, Item] = field(init=False, repr=False, compare=False)  # trait -> item
+    read: dict[Hashable, Any] = field(init=False, repr=False, compare=False)  # see ``recall``
 
     def __post_init__(self) -> None:
         world = [item for item in self.facts if item.is_world]
@@ -92,12 +94,27 @@ class Latent:
         put(self, "by_value", {(item.name, item.value): item for item in world})
         put(self, "by_slot", {item.name: item for item in reversed(world)})
         put(self, "poles", {item.name: item for item in reversed(self.traits) if item.is_world})
+        put(self, "read", {})
         put(self, "clauses", tuple((item, fallback.stems(item.value)) for item in other))
         steps, turn = (self.history.steps, self.history.turn) if self.history else ((), 0)
         over = [s.was for s in steps if s.was and 0 < s.since <= turn]
         held = {(item.name, item.value) for item in (*self.facts, *self.traits)}
         put(self, "past", {(i.name, i.value): i for i in over if (i.name, i.value) not in held})
         put(self, "turning", {s.now.name: s.now for s in steps if s.now and s.how == "gradual" and s.since > turn})
+
+
+_MOST_READ = 1024  # texts kept for one persona
+
+
+def recall(latent: Latent, what: Hashable, read: Callable[[], T]) -> T:
+    """What reading texts against a persona gives, read once: a long conversation is read again at each of its turns."""
+    known = latent.read.get(what)
+    if known is None:
+        known = read()
+        if len(latent.read) >= _MOST_READ:
+            latent.read.clear()
+        latent.read[what] = known
+    return cast("T", known)
 
 
 def same_item(a: Item, b: Item) -> bool:

@@ -28,6 +28,8 @@ def find_lies(said: Sequence[str], true: Mapping[str, str]) -> tuple[Lie, ...]:
     Args:
         true: slot -> value of the persona. What it has no value for, nobody can lie about.
     """
+    if not any(read_message(text).claimed for text in said):
+        return ()
     lies: list[Lie] = []
     for turn, text in enumerate(said, 1):
         reading = read_message(text)

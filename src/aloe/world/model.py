@@ -69,12 +69,13 @@ class WorldModel:
 
     def answer(self, request: ChatRequest) -> Completion:
         """The answer, without waiting (there is nothing to wait for)."""
-        turns = [Utterance(m.role, m.content) for m in request.messages]
+        texts = [m.parts[0] if len(m.parts) == 1 else "".join(m.parts) for m in request.messages]
+        turns = [Utterance(m.role, text) for m, text in zip(request.messages, texts, strict=True)]
         text = self._actor(turns, request.seed, self._options)
         finish = "stop"
         if request.max_tokens is not None and len(text) > 4 * request.max_tokens:
             text, finish = text[: 4 * request.max_tokens], "length"
-        n_prompt = sum(len(turn.content) for turn in turns) // 4
+        n_prompt = sum(map(len, texts)) // 4
         return Completion(text, finish, Usage(prompt_tokens=n_prompt, completion_tokens=max(1, len(text) // 4)))
 
     async def complete(self, request: ChatRequest) -> Completion:

@@ -7,20 +7,21 @@ are cached; a persona only filters them. What a user says of somebody else is ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from aloe.types import Message, Status
 from aloe.world import fallback
-from aloe.world.latent import Item, Latent, in_context, read_persona, read_sentence
+from aloe.world.latent import Item, Latent, in_context, read_persona, read_sentence, recall
 from aloe.world.lexicon.options import narrow
 from aloe.world.lexicon.scan import Payload, split_sentences
 from aloe.world.lies import Lie, believed, find_lies
 from aloe.world.reading import UserReading, read_message
 from aloe.world.reply import ReplyReading, read_reply
 
+_STEP = 3  # turns by which one reading of a conversation is ahead of another
 MAX_EXPECTED = 3  # facts and style markers that a reply can be expected to hold
 
 
@@ -35,6 +36,10 @@ class Shown:
 
 def read_user_message(text: str, latent: Latent) -> tuple[Shown, ...]:
     """What a message reveals of a persona, each item once, in the order of the words."""
+    return recall(latent, text, lambda: _read_user_message(text, latent))
+
+
+def _read_user_message(text: str, latent: Latent) -> tuple[Shown, ...]:
     reading = read_message(text)
     if latent.history is not None:
         latent = in_context(latent, reading.topic)
@@ -70,9 +75,22 @@ def _telling(text: str, words: frozenset[str]) -> str:
 
 def disclosed(latent: Latent, user_messages: Sequence[str]) -> tuple[tuple[Shown, ...], ...]:
     """Per turn, what is new."""
-    seen: set[tuple[str, str, str]] = set()
-    turns: list[tuple[Shown, ...]] = []
-    for text in user_messages:
+    return _disclosed(latent, tuple(user_messages))[0]
+
+
+_Heard = tuple[tuple[tuple["Shown", ...], ...], frozenset[tuple[str, str, str]]]
+
+
+def _disclosed(latent: Latent, said: tuple[str, ...]) -> _Heard:
+    """What each message newly reveals, and all that was revealed; begins with what an earlier turn has read."""
+    start = len(said)
+    while start and said[:start] not in latent.read and len(said) - start < _STEP:
+        start -= 1
+    known: _Heard | None = latent.read.get(said[:start]) if start else ((), frozenset())
+    if known is None:
+        start, known = 0, ((), frozenset())
+    turns, seen = list(known[0]), set(known[1])
+    for text in said[start:]:
         new: list[Shown] = []
         for shown in read_user_message(text, latent):
             key = (shown.item.kind, shown.item.name, shown.item.value)
@@ -80,7 +98,18 @@ def disclosed(latent: Latent, user_messages: Sequence[str]) -> tuple[tuple[Shown
                 seen.add(key)
                 new.append(shown)
         turns.append(tuple(new))
-    return tuple(turns)
+    return recall(latent, said, lambda: (tuple(turns), frozenset(seen)))
+
+
+def told_by(said: tuple[str, ...], latent: Latent) -> Mapping[Item, Status]:
+    """What messages tell of a persona, each item as plainly as any of them does, in order of arrival."""
+    before: dict[Item, Status] | None = latent.read.get(("told", said[:-1])) if said else {}
+    told = dict(before or {})
+    for text in said if before is None else said[-1:]:
+        for shown in read_user_message(text, latent):
+            if told.get(shown.item) != "stated":
+                told[shown.item] = shown.status
+    return recall(latent, ("told", said), lambda: told)  # not to be changed by anybody
 
 
 def swap(shown: Iterable[Shown], other: Latent) -> tuple[Shown, ...]:
@@ -152,15 +181,32 @@ def suits(latent: Latent, trait: str, pole: str) -> bool:
 
 def count_failed(known: Known) -> int:
     """How many of the replies before said nothing, offended, or told the user of itself what is not true only."""
-    n_failed = 0
+    latent, n_failed = known.latent, 0
+    if latent.history is None and not known.lies:
+        return _count_failed(latent, known.replies)
+    steps = latent.history.steps if latent.history else ()
     for turn, reply in enumerate(known.replies, 1):
-        reading = read_reply(reply)
-        if reading.values and not reading.offences:
-            mine, _, n_false = _own_facts(known.latent, reading, excused=believed(known.lies, turn))
-            n_failed += n_false > 0 and not mine
-        else:
-            n_failed += bool(reading.offences) or not reading.n_tokens
+        then = {(s.was.name, s.was.value) for s in steps if s.was and turn < s.since}
+        n_failed += _has_failed(latent, reply, believed(known.lies, turn) | then)
     return n_failed
+
+
+def _count_failed(latent: Latent, replies: tuple[str, ...]) -> int:
+    """The same where nothing is excused; each reply is read once."""
+    if not replies:
+        return 0
+    before = latent.read.get(("failed", replies[:-1]))
+    if before is None:
+        before = sum(_has_failed(latent, reply, frozenset()) for reply in replies[:-1])
+    return recall(latent, ("failed", replies), lambda: before + _has_failed(latent, replies[-1], frozenset()))
+
+
+def _has_failed(latent: Latent, reply: str, excused: frozenset[tuple[str, str]]) -> bool:
+    reading = read_reply(reply)
+    if reading.values and not reading.offences:
+        mine, _, n_false = _own_facts(latent, reading, excused=excused)
+        return n_false > 0 and not mine
+    return bool(reading.offences) or not reading.n_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +407,11 @@ def expected_facts(known: Known, seen: Weighed) -> list[tuple[Item, bool]]:
 def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) -> ReplyTruth:
     """Ground truth of a reply to a conversation that ends with the user's message."""
     known = read_known(latent, conversation)
-    seen = weigh(known, reply)
+    return assess_weighed(known, weigh(known, reply))
+
+
+def assess_weighed(known: Known, seen: Weighed) -> ReplyTruth:
+    """Ground truth of a reply that was held against what is known."""
     expected = expected_facts(known, seen)
     implied = [used for item, used in expected if known.facts[item][1] == "implied"]
     shown = [suits for _, suits, was_shown in seen.fits if was_shown]
@@ -388,6 +438,6 @@ def assess_reply(latent: Latent, conversation: Sequence[Message], reply: str) ->
 Scope = Literal["persona", "revealed"]
 __all__ = [
     "Item", "Known", "Latent", "ReplyReading", "ReplyTruth", "Scope", "Shown", "UserReading", "Weighed",
-    "assess_reply", "disclosed", "expected_facts", "read_known", "read_message", "read_persona", "read_reply",
-    "read_sentence", "read_user_message", "swap", "weigh",
+    "assess_reply", "assess_weighed", "disclosed", "expected_facts", "read_known", "read_message", "read_persona",
+    "read_reply", "read_sentence", "read_user_message", "swap", "told_by", "weigh",
 ]  # fmt: skip
