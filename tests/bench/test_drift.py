@@ -6,7 +6,7 @@ import pytest
 
 from aloe.bench.compare import compare_pair, read_scored
 
-CONTROLS = ["oracle", "frozen", "generic"]
+CONTROLS = ["oracle", "frozen", "generic", "knows-all"]
 
 
 @pytest.fixture(scope="module", params=(0, 1))
@@ -33,6 +33,12 @@ def test_stale_use_is_0_and_1_by_construction(drifting):
     assert found["frozen"][0].truth["changes_used"] == 0.0
     low, high = found["oracle"][0].truth_ci["turns_to_update"]
     assert 1 <= low < high
+
+
+def test_who_is_told_the_whole_persona_meets_it_as_it_is_at_each_turn(drifting):
+    truth = drifting[0]["knows-all"][0].truth
+    assert truth["stale_use"] == 0.0 and truth["untrue_rate"] == 0.0
+    assert truth["style_accuracy"] > 0.99
 
 
 def test_users_with_a_timeline_contradict_nothing_and_conversations_hold_the_timeline(drifting):

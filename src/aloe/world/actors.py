@@ -23,6 +23,7 @@ from aloe.world.latent import (
     Latent,
     draw_facts,
     draw_traits,
+    in_context,
     read_persona,
     read_sentence,
     write_personality,
@@ -375,7 +376,10 @@ def play_knows_all(messages: Sequence[Utterance], seed: int | None, options: Opt
     """A reply that uses the whole persona from the first turn on, revealed or not."""
     latent = find_persona(messages)
     last, _ = _split_notes(_last_user(messages))
-    return _reply(messages, seed, options, (*latent.facts, *latent.traits), last, asks=False)
+    traits = latent.traits
+    if latent.history is not None:
+        traits = tuple(in_context(latent, read_message(last).topic).poles.values())
+    return _reply(messages, seed, options, (*latent.facts, *traits), last, asks=False)
 
 
 def play_generic(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
