@@ -10,14 +10,14 @@ from aloe.prompts.render import PromptSet
 from aloe.prompts.sections import read_changes
 from aloe.protocols import ChatRequest, PromptMessage
 from aloe.types import Change, Message, Persona
-from aloe.world.latent import draw_facts, draw_traits, fill, read_persona, write_personality, write_profile
+from aloe.world.latent import Latent, draw_facts, draw_traits, fill, read_persona, write_personality, write_profile
 from aloe.world.lexicon.changes import CONTEXTS, ENDED, GONE
 from aloe.world.lexicon.options import narrow
 from aloe.world.model import WorldModel
 from aloe.world.reading import read_message
 from aloe.world.staleness import use_of_changes
 from aloe.world.timeline import latent_of, with_timeline
-from aloe.world.truth import read_known, read_user_message, weigh
+from aloe.world.truth import disclosed, read_known, read_user_message, told_by, weigh
 
 PROMPTS = PromptSet()
 
@@ -183,3 +183,15 @@ def test_a_persona_in_its_own_words_can_end_a_fact_too():
     said = converse(changed, change.turn)
     assert "no longer" in said[-1]
     assert read_persona(changed.as_of(change.turn).profile, "").facts != read_persona(text, "").facts
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 12), max_size=6))
+def test_reading_a_conversation_again_says_the_same_whatever_was_read_before(seed, lengths):
+    persona = somebody(seed % 20)
+    said = converse(persona, 12, seed=seed % 3)
+    kept = latent_of(persona)
+    for n in lengths:
+        fresh = Latent(kept.facts, kept.traits)
+        assert disclosed(kept, said[:n]) == disclosed(fresh, said[:n])
+        assert told_by(tuple(said[:n]), kept) == told_by(tuple(said[:n]), Latent(kept.facts, kept.traits))

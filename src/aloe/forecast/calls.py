@@ -199,7 +199,8 @@ class _Rehearsal:
         decoding = self._decoding() if training is not None else ()
         spent = [(line.stage, line.cost, line.prompt_tokens + line.completion_tokens) for line in self.lines]
         budget, share = budget_notes(self.config, self.stages, spent), cacheable_share(self.heard)
-        return RunPlan(tuple(self.lines), self.config.trees.n_turns, share, training, decoding, budget)
+        n_turns = self.config.trees.n_turns * self.config.trees.sessions
+        return RunPlan(tuple(self.lines), n_turns, share, training, decoding, budget)
 
     def _decoding(self) -> tuple[DecodingLine, ...]:
         """Memory of the processes that decode in the wanted stages."""
