@@ -1,7 +1,9 @@
-"""Do the prompts of version 2, with dealt cards, play each role better than those of version 1 with the whole persona?
+"""Do the prompts of version 2, with dealt cards and schemas, play each role better than those of version 1?
 
-The same model, people and seeds on both sides, role by role; the figures are those of ``aloe prompts
-test`` with 95% intervals over the people. ``--model world`` shows what is perfect.
+The same model, people and seeds on both sides; the figures are those of ``aloe prompts test`` with 95% intervals over
+the people. ``--model world`` shows what is perfect. All roles are asked at once, so that a model in this process
+decodes large batches. With ``--keep FOLDER`` a measurement that was interrupted goes on where it was, and its answers
+can be read with ``aloe journal``.
 """
 
 from __future__ import annotations
@@ -12,35 +14,42 @@ import json
 import os
 import platform
 import time
+from pathlib import Path
 
 from aloe.bench.role_tests import ROLES, RoleFigure, try_roles
 from aloe.cli.prompts_test import SAMPLED, WORLD
 from aloe.config import Config, load_config
 from aloe.models.caller import Caller
 
-SIDES = {"before": ("1", 0), "after": ("2", 1)}  # version of the prompts, cards a turn
+SIDES = {"before": ("1", 0, False), "after": ("2", 1, "auto")}  # version of the prompts, cards a turn, schemas
 
 
 def config_of(side: str, options: argparse.Namespace) -> Config:
     """The config of one side, with the model in every role."""
-    version, cards = SIDES[side]
+    version, cards, structured = SIDES[side]
     own: dict[str, object] = {"prompt_set": version, "seed": options.seed, "trees": {"cards": cards}}
     if options.model != WORLD:
         own["roles"] = {
-            role: {"uri": options.model, "dtype": options.dtype, "temperature": t, "max_tokens": min(m, options.tokens)}
+            role: {
+                "uri": options.model, "dtype": options.dtype, "batch_size": 48, "structured": structured,
+                "temperature": t, "max_tokens": min(m, options.tokens),
+            }
             for role, (t, m) in SAMPLED.items()
-        }
+        }  # fmt: skip
     return load_config(None, own)
 
 
-def measure(side: str, role: str, options: argparse.Namespace) -> list[RoleFigure]:
-    """The figures of one role on one side."""
+def measure(side: str, roles: list[str], options: argparse.Namespace) -> dict[str, list[RoleFigure]]:
+    """The figures of one side by role; every answer goes to a file where ``--keep`` says so."""
     config = config_of(side, options)
 
-    async def work() -> list[RoleFigure]:
-        caller = Caller.open(config, None, seed=config.seed)
+    async def work() -> dict[str, list[RoleFigure]]:
+        folder = Path(options.keep) if options.keep else None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        caller = Caller.open(config, folder / f"{side}.sqlite" if folder else None, seed=config.seed)
         try:
-            return (await try_roles(caller, config, [role], options.n))[role]
+            return await try_roles(caller, config, roles, options.n)
         finally:
             await caller.aclose()
 
@@ -55,14 +64,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=400, help="most tokens of an answer (default: 400)")
     parser.add_argument("--dtype", default="auto", help="hf: number format of the weights (default: auto)")
+    parser.add_argument("--keep", default="", metavar="FOLDER", help="folder for the journals of both sides")
     options = parser.parse_args()
     figures: dict[str, float] = {}
+    roles = options.roles.split(",")
     print(f"{options.model} on {platform.machine()}, {os.cpu_count()} CPUs; {options.n} people, seed {options.seed}")
-    for role in options.roles.split(","):
+    found = {}
+    for side in SIDES:
         started = time.process_time()
-        found = {side: measure(side, role, options) for side in SIDES}
-        print(f"{role} ({time.process_time() - started:.0f} CPU s)")
-        for before, after in zip(found["before"], found["after"], strict=True):
+        found[side] = measure(side, roles, options)
+        print(f"{side}: {time.process_time() - started:.0f} CPU s", flush=True)
+    for role in roles:
+        print(role)
+        for before, after in zip(found["before"][role], found["after"][role], strict=True):
             cells = []
             for side, figure in (("before", before), ("after", after)):
                 e = figure.estimate
