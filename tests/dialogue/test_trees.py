@@ -14,9 +14,11 @@ from aloe.dialogue.forest import grow_forest, plan_jobs
 from aloe.dialogue.pairs import check_messages, tree_to_pairs, tree_to_sft
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.models.caller import Caller
+from aloe.models.registry import register_scheme
 from aloe.prompts import PromptSet
 from aloe.store.validate import Report, validate_run
 from aloe.types import Persona
+from aloe.world.anyone import Anyone
 from helpers import world_personas
 
 PROMPTS = PromptSet()
@@ -163,6 +165,34 @@ def test_the_world_over_http_gives_the_same_bytes(tmp_path: Path) -> None:
         remote = Config.model_validate({"roles": roles})
         over_http = grow_files(tmp_path / "http", 16, remote)
     assert over_http == grow_files(tmp_path / "local", 16, Config())
+
+
+def grow_one(config: Config, prompts: PromptSet) -> GrownTree:
+    persona = world_personas(1)[0]
+
+    async def work() -> GrownTree:
+        caller = Caller.open(config, None, seed=0, prompts=prompts)
+        try:
+            return await TreeBuilder(caller, TreePlan(n_turns=3, orders=2), 0).grow(persona)
+        finally:
+            await caller.aclose()
+
+    return asyncio.run(work())
+
+
+def test_a_model_of_any_name_is_played_by_whom_its_prompt_asks_for(tmp_path: Path) -> None:
+    """A recipe of real models against ``aloe world serve --any-model``: what is said is what the world says."""
+    register_scheme("named", lambda config: Anyone(config.uri))
+    roles = ("writer", "user", "inducer", "tailored", "generic", "judge")
+    for prompts in ("1", "2"):
+        said = []
+        for config in (Config(), Config.model_validate({"roles": {role: [{"uri": "named:gpt"}] for role in roles}})):
+            grown = grow_one(config, PromptSet(None, prompts))
+            labels = [[(j.verdict, j.node_ids) for j in label.judgements] for label in grown.labels]
+            told = [(d.item, d.evidence) for d in grown.disclosures]
+            assert told and labels
+            said.append(([n.message.content for n in grown.tree.nodes], told, labels))
+        assert said[0] == said[1]
 
 
 def test_validate_finds_damage(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ def test_the_world_answers_the_same_here_and_behind_an_address_under_the_same_ke
         await there.aclose()
         with pytest.raises(ConfigError, match="no model 'gpt'"):
             resolve_world()("gpt")
+        assert resolve_world(any_model=True)("gpt").name == "gpt"
         await server.aclose()
 
     asyncio.run(work())

@@ -14,11 +14,16 @@ HELP = "serve the simulated world as an OpenAI-compatible endpoint"
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("action", choices=("serve",), help="start the server")
+    parser.add_argument(
+        "--any-model", action="store_true",
+        help="answer under every name, by what the prompt asks for: for recipes that name real models",
+    )  # fmt: skip
     add_server(parser)
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
     from aloe.models.server import resolve_world
 
-    serve_models(resolve_world(), options, "any world:ACTOR")
+    names = "any model" if options.any_model else "any world:ACTOR"
+    serve_models(resolve_world(any_model=options.any_model), options, names)
     return 0

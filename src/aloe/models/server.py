@@ -21,6 +21,7 @@ from aloe.errors import AloeError, ConfigError, EndpointError
 from aloe.models.guard import Guard, Refused, in_address, own_hosts
 from aloe.models.registry import create_model
 from aloe.protocols import ChatModel, ChatRequest, Completion, PromptMessage
+from aloe.world.anyone import Anyone
 from aloe.world.model import actor_names
 
 log = logging.getLogger(__name__)
@@ -102,12 +103,19 @@ def _answers(guard: Guard) -> Any:
     return answer
 
 
-def resolve_world(cache: dict[str, ChatModel] | None = None) -> Resolver:
-    """A resolver that makes any ``world:...`` model on demand."""
+def resolve_world(cache: dict[str, ChatModel] | None = None, any_model: bool = False) -> Resolver:
+    """A resolver that makes any ``world:...`` model on demand.
+
+    Args:
+        any_model: every other name too: its prompt says which of the world's actors answers.
+    """
     made = {} if cache is None else cache
 
     def resolve(name: str) -> ChatModel:
         if name not in made:
+            if any_model and not name.startswith("world:"):
+                made[name] = Anyone(name)
+                return made[name]
             if not name.startswith("world:"):
                 raise ConfigError(f"this server has no model '{name}'", "ask for a name like world:user")
             made[name] = create_model(ModelConfig.model_validate({"uri": name}))
