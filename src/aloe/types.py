@@ -384,6 +384,7 @@ class BenchmarkResult(Record):
     judge_model: str
     user_model: str
     config_digest: str
+    setting: dict[str, str] = Field(default_factory=dict)  # user, dialect, judges, prompts, ... (bench.setting)
     n_personas: int
     n_samples: int = 1  # conversations per persona
     n_failed: int = 0  # conversations that a failed call ended early

@@ -76,15 +76,15 @@ def test_logistic_regression_finds_the_direction_and_auc_its_known_values():
 
 
 def test_a_planted_difference_is_found_and_named_and_none_is_not():
-    some = [writer(n, 0.2, 1) for n in range(40)]
-    other = [writer(n, 0.8, 2) for n in range(40)]
+    some = [writer(n, 0.2, 1) for n in range(24)]
+    other = [writer(n, 0.8, 2) for n in range(24)]
     found = compare_users(some, other)
     assert found.auc.value > 0.9 and found.auc.low > 0.8
     assert found.features[0].feature == "questions" and found.features[0].second > found.features[0].first
-    again = compare_users(some, [writer(n, 0.2, 3) for n in range(40)])
+    again = compare_users(some, [writer(n, 0.2, 3) for n in range(24)])
     assert again.auc.low < 0.5 < again.auc.high
-    floor = floor_of([*some[:20], *(writer(n, 0.2, 4) for n in range(20))], ["a"] * 40)
-    assert floor.auc.low < 0.5 < floor.auc.high and floor.n_first == 20
+    floor = floor_of([*some[:16], *(writer(n, 0.2, 4) for n in range(16))], ["a"] * 32)
+    assert floor.auc.low < 0.5 < floor.auc.high and floor.n_first == 16
     with pytest.raises(DataError, match="at least 10"):
         compare_users(some[:9], other)
 

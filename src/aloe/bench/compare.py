@@ -26,6 +26,7 @@ from aloe.bench.metrics import (
 )
 from aloe.bench.metrics_file import align, format_value
 from aloe.bench.scales import EMPTY_REPLY, SCALES
+from aloe.bench.setting import differences
 from aloe.errors import DataError, EndpointError
 from aloe.prompts.suspicion import verdict_like
 from aloe.stats import Clusters, Estimate, Floats
@@ -134,6 +135,11 @@ def read_scored(folder: Path, name: str | None = None) -> Scored:
     return Scored(name or folder.name, folder, ids, groups, scores, result, len(rows), n_unscored)
 
 
+def named_folders(folders: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Each folder with its short name, unique among them."""
+    return list(zip(folders, _names(folders), strict=True))
+
+
 def _names(folders: Sequence[Path]) -> list[str]:
     """Short names: the model's folder, with its run in front where two are alike."""
     plain = [folder.resolve().name for folder in folders]
@@ -230,16 +236,21 @@ def tabled(
     return results, beside.guarded, [*result_notes(found), *beside.notes]
 
 
-def compare(paths: Sequence[str | Path]) -> Comparison:
+def compare(paths: Sequence[str | Path], strict: bool = False) -> Comparison:
     """Measure every model found under ``paths`` and every pair of them.
 
+    Args:
+        strict: refuse models of different settings instead of marking them.
+
     Raises:
-        DataError: fewer than two models, or a damaged file.
+        DataError: fewer than two models, a damaged file, or (strict) models that are not comparable.
     """
     folders = find_models(paths)
     if len(folders) < 2:
         raise DataError(f"only one benchmarked model found ({folders[0]})", "give at least two")
     models = [read_scored(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
+    if strict and (why := unlike([m.result for m in models if m.result is not None])):
+        raise DataError("; ".join(why), "compare models of one setting, or leave out --strict")
     found = side_by_side(models)
     measured = found.measured
 
@@ -265,6 +276,11 @@ def unlike(results: Sequence[BenchmarkResult]) -> list[str]:
         values = sorted({str(getattr(r, what)) for r in results})
         if len(values) > 1:
             notes.append(f"different {name}: {', '.join(values)}; the models are not comparable")
+    said = " ".join(notes)
+    settings = [{**r.setting, "personas": ""} if r.setting else {} for r in results]  # pairs share theirs, or are told
+    beside = [what for what in differences(settings) if f"different {what}" not in said]
+    if beside:
+        notes.append(f"different {', '.join(beside)}; the models are not comparable")
     return notes
 
 

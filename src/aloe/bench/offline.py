@@ -26,6 +26,7 @@ from aloe.bench.metrics import measure, result_figures
 from aloe.bench.runner import settle, usage_since
 from aloe.bench.scales import SCALES
 from aloe.bench.scoring import score_reply
+from aloe.bench.setting import setting_of
 from aloe.config import BenchConfig, Config, digest
 from aloe.config.files import refuse_special
 from aloe.dialogue.judge import Candidate
@@ -346,6 +347,7 @@ def _result(talks: Sequence[Logged], config: Config, prompts: PromptSet, name: s
         judge_model=", ".join(m.uri for m in config.roles.judge),
         user_model="logged",
         config_digest=digest([config.seed, settings, judges, prompts.stamp(), texts]),
+        setting=setting_of(config, prompts, tuple(people.values()), user="logged"),
         n_personas=len(people),
         n_samples=n_samples,
         n_failed=sum(None in t.judgements for t in talks),

@@ -28,6 +28,7 @@ from aloe.bench.metrics import measure, result_figures
 from aloe.bench.scales import EMPTY_REPLY, SCALES, Scale
 from aloe.bench.scoring import score_reply
 from aloe.bench.session_figures import session_figures
+from aloe.bench.setting import setting_of
 from aloe.config import Config, ModelConfig, Panel, digest
 from aloe.dialogue.casting import Casting
 from aloe.dialogue.judge import Candidate
@@ -331,6 +332,7 @@ async def run_benchmark(
         judge_model=", ".join(m.uri for m in config.roles.judge),
         user_model=", ".join(m.uri for m in config.roles.user),
         config_digest=_digest(config, model, caller.prompts),
+        setting=setting_of(config, caller.prompts, personas),
         n_personas=len(personas),
         n_samples=config.bench.samples,
         n_failed=sum(talk.is_broken for talk in talks),

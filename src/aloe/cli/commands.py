@@ -73,11 +73,16 @@ TOOLS = (
         "probe", "measure", "probe",
         "measure what a local model would decide (which fact now, which value, which manner) without decoding",
     ),
+    Row("board", "measure", "board", "a static leaderboard of benchmarked models; checks results against their files"),
     Row("metrics", "measure", "metrics", "compute AVG, late mean, IR, N-IR, N-R2 from per-turn values in JSON or CSV"),
     Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, compare the judge with human ratings"),
     Row(
         "users", "measure", "users",
         "compare a user simulator's conversations with people's: a classifier's AUC and what gives the simulator away",
+    ),
+    Row(
+        "transfer", "measure", "transfer",
+        "train on each of several users, test on all under several judges: does what is learned carry over?",
     ),
     Row("import", "data", "import_", "import conversations in the published format as trees"),
     Row("relabel", "data", "relabel", "label a run's trees again, by another judge or by look-ahead"),

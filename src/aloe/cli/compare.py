@@ -16,10 +16,13 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "paths", nargs="+", type=existing_path, metavar="RUN", help="run directories or bench/MODEL directories"
     )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse models that had another user, judge, prompts or personas"
+    )
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
     from aloe.bench.compare import compare, format_comparison
 
-    print(format_comparison(compare(options.paths)))
+    print(format_comparison(compare(options.paths, strict=options.strict)))
     return 0
