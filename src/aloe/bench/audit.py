@@ -1,9 +1,9 @@
 """Checks a result against the files that it was made from: was it edited, or made from other conversations?
 
 Ids of messages are digests of their content and of what came before, so an edited message breaks the chain. The
-average is computed again from ``scores.jsonl``. Where the judge is the simulated world's and the personas are at hand,
-the replies are judged again. A judge that is a language model is not asked again: of its scores nothing more is known
-than that the average fits them.
+average is computed again from ``scores.jsonl``. Where the judge is the simulated world's and the personas are at hand
+as they were, the replies are judged again. A judge that is a language model is not asked again: of its scores nothing
+more is known than that the average fits them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aloe.bench.compare import Scored, read_scored
 from aloe.bench.metrics import measure
+from aloe.bench.setting import digest_of_people
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.stats import Clusters
@@ -84,6 +85,9 @@ def _rejudged(folder: Path, scored: Scored, trees: Mapping[str, ConversationTree
     result = scored.result
     personas = _personas(folder)
     if result is None or result.scale != "1-5" or not personas or not result.judge_model.startswith("world:judge"):
+        return []
+    people = [personas[i] for i in scored.persona_ids if i in personas]
+    if result.setting.get("personas", "") not in ("", digest_of_people(people)):  # they changed, or were others
         return []
     if "," in result.judge_model:  # a panel, or several judges of which each was asked in turn
         return []

@@ -37,9 +37,16 @@ def setting_of(config: Config, prompts: PromptSet, personas: Sequence[Persona], 
         "panel": config.bench.panel if len(config.roles.judge) > 1 else "",
         "prompts": digest({name: stamp for name, stamp in asked.items() if CATALOG[name].role in _ROLES}),
         "conversation": digest(bench),
-        "personas": digest([[p.persona_id, p.profile, p.personality] for p in personas]),
+        "personas": digest_of_people(personas),
     }
     return {**found, BOARD: digest(found)}
+
+
+def digest_of_people(personas: Sequence[Persona]) -> str:
+    """Who was benchmarked: ids, texts and what changes of them, in their order."""
+    return digest(
+        [p.model_dump(mode="json", include={"persona_id", "profile", "personality", "timeline"}) for p in personas]
+    )
 
 
 def _actors(models: Sequence[ModelConfig]) -> list[object]:
