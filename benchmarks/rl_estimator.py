@@ -256,6 +256,51 @@ def reinforce(policy: ToyPolicy, n_batches: int, size: int, by_turn: bool, seed:
     return Estimates(np.array(found), tokens / n_batches)
 
 
+@dataclass(frozen=True)
+class Asking:
+    """A world in which a question earns nothing at once, and its answer makes the next reply worth more."""
+
+    now: float = 0.3  # what any other reply earns
+    later: float = 1.5  # what it earns after a question of the turn before
+
+    async def say(self, talk: Episode, state: PathState) -> UserTurn | None:
+        has_asked = bool(state.messages) and state.messages[-1].content == "reply 0"
+        return UserTurn(f"m{int(has_asked)}")
+
+    async def score(self, moment: Moment) -> float | None:
+        if moment.reply.text == "reply 0":
+            return 0.0
+        return self.later if moment.said[-1] == "m1" else self.now
+
+
+class AskingReward(ToyReward):
+    def __init__(self, world: Asking) -> None:
+        self.score = world.score  # type: ignore[method-assign]
+
+
+def learn_to_ask(credit: str, seed: int, n_steps: int = 60, size: int = 16) -> float:
+    """Mean reward of a conversation after training a toy policy in ``Asking`` by one kind of credit."""
+    world, policy, rng = Asking(), ToyPolicy(seed), np.random.default_rng(seed)
+    section = RLConfig(max_new_tokens=2, siblings=4, credit=credit)  # type: ignore[arg-type]
+    rewards = Rewards({"toy": 1.0}, (AskingReward(world),))
+    optimiser = torch.optim.Adam([policy.theta], lr=0.1)
+
+    def talk(n: int, siblings: int, kind: str) -> list[Siblings]:
+        plan = RolloutPlan(N_TURNS, kind, siblings, continuations=section.trains_continuations)
+        talks = [Episode(i, NOBODY, f"t{i}", frozenset([int(rng.integers(N_TURNS)) + 1])) for i in range(n)]
+        return asyncio.run(Rollout(world, ToySampler(policy, rng), rewards, plan).run(talks))
+
+    for _ in range(n_steps):
+        batch = make_batch(talk(size, 4, credit), section, N_TURNS, seed)
+        settle_advantages(batch, section)
+        optimiser.zero_grad()
+        gradient = _gradient(policy, section, batch.drawn, size)
+        policy.theta.grad = -torch.as_tensor(gradient).view_as(policy.theta)
+        optimiser.step()
+    groups = talk(400, 1, "none")
+    return sum(r.reward or 0.0 for g in groups for r in g.replies) / 400
+
+
 TURN = {"max_new_tokens": 2, "siblings": 4}
 RETURN = {**TURN, "credit": "return"}
 UNBIASED: dict[str, tuple[dict, int, float]] = {  # settings, horizon and discount of the exact gradient

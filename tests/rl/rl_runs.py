@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
+from process_runs import start_process
 from safetensors.torch import load_file
 
 from aloe.config import Config, load_config
@@ -39,9 +42,7 @@ def _train(start: Path, people: Path, out: Path, options: dict[str, Any]) -> Non
 
 def start_training(start: Path, people: Path, out: Path, options: dict[str, Any]) -> BaseProcess:
     """The same in a process of its own."""
-    process = multiprocessing.get_context("spawn").Process(target=_train, args=(start, people, out, options))
-    process.start()
-    return process
+    return start_process(_train, start, people, out, options)
 
 
 def rows(out: Path, name: str = "metrics") -> list[dict[str, Any]]:
@@ -54,3 +55,29 @@ def weights(folder: Path) -> torch.Tensor:
     """All weights of a checkpoint, end to end."""
     found = load_file(folder / "model.safetensors")
     return torch.cat([found[name].flatten() for name in sorted(found)])
+
+
+def _one_of(rank: int, n: int, port: int, start: Path, people: Path, out: Path, options: dict[str, Any]) -> None:
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(n), LOCAL_WORLD_SIZE=str(n), MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )  # fmt: skip
+    train(start, people, out, **options)
+    torch.distributed.destroy_process_group()
+
+
+def train_in_processes(n: int, start: Path, people: Path, out: Path, **options: Any) -> None:
+    """The same training by ``n`` processes over gloo."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    started = [context.Process(target=_one_of, args=(rank, n, port, start, people, out, options)) for rank in range(n)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(240)
+    codes = [process.exitcode for process in started]
+    for process in started:
+        process.kill()
+    assert codes == [0] * n

@@ -10,37 +10,43 @@ from typing import Any
 
 import pytest
 import torch
-from rl_runs import rows, start_training, train, weights
+from rl_runs import rows, start_training, train, train_in_processes, weights
 
 from aloe.errors import ConfigError, DataError
 
 
 def test_what_is_rewarded_becomes_more_frequent(start: Path, people: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"iterations": 14, "conversations": 6, "learning_rate": 1e-2, "eval_every": 14}
+    options: dict[str, Any] = {
+        "iterations": 8,
+        "conversations": 5,
+        "learning_rate": 2e-2,
+        "eval_every": 8,
+        "n_turns": 2,
+    }
     trained = train(start, people, tmp_path / "rl", **options)
     assert trained["after"]["brevity"] > trained["before"]["brevity"] + 0.01
     shuffled = train(start, people, tmp_path / "control", **options, shuffle=True)
     assert shuffled["after"]["brevity"] < trained["after"]["brevity"] - 0.005
     found = rows(tmp_path / "rl")
-    assert [row["step"] for row in found] == list(range(1, 15))
+    assert [row["step"] for row in found] == list(range(1, 9))
     wanted = {"reward", "reward/brevity", "kl", "entropy", "ratio_mean", "ratio_std", "clipped", "reply_tokens"}
     assert wanted <= set(found[0])
     assert found[0]["kl"] == 0 and found[-1]["kl"] > 0.01
     evaluations = rows(tmp_path / "rl", "evaluations")
-    assert [row["step"] for row in evaluations] == [0, 14]
+    assert [row["step"] for row in evaluations] == [0, 8]
     assert set(evaluations[0]["rewards"]) == {"judge", "truth", "belief", "profile", "brevity", "repetition"}
-    assert len(evaluations[0]["rewards"]["judge"]["curve"]) == 3
+    assert len(evaluations[0]["rewards"]["judge"]["curve"]) == 2
     samples = rows(tmp_path / "rl", "samples")
-    assert {s["step"] for s in samples} == {0, 14} and all(s["user"] and s["reply"] is not None for s in samples)
+    assert {s["step"] for s in samples} == {0, 8} and all(s["user"] and s["reply"] is not None for s in samples)
 
 
 @pytest.mark.slow
 def test_a_killed_training_comes_to_the_same_weights(start: Path, people: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"iterations": 6, "passes": 2, "kl": 0.1, "eval_every": 3}
+    options: dict[str, Any] = {"iterations": 5, "passes": 2, "kl": 0.1, "eval_every": 3, "n_turns": 2}
     train(start, people, tmp_path / "whole", **options)
     process = start_training(start, people, tmp_path / "killed", options)
     work, deadline = tmp_path / "killed" / "trainer", time.monotonic() + 240
-    while not any(work.glob("state-[34]")) and time.monotonic() < deadline and process.is_alive():
+    while not any(work.glob("state-[23]")) and time.monotonic() < deadline and process.is_alive():
         time.sleep(0.01)
     assert process.pid is not None and process.is_alive()
     os.kill(process.pid, signal.SIGKILL)
@@ -51,6 +57,31 @@ def test_a_killed_training_comes_to_the_same_weights(start: Path, people: Path, 
     for name in ("metrics", "evaluations", "samples"):
         assert rows(tmp_path / "killed", name) == rows(tmp_path / "whole", name)
     assert not work.exists()
+
+
+@pytest.mark.slow
+def test_two_processes_are_one(start: Path, people: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"minibatches": 2, "passes": 2, "kl": 0.1, "normaliser": "batch", "credit": "return"}
+    train(start, people, tmp_path / "one", **options)
+    train_in_processes(2, start, people, tmp_path / "two", **options)
+    moved = weights(tmp_path / "one") - weights(start)
+    assert (weights(tmp_path / "two") - weights(tmp_path / "one")).norm() <= 1e-4 * moved.norm()
+    for name in ("metrics", "evaluations", "samples"):
+        one, two = rows(tmp_path / "one", name), rows(tmp_path / "two", name)
+        assert len(one) == len(two)
+        for row, other in zip(one, two, strict=True):
+            for key, value in row.items():
+                assert other[key] == (pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value)
+
+
+def test_an_adapter_is_trained_and_answers(start: Path, people: Path, tmp_path: Path) -> None:
+    from aloe.models.local.checkpoint import load_model
+
+    found = train(start, people, tmp_path, lora_rank=4, learning_rate=1e-2, eval_personas=0)
+    assert found["n_steps"] == 2
+    assert (tmp_path / "adapter_model.safetensors").is_file()
+    ids = torch.tensor([[7, 8, 9]])
+    assert not torch.equal(load_model(tmp_path)(ids).logits, load_model(start)(ids).logits)
 
 
 def test_a_budget_of_tokens_ends_the_training(start: Path, people: Path, tmp_path: Path) -> None:

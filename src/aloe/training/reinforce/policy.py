@@ -73,8 +73,9 @@ class Policy:
         if adapter is not None:
             from peft import get_peft_model
 
-            torch.manual_seed(0)
-            model = get_peft_model(model, adapter)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)  # the same adapter in all processes, and where a training continues
+                model = get_peft_model(model, adapter)
         self.model = model.to(trl_run.device())
         self.plain = model.get_base_model() if hasattr(model, "peft_config") else model
         without_dropout(self.model, section.gradient_checkpointing)
