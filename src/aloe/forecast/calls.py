@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import itertools
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,13 +20,15 @@ from typing import Any
 
 from aloe.bench.controls import derange
 from aloe.bench.runner import run_benchmark
-from aloe.config import BudgetConfig, Config, ModelConfig, RolesConfig
+from aloe.config import BudgetConfig, Config, ModelConfig
 from aloe.config.exposure import told
 from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.forecast.decoding import DECODING_NOTE, DecodingLine, decoding_table, loads_of, plan_decoding
+from aloe.forecast.reinforcement import RLRehearsal, rehearse_rl, rl_line
 from aloe.forecast.spending import budget_notes, estimated_cost
+from aloe.forecast.stand_ins import SCHEME, StandIn, stand_in
 from aloe.forecast.training import TrainingLine, plan_training, sizes_of, tokenizer_of
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
@@ -38,7 +38,7 @@ from aloe.models.uri import split_uri, split_wrapper
 from aloe.personas.embedders import endpoint_of
 from aloe.personas.stage import read_bench_file, run_personas
 from aloe.prompts import PromptSet
-from aloe.protocols import ChatRequest, Completion, PromptMessage
+from aloe.protocols import PromptMessage
 from aloe.stages.bench import bench_sample, with_bench_roles
 from aloe.stages.context import REPLY_TOKENS
 from aloe.stages.pipeline import wanted_stages
@@ -46,20 +46,10 @@ from aloe.stages.rollout import rollout_plan
 from aloe.stages.trees import tree_plan
 from aloe.store.records import read_jsonl
 from aloe.training.methods import BASE, ROLLOUT_FROM, methods_of
-from aloe.types import Persona, PoolEntry, Usage
-from aloe.world.model import WorldModel
+from aloe.types import Persona, PoolEntry
 
-SCHEME = "rehearsal"
 N_TREES, N_TALKS = 16, 16  # rehearsed per stage, and per benchmarked model
 MAX_POOL = 400  # members grown in rehearsal; larger pools are scaled up
-ACTOR = {  # the world's actor of each role, and those of a model under test
-    **{name: getattr(RolesConfig(), name)[0].uri.partition(":")[2] for name in RolesConfig.model_fields},
-    "responder": "assistant",
-    "checkpoint": "attentive",
-}
-TYPICAL = {"user": 45, "tailored": 110, "generic": 110, "responder": 110}  # tokens that a language model writes
-_WORDS = re.compile(r"\w+|[^\w\s]")  # about the tokens of the tiny model
-FILLER = "Well, one thing leads to another, as it so often does, and that is all there is to say about it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,57 +85,19 @@ class RunPlan:
         return None if None in values else sum(values)
 
 
-class _StandIn:
-    """The world's actor of a role, writing as much as a language model typically does."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        role, _, original = split_uri(config.uri)[1].partition("/")
-        self.name, self.revision = config.uri, "1"
-        _, _, query = original.partition("?")  # a checkpoint that learnt from the world speaks as its teacher does
-        self._actor = WorldModel(f"world:{ACTOR[role]}" + (f"?{query}" if query else ""))
-        self._length = TYPICAL.get(role, 0)
-        self._counts_words = bool(query)
-        if config.max_tokens is not None:
-            self._length = min(self._length, config.max_tokens)
-        self.original = original
-
-    async def complete(self, request: ChatRequest) -> Completion:
-        answer = self._actor.answer(request)
-        text = answer.text
-        missing = 4 * self._length - len(text)
-        if missing > 0 and not text.startswith("{"):
-            padding = itertools.islice(itertools.cycle(FILLER.split()), missing // 5)
-            text = f"{' '.join(padding)}. {text}".lstrip(". ")
-        n_tokens = len(_WORDS.findall(text)) + 1 if self._counts_words else max(1, len(text) // 4)
-        usage = Usage(prompt_tokens=answer.usage.prompt_tokens, completion_tokens=n_tokens)
-        return Completion(text, "stop", usage)
-
-    async def aclose(self) -> None:
-        return None
-
-
-def _stand_in(role: str, model: ModelConfig) -> ModelConfig:
-    """The simulated actor that stands in for ``model``; world actors play themselves."""
-    inner, wrapper = split_wrapper(model.uri)
-    if split_uri(inner)[0] == "world":
-        return model.model_copy(update={"base_url": None})
-    uri = f"{SCHEME}:{role}/{inner}" + (f"+{wrapper}" if wrapper else "")
-    return ModelConfig(uri=uri, max_tokens=model.max_tokens, weight=model.weight)
-
-
 def rehearsal_config(config: Config) -> Config:
     """``config`` with stand-ins for everything that costs, no budget, and a pool that is quick to grow."""
     roles = {
-        name: tuple(_stand_in(name, m) for m in getattr(config.roles, name)) for name in type(config.roles).model_fields
+        name: tuple(stand_in(name, m) for m in getattr(config.roles, name)) for name in type(config.roles).model_fields
     }
     people = config.personas
     update: dict[str, Any] = {"embedder": people.embedder if people.embedder in ("world", "lexical") else "lexical"}
     if people.embedder != update["embedder"]:
         update |= {"profile_threshold": None, "personality_threshold": None}
     bench = {
-        "models": tuple(_stand_in("responder", m) for m in config.bench.models),
-        "judge": tuple(_stand_in("judge", m) for m in config.bench.judge) if config.bench.judge else None,
-        "user": tuple(_stand_in("user", m) for m in config.bench.user) if config.bench.user else None,
+        "models": tuple(stand_in("responder", m) for m in config.bench.models),
+        "judge": tuple(stand_in("judge", m) for m in config.bench.judge) if config.bench.judge else None,
+        "user": tuple(stand_in("user", m) for m in config.bench.user) if config.bench.user else None,
         "n_bootstrap": 100,
     }
     return config.model_copy(
@@ -167,7 +119,7 @@ def make_plan(config: Config, only: str | None = None) -> RunPlan:
     Raises:
         ConfigError: the config contradicts itself.
     """
-    register_scheme(SCHEME, _StandIn)
+    register_scheme(SCHEME, StandIn)
     stages = [stage.name for stage in wanted_stages(config, only)]
     return asyncio.run(_Rehearsal(config, stages).run())
 
@@ -183,6 +135,7 @@ class _Rehearsal:
         self.lines: list[Line] = []
         self.heard: dict[str, list[str]] = defaultdict(list)
         self.grown: dict[str, tuple[list[GrownTree], float]] = {}
+        self.talked: RLRehearsal | None = None
 
     async def run(self) -> RunPlan:
         with tempfile.TemporaryDirectory(prefix="aloe-plan-") as folder:
@@ -193,9 +146,13 @@ class _Rehearsal:
                 model = self._checkpoint(ROLLOUT_FROM)
                 plan = rollout_plan(self.played, model)
                 await self._trees("rollout", plan, train, self.config.rollout.n_trees)
+            if "rl" in self.stages:
+                await self._rl(train)
             if "bench" in self.stages:
                 await self._bench(bench, Path(folder))
         training = plan_training(self.config, self.stages, self.grown) if _can_train() else None
+        if training is not None and self.talked is not None:
+            training = (*training, rl_line(self.config, self.talked))
         decoding = self._decoding() if training is not None else ()
         spent = [(line.stage, line.cost, line.prompt_tokens + line.completion_tokens) for line in self.lines]
         budget, share = budget_notes(self.config, self.stages, spent), cacheable_share(self.heard)
@@ -285,6 +242,16 @@ class _Rehearsal:
         models = self._roles(self.config)
         models["responder"] = (ModelConfig(uri=f"hf:checkpoints/{ROLLOUT_FROM}"),)
         self._add(stage, caller, n_jobs / len(jobs), models)
+
+    async def _rl(self, personas: list[Persona]) -> None:
+        caller, start = self._open(self.played), self.config.rl.start
+        try:
+            policy = StandIn(self._checkpoint(start))
+            self.talked = await rehearse_rl(self.played, caller, personas, policy.answer)
+        finally:
+            await caller.aclose()
+        models = self._roles(self.config) | {"responder": (ModelConfig(uri=f"hf:checkpoints/{start}"),)}
+        self._add("rl", caller, self.talked.scale, models)
 
     def _checkpoint(self, name: str) -> ModelConfig:
         """What plays a checkpoint of the run: one that talks as long as language models do, or as its teacher."""

@@ -141,7 +141,7 @@ def _line(
     steps = section.max_steps or math.ceil(section.epochs * math.ceil(n_packs / accumulation))
     return TrainingLine(
         method.name,
-        _model_name(config),
+        model_name(config),
         round(scale * share * statistics.n_items),
         round(scale * share * statistics.tokens_expanded),
         round(scale * share * statistics.tokens_packed),
@@ -161,7 +161,7 @@ def memory_gb(section: Any, sizes: Sizes, n_tokens: int) -> float:
     return process_bytes(section, sizes.shape, compute, sizes.n_parameters, adapter, n_tokens) / GB
 
 
-def _model_name(config: Config) -> str:
+def model_name(config: Config) -> str:
     return config.sft.model or "the run's own base"
 
 

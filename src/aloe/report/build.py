@@ -29,6 +29,7 @@ from aloe.report.measured import Measured, measure_anew
 from aloe.report.outcomes import stage_table
 from aloe.report.paired import paired_figures
 from aloe.report.pool import pool_section
+from aloe.report.reinforcement import reply_samples, reward_figures
 from aloe.report.suites import suite_tables
 from aloe.report.training import packing_figure
 from aloe.store.records import atomic_write
@@ -164,7 +165,11 @@ def _content(
             if not s.source_id.startswith("bench-") and s.n_total
         ],
         "pool": pool_section(run),
-        "training": {name: charts.training_figures(name, rows) for name, rows in run.metrics.items()},
+        "training": {
+            name: [*(reward_figures(run) if name == "rl" else ()), *charts.training_figures(name, rows)]
+            for name, rows in run.metrics.items()
+        },
+        "samples": reply_samples(run),
         "packing": packing_figure(run),
         "stages": stage_table(run),
         "calls": calls_section(run, journal),

@@ -281,6 +281,12 @@ TRAINING_CHARTS = (
     ("rewards", "Rewards", ("rewards/chosen", "rewards/rejected")),
     ("packing", "Packing ratio", ("packing_ratio", "packing/ratio")),
     ("grad", "Gradient norm", ("grad_norm",)),
+    ("reward", "Reward of the replies drawn", ("reward",)),
+    ("kl", "KL divergence from the starting model, nats per token", ("kl",)),
+    ("sampling", "Entropy, nats per token", ("entropy",)),
+    ("clipped", "Share of clipped tokens", ("clipped",)),
+    ("length", "Tokens of a reply", ("reply_tokens",)),
+    ("speed", "Tokens per second", ("tokens_per_second_rollout", "tokens_per_second_training")),
 )
 
 
