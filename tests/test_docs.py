@@ -22,6 +22,7 @@ from aloe.cli.parser import Parser
 from aloe.config import Config, fields
 from aloe.models import registry
 from aloe.models.uri import MEMORY_PLUG_INS
+from aloe.rl import rewards
 from aloe.training import methods
 
 PACKAGE = Path(aloe.__file__).parent
@@ -34,6 +35,7 @@ FILE = re.compile(
     r"(?<![\w/.:-])(?:[\w-]+/)*[\w-]+\.(?:py|jinja|js|css)\b|(?<![\w/.:-])(?:[\w-]+/)+[\w-]+\.(?:md|txt)\b"
 )
 NO_MODULES = {"aloe.json", MEMORY_PLUG_INS, registry.ENTRY_POINTS, methods.ENTRY_POINTS, suites.ENTRY_POINTS}
+NO_MODULES |= {rewards.ENTRY_POINTS}
 GENERATED = {"json", "jsonl", "parquet", "toml", "txt", "html", "sqlite", "summary"}  # after a stage's name: no option
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -32,7 +32,7 @@ def reward_figures(run: RunData) -> list[Figure]:
 
 def _rewards(row: Row) -> dict[str, Row]:
     found = row.get("rewards")
-    return {str(k): v for k, v in found.items() if isinstance(v, Mapping)} if isinstance(found, Mapping) else {}
+    return {str(k): dict(v) for k, v in found.items() if isinstance(v, Mapping)} if isinstance(found, Mapping) else {}
 
 
 def _curves(rows: Sequence[Row]) -> Figure | None:
@@ -66,7 +66,7 @@ def reply_samples(run: RunData) -> list[tuple[str, str, str, str]]:
         {(str(r.get("conversation")), str(r.get("turn"))): r for r in rows if float(r["step"]) == step}
         for step in (steps[0], steps[-1])
     ]
-    found = []
+    found: list[tuple[str, str, str, str]] = []
     for place, before in by_place[0].items():
         after = by_place[1].get(place)
         if after is not None and len(found) < MOST_SAMPLES:
