@@ -20,7 +20,7 @@ from aloe.stats import Estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Standing:
     """A line of a board.
 
     Attributes:
@@ -44,7 +44,7 @@ class Board:
     setting: dict[str, str]
     user: str
     judge: str
-    entries: tuple[Entry, ...]
+    entries: tuple[Standing, ...]
 
 
 def make_boards(paths: Sequence[str | Path]) -> list[Board]:
@@ -69,7 +69,7 @@ def _board(models: Sequence[Scored]) -> Board:
         return -1.0 if avg is None else avg
 
     ranked = sorted(models, key=lambda m: (-height(m), m.name))
-    entries: list[Entry] = []
+    entries: list[Standing] = []
     rank, head = 0, ranked[0]
     for place, model in enumerate(ranked, 1):
         to_head = compare_pair(model, head).avg if model is not head else None
@@ -78,7 +78,7 @@ def _board(models: Sequence[Scored]) -> Board:
         behind = compare_pair(model, ranked[0]).avg if place > 1 else None
         result = model.result
         assert result is not None
-        entries.append(Entry(rank, model.name, result.avg, result.avg_ci, behind, tuple(audit(model.folder))))
+        entries.append(Standing(rank, model.name, result.avg, result.avg_ci, behind, tuple(audit(model.folder))))
     first = ranked[0].result
     assert first is not None
     return Board(first.setting, first.user_model, first.judge_model, tuple(entries))
