@@ -19,11 +19,16 @@ from cli.test_incomplete import configure, files, run
 from models.faulty import Fault, FaultyServer, faulty_world
 
 
+def heed_interrupts() -> None:
+    """Where these tests run in the background of a shell, interrupts are ignored, also by what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(out: Path, shell: str = "exec {}", **more: object) -> subprocess.Popen[str]:
     command = f"'{sys.executable}' -m aloe run '{out.parent / 'mine.toml'}' --out '{out}'"
     return subprocess.Popen(
         ["bash", "-c", shell.format(command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, **more,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, **{"preexec_fn": heed_interrupts, **more},
     )  # type: ignore[call-overload, no-any-return]  # fmt: skip
 
 
@@ -129,6 +134,6 @@ def test_ctrl_c_while_a_class_is_made_has_the_exit_code_of_any_other(tmp_path: P
     process = subprocess.run(
         [sys.executable, "-m", "aloe", "run", "demo", "--roles.user", "clock:now", "--out", str(tmp_path / "run")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=60, check=False, preexec_fn=heed_interrupts,
     )  # fmt: skip
     assert process.returncode == 130 and "aloe: interrupted" in process.stderr, process.stderr

@@ -22,7 +22,7 @@ from rl_estimator import (
 
 from aloe.config import RLConfig
 
-N_BATCHES, SIZE = 24, 24
+N_BATCHES, SIZE = 48, 24
 
 
 @pytest.fixture(scope="module")
