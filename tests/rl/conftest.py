@@ -11,7 +11,7 @@ from aloe.store.records import write_jsonl
 from helpers import world_personas
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "training"), str(TESTS.parent / "benchmarks")]
+sys.path[:0] = [str(TESTS / "training"), str(TESTS / "models"), str(TESTS.parent / "benchmarks")]
 
 
 @pytest.fixture(scope="session")

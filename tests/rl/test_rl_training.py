@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from rl_runs import rows, start_training, train, train_in_processes, weights
+from faulty import Fault, faulty_world
+from rl_runs import rl_config, rows, start_training, train, train_in_processes, weights
 
-from aloe.errors import ConfigError, DataError
+from aloe.config import ModelConfig
+from aloe.errors import ConfigError, DataError, EndpointError
+from aloe.rl.train import train_rl
 
 
 def test_what_is_rewarded_becomes_more_frequent(start: Path, people: Path, tmp_path: Path) -> None:
@@ -109,3 +112,32 @@ def test_settings_that_do_not_fit_are_named(
 def test_too_few_personas_are_named(start: Path, people: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="16 training personas, and 16 are to be held out"):
         train(start, people, tmp_path, eval_personas=16)
+
+
+def test_nothing_is_trained_while_calls_fail(start: Path, people: Path, tmp_path: Path) -> None:
+    """A training whose user fails stops in one line, and comes to the same weights once the user is back."""
+    torch.set_num_threads(1)
+    good = {"after": 10**9}
+
+    def script(body: dict[str, Any], n: int) -> Fault | None:
+        return Fault(status=400, body=b'{"error": {"message": "no longer"}}') if n > good["after"] else None
+
+    with faulty_world(script) as server:
+        config = rl_config(eval_every=3, iterations=3)
+        user = ModelConfig(uri="openai:world:user", base_url=server.base_url, max_attempts=2)
+        config = config.model_copy(update={"roles": config.roles.model_copy(update={"user": (user,)})})
+
+        def run(out: Path) -> dict[str, Any]:
+            return train_rl(config.rl, people, start, out, config=config, seed=0)
+
+        run(tmp_path / "whole")
+        good["after"] = len(server.requests) + len(server.requests) // 2
+        with pytest.raises(
+            EndpointError, match=r"calls failed in \d of 3 conversations after iteration \d; the first: "
+        ):
+            run(tmp_path / "rl")
+        assert not (tmp_path / "rl" / "model.safetensors").exists()
+        good["after"] = 10**9
+        run(tmp_path / "rl")
+    assert torch.equal(weights(tmp_path / "rl"), weights(tmp_path / "whole"))
+    assert rows(tmp_path / "rl") == rows(tmp_path / "whole")

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from aloe.models.caller import Caller
 from aloe.rl.people import Cast
 from aloe.rl.rewards import Rewards
-from aloe.rl.rollout import Rollout, RolloutPlan, Siblings, User
-from aloe.rl.sampler import Sampler
+from aloe.rl.rollout import Rollout, Siblings
 from aloe.stats import mean_interval
 from aloe.training.reinforce.together import gathered
 from aloe.training.trl_run import processes
@@ -22,15 +20,17 @@ N_SAMPLES = 3  # conversations that are written down at an evaluation
 
 
 async def evaluate(
-    people: Cast, user: User, sampler: Sampler, rewards: Rewards, plan: RolloutPlan, caller: Caller
+    people: Cast, rollout: Rollout, rewards: Rewards, n_turns: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One reply a turn to every held-out persona; the processes share the conversations.
+
+    Args:
+        rollout: has the conversations, and then tells which of them a failed call ended.
 
     Returns:
         The evaluation (means and intervals over personas, curves by turn, of every reward), and samples.
     """
     rank, n = processes().process_index, processes().num_processes
-    rollout = Rollout(user, sampler, rewards, plan, caller)
     groups = await rollout.run(people.held_talks()[rank::n])
     rows = [
         {"number": g.talk.number, "turn": g.turn, "terms": g.replies[0].terms, "words": len(g.replies[0].text.split())}
@@ -38,7 +38,7 @@ async def evaluate(
     ]
     rows = sorted(gathered(rows), key=lambda row: (row["number"], row["turn"]))
     samples = [row for row in gathered(_samples(groups)) if row["conversation"] < N_SAMPLES]
-    return _summary(rows, rewards, plan.n_turns), sorted(samples, key=lambda s: (s["conversation"], s["turn"]))
+    return _summary(rows, rewards, n_turns), sorted(samples, key=lambda s: (s["conversation"], s["turn"]))
 
 
 def _summary(rows: Sequence[dict[str, Any]], rewards: Rewards, n_turns: int) -> dict[str, Any]:

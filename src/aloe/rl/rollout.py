@@ -143,6 +143,7 @@ class Rollout:
 
     Attributes:
         n_failed: branches that a failed call ended. n_unscored: replies without a reward. n_tokens: generated.
+        failed: what first failed in each conversation in which a call did, by the conversation's number.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class Rollout:
         self._terms = rewards.terms if plan.all_terms else rewards.trained
         self._looks_ahead = any(term.looks_ahead for term in self._terms)
         self._done: list[Siblings] = []
+        self.failed: dict[int, str] = {}
         self.n_failed = self.n_unscored = self.n_tokens = self.n_cut = self.n_too_long = 0
 
     async def run(self, talks: Sequence[Episode]) -> list[Siblings]:
@@ -193,14 +195,14 @@ class Rollout:
             return
         try:
             branch.said = await self._user.say(branch.talk, branch.state)
-        except EndpointError:
-            self._fail(branch.credits)
+        except EndpointError as error:
+            self._fail(branch, error)
+            for credit in branch.credits:  # the returns that would have gone on are not known
+                credit.rewards.append(None)
 
-    def _fail(self, credits: list[_Credit]) -> None:
-        """A call failed: the returns that would have gone on are not known, and the branch ends."""
+    def _fail(self, branch: _Branch, error: EndpointError) -> None:
         self.n_failed += 1
-        for credit in credits:
-            credit.rewards.append(None)
+        self.failed.setdefault(branch.talk.number, str(error))
 
     def _n_replies(self, branch: _Branch) -> int:
         if self._plan.credit == "none":
@@ -247,8 +249,8 @@ class Rollout:
                 self._caller, branch.talk.persona, group.state, candidate, said, branch.talk.others, self._plan.panel
             )
             values = await asyncio.gather(*(_told(term, moment) for term in self._terms))
-        except EndpointError:
-            self.n_failed += 1
+        except EndpointError as error:
+            self._fail(branch, error)
             return
         reply.terms = dict(zip((term.name for term in self._terms), values, strict=True))
         reply.reward = self._rewards.total(reply.terms)

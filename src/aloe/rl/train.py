@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe.config import Config, RLConfig, digest
-from aloe.errors import ConfigError
+from aloe.errors import ConfigError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.local.checkpoint import model_card, save_checkpoint
 from aloe.models.local.packaged import resolve
@@ -33,7 +33,7 @@ from aloe.training import trl_run
 from aloe.training.fit import source_of
 from aloe.training.reinforce.policy import Policy
 from aloe.training.reinforce.state import load_state, save_state
-from aloe.training.reinforce.together import all_sums
+from aloe.training.reinforce.together import all_sums, gathered
 
 Progress = Callable[[float, float | None, str, str], None]
 TITLE = "A chat model tuned by reinforcement learning against a simulated user (aloe, stage `rl`)."
@@ -61,6 +61,7 @@ def train_rl(
     seed: int = 0,
     progress: Progress | None = None,
     journal: Path | None = None,
+    allow_failed: float = 0.0,
 ) -> dict[str, Any]:
     """Train the model at ``model_path`` against simulated users and save it to ``out_dir``.
 
@@ -71,12 +72,14 @@ def train_rl(
         config: roles, prompts and the manner of conversations (sections ``roles`` and ``trees``).
         journal: where answers of models that cost something are kept; None: beside the checkpoint. Nothing is kept of
             the simulated world's.
+        allow_failed: share of an iteration's or evaluation's conversations in which a call may fail, in [0, 1].
 
     Returns:
         Counts, the first and the last evaluation, seconds.
 
     Raises:
         DataError: no personas or no model there, or the loss diverged. ConfigError: settings that exclude each other.
+        EndpointError: calls failed in more conversations than may; the state is kept and the same call continues.
     """
     if not section.iterations:
         raise ConfigError("rl.iterations is 0: there is nothing to train", "set rl.iterations, for example to 50")
@@ -90,7 +93,7 @@ def train_rl(
     trl_run.claim(out, fingerprint)
     with trl_run.quietly():
         policy = Policy(section, path)
-        loop = _Loop(section, policy, people, rewards, config, out, seed, progress)
+        loop = _Loop(section, policy, people, rewards, config, out, seed, progress, allow_failed)
         asyncio.run(loop.run(_journal(config, journal, out)))
     summary = loop.summary(round(time.monotonic() - started, 2))
     if trl_run.processes().is_main_process:
@@ -123,10 +126,11 @@ class _Loop:
 
     def __init__(
         self, section: RLConfig, policy: Policy, people: Cast, rewards: Rewards, config: Config, out: Path,
-        seed: int, progress: Progress | None,
+        seed: int, progress: Progress | None, allow_failed: float,
     ) -> None:  # fmt: skip
         self.section, self.policy, self.people, self.rewards = section, policy, people, rewards
         self.config, self.out, self.seed, self.progress = config, out, seed, progress
+        self.allow_failed = allow_failed
         self.sampler: Sampler = PolicySampler(policy, section.max_new_tokens, seed)
         self.n_turns = section.n_turns or config.trees.n_turns
         self.state = trl_run.processes()
@@ -180,6 +184,7 @@ class _Loop:
         talks = self.people.talks(self.counters.iteration, section.conversations, (self.n_turns, section.forks))
         rollout = Rollout(self.user, self.sampler, self.rewards, plan, self.caller)
         groups = await rollout.run(talks[self.state.process_index :: self.state.num_processes])
+        self._refuse_failed(rollout.failed, len(talks))
         rolled = time.monotonic()
         batch = make_batch(groups, section, self.n_turns, self.seed)
         self.policy.measure(batch.drawn)
@@ -189,6 +194,18 @@ class _Loop:
         seconds = rolled - started, time.monotonic() - rolled
         self.counters.iteration += 1
         self._record(figures | self._counts(batch.figures(self.rewards.weights), rollout, seconds))
+
+    def _refuse_failed(self, failed: dict[int, str], n_talks: int) -> None:
+        """Nothing is trained or reported on a part of the conversations, unless that is allowed."""
+        found = gathered(sorted(failed.items()))
+        if len(found) <= self.allow_failed * n_talks:
+            return
+        self._save()
+        raise EndpointError(
+            f"calls failed in {len(found):,} of {n_talks:,} conversations after iteration {self.counters.iteration:,}; "
+            f"the first: {found[0][1][:500]}",
+            "correct the cause and run the same command again, which continues there",
+        )
 
     def _counts(self, sums: dict[str, float], rollout: Rollout, seconds: tuple[float, float]) -> dict[str, float]:
         """What was drawn, over all processes; means of what is counted by reply."""
@@ -228,7 +245,9 @@ class _Loop:
             self.n_turns, "none", 1, temperature=self.section.eval_temperature, all_terms=True,
             panel=self.config.trees.panel,
         )  # fmt: skip
-        found, samples = await evaluate(self.people, self.user, self.sampler, self.rewards, plan, self.caller)
+        rollout = Rollout(self.user, self.sampler, self.rewards, plan, self.caller)
+        found, samples = await evaluate(self.people, rollout, self.rewards, plan.n_turns)
+        self._refuse_failed(rollout.failed, len(self.people.held))
         step = self.counters.iteration
         if self.records is not None:
             self.records.add("evaluations", {"step": step, "n_tokens": self.counters.n_tokens, **found})

@@ -13,7 +13,7 @@ def run_rl(context: Context) -> dict[str, Any]:
     """Train with the run's own training personas, user and judge.
 
     Raises:
-        ConfigError, DataError: see ``aloe.rl.train``.
+        ConfigError, DataError, EndpointError: see ``aloe.rl.train``.
     """
     config, run = context.config, context.run
     need_training(context.stage)
@@ -26,5 +26,6 @@ def run_rl(context: Context) -> dict[str, Any]:
         seed=config.seed,
         progress=context.progress.update,
         journal=run.journal_in(config.execution.journal_dir),
+        allow_failed=context.allow_failed,
     )
     return summary

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from aloe.bench.runner import run_benchmark
-from aloe.config import Config, ModelConfig
+from aloe.config import Config, ModelConfig, digest
 from aloe.dialogue.panel import MEMBER
 from aloe.errors import ConfigError
 from aloe.models.caller import Caller
 from aloe.report.matrix import matrix_page, matrix_svg
+from aloe.stages.bench import identity_of
 from aloe.stages.context import REPLY_TOKENS, read_personas
 from aloe.stages.pipeline import run_pipeline
 from aloe.stats import Clusters, Estimate, Floats, mean_interval
@@ -106,15 +107,16 @@ def run_transfer(
     scores: dict[tuple[str, str], Floats] = {}
     for trained in plan.trained:
         run = RunDir(out / "train" / trained)
-        run_pipeline(_with_user(config, uris[trained]), run, f"transfer-{trained}", only=plan.checkpoint, say=None)
+        say(f"training on {trained}")
+        run_pipeline(_with_user(config, uris[trained]), run, f"transfer-{trained}", only=plan.checkpoint, say=say)
         personas = personas or read_personas(run, "bench")[: plan.n_personas]
-        say(f"trained on {trained}")
         for tested in plan.users:
-            place = out / "bench" / trained / tested
+            panel = _panel(config, uris[tested], plan.judges)
+            place = out / "bench" / trained / tested / _tested_with(panel, run, plan, personas)
             if not (place / "result.json").is_file():
-                asyncio.run(_test(_panel(config, uris[tested], plan.judges), run, plan, personas, place))
+                asyncio.run(_test(panel, run, plan, personas, place))
             scores[trained, tested] = read_members(place, personas, len(plan.judges))
-            means = ", ".join(f"{value:.2f}" for value in scores[trained, tested].mean(axis=0))
+            means = ", ".join(f"{value:.2f}" for value in np.nanmean(scores[trained, tested], axis=0))
             say(f"  tested on {tested}: {means}")
     clusters = Clusters([p.profile_id for p in personas], [p.personality_id for p in personas])
     figures = measure_transfer(scores, plan, clusters)
@@ -136,12 +138,21 @@ def _panel(config: Config, user: str, judges: Sequence[str]) -> Config:
     return found.model_copy(update={"roles": roles, "bench": bench})
 
 
-async def _test(config: Config, run: RunDir, plan: TransferPlan, personas: list[Persona], out: Path) -> None:
+def _model(run: RunDir, plan: TransferPlan) -> ModelConfig:
     path = run.checkpoint_dir(plan.checkpoint)
-    model = ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS, batch_size=128)
+    return ModelConfig(uri=f"hf:{path}", temperature=0.0, max_tokens=REPLY_TOKENS, batch_size=128)
+
+
+def _tested_with(config: Config, run: RunDir, plan: TransferPlan, personas: Sequence[Persona]) -> str:
+    """A name for all that a cell depends on: under another judge, with other people or weights it is another cell."""
+    shared = config.model_dump(mode="json", include={"seed", "prompts_dir", "prompt_set", "roles", "bench"})
+    return digest([shared, *identity_of(_model(run, plan)), [p.model_dump(mode="json") for p in personas]])
+
+
+async def _test(config: Config, run: RunDir, plan: TransferPlan, personas: list[Persona], out: Path) -> None:
     caller = Caller.open(config, None, seed=config.seed)
     try:
-        await run_benchmark(caller, personas, model, config=config, out_dir=out, name=plan.checkpoint)
+        await run_benchmark(caller, personas, _model(run, plan), config=config, out_dir=out, name=plan.checkpoint)
     finally:
         await caller.aclose()
 
