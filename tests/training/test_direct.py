@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -225,6 +226,45 @@ def test_two_processes_equal_one(data: Path, model: Path, tmp_path: Path) -> Non
     kept = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
     for key, value in kept[0].items():
         assert torch.allclose(value, kept[1][key], atol=1e-5), key
+
+
+def kill_a_worker(states: Path) -> None:
+    """Kill the second process of this one's training with ``processes`` once there is a state to go on from."""
+    until = time.monotonic() + 240
+    while not list(states.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = f"PPid:\t{os.getpid()}\n" in (folder / "status").read_text()
+            if is_ours and b"RANK=1" in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+        except OSError:
+            continue
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the processes in /proc")
+def test_processes_of_one_command_equal_one_process(data: Path, model: Path, tmp_path: Path) -> None:
+    """One of the two is killed on the way: that is one line, and the same command goes on."""
+    options = ["--sft.token_budget", "60", "--sft.batch_size", "6", "--sft.max_steps", "10"]
+    assert run(*command("sft", data, model, tmp_path / "one", *options)).returncode == 0
+    both = command("sft", data, model, tmp_path / "two", *options, "--sft.processes", "2")
+    killer = threading.Thread(target=kill_a_worker, args=(tmp_path / "two" / "trainer",))
+    killer.start()
+    done = run(*both)
+    killer.join()
+    assert done.returncode == 3, done.stderr
+    assert "error: training process 2 of 2 was killed (signal 9); if memory ran out, use fewer" in done.stderr
+    assert done.stderr.count("error") == 1 and "Traceback" not in done.stderr
+    done = run(*both)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout[: done.stdout.rindex("}") + 1])["n_steps"] == len(metrics(tmp_path / "two"))
+    for first, second in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert first["loss"] == pytest.approx(second["loss"], abs=2e-5)
+    kept = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
+    for key, value in kept[0].items():
+        assert torch.allclose(value, kept[1][key], atol=1e-5), key
+    wrong = run(*command("sft", data, tmp_path / "none", tmp_path / "x", "--sft.processes", "2"))
+    assert wrong.returncode != 0 and wrong.stderr.count("error") == 1 and str(tmp_path / "none") in wrong.stderr
 
 
 def test_general_chats_are_mixed_in_at_their_share(data: Path, model: Path, tmp_path: Path) -> None:

@@ -137,13 +137,14 @@ def _train(
     """The summary; None in the processes that are not the first of several."""
     from aloe.stages.train import need_training
     from aloe.training.split import find_profiles
+    from aloe.training.together import train_by
 
     if method.is_built_in:
         need_training(method.name)
     section = method.settings(config)
     if method.rows == PEOPLE:
-        summary = method.load()(section, data, model, out, config=config, seed=config.seed, progress=progress.update)
+        summary = train_by(method, section, data, model, out, config=config, seed=config.seed, progress=progress.update)
         return summary if int(os.environ.get("RANK", "0")) == 0 else None
     profiles = (find_profiles(data) or None) if section.eval_share else None
-    summary = method.load()(section, data, model, out, seed=config.seed, progress=progress.update, profiles=profiles)
+    summary = train_by(method, section, data, model, out, seed=config.seed, progress=progress.update, profiles=profiles)
     return summary if int(os.environ.get("RANK", "0")) == 0 else None

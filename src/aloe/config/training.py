@@ -36,6 +36,9 @@ class ModelTraining(Section):
     gradient_checkpointing: bool = Field(
         False, description="compute activations again in the backward pass to save memory"
     )
+    processes: int = Field(
+        1, ge=1, description="processes of this machine that share each step, each with all weights (GPU: one for each)"
+    )
     freeze_embeddings: bool = Field(
         False,
         description="do not train token embeddings (nor a head tied to them), so that unseen tokens are not unlearned",

@@ -391,6 +391,7 @@ def _training_notes(lines: tuple[TrainingLine, ...] | None) -> list[str]:
     rows = [("training", "from", "items", "tokens as rows", "packed", "steps", "memory GB")]
     for line in lines:
         memory = "unknown" if line.memory_gb is None else f"{line.memory_gb:,.2f}"
+        memory = memory if line.processes == 1 else f"{line.processes} x {memory}"
         tokens = f"{line.tokens_expanded:,}", f"{line.tokens_packed:,}"
         rows.append((line.stage, line.model, f"{line.items:,}", *tokens, f"{line.steps:,}", memory))
     notes = [

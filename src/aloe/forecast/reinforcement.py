@@ -119,4 +119,5 @@ def rl_line(config: Config, found: RLRehearsal) -> TrainingLine:
         found.iterations * section.minibatches * section.passes,
         None if sizes is None else memory_gb(section, sizes, max(p.n_tokens for p in packs)),
         "tokenizer" if is_known else "characters",
+        section.processes,
     )

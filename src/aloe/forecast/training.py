@@ -34,6 +34,7 @@ class TrainingLine:
         items: replies (SFT) or pairs (DPO).
         memory_gb: of one process at its largest pack, above what libraries take; None where the weights are unknown.
         counted_by: ``tokenizer``, or ``characters`` where the model's tokenizer is not here.
+        processes: how many share each step.
     """
 
     stage: str
@@ -44,6 +45,7 @@ class TrainingLine:
     steps: int
     memory_gb: float | None
     counted_by: str
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,10 @@ def _line(
     packs, statistics = make_packs(
         conversations, seed=config.seed, budget=budget, items=section.batch_size, trees=trees
     )
-    accumulation = packs_per_step(packs, section.batch_size)
+    in_step = section.processes * packs_per_step(packs, section.batch_size, section.processes)
     share = 1 - section.eval_share
     n_packs = scale * share * len(packs)
-    steps = section.max_steps or math.ceil(section.epochs * math.ceil(n_packs / accumulation))
+    steps = section.max_steps or math.ceil(section.epochs * math.ceil(n_packs / in_step))
     return TrainingLine(
         method.name,
         model_name(config),
@@ -148,6 +150,7 @@ def _line(
         steps,
         None if sizes is None else memory_gb(section, sizes, max(p.n_tokens for p in packs)),
         "tokenizer" if is_known else "characters",
+        section.processes,
     )
 
 

@@ -88,7 +88,8 @@ def train_rl(
     people = read_people(data, section.eval_personas, seed)
     source = source_of(path)
     ids = [p.persona_id for p in (*people.train, *people.held)]
-    kept = section.model_dump(mode="json", exclude={"iterations", "max_tokens", "max_minutes", "checkpoint_every"})
+    exclude = {"iterations", "max_tokens", "max_minutes", "checkpoint_every"}
+    kept = section.model_dump(mode="json", exclude=exclude | ({"processes"} if section.processes == 1 else set()))
     fingerprint = digest([kept, seed, source, ids, _spoken(config)])
     trl_run.claim(out, fingerprint)
     with trl_run.quietly():

@@ -71,7 +71,8 @@ def _without(section: Any, name: str, ignored: tuple[str, ...]) -> Any:
     """A section without the fields that shape no result, or shape it as before there was the field."""
     if not isinstance(section, dict):
         return section
-    usual = {"compute_dtype": "auto", "pass_gb": 2.0, "cards": 0, "drift": 0, "sessions": 1, "panel": "pick"}
+    usual = {"compute_dtype": "auto", "pass_gb": 2.0, "processes": 1}
+    usual |= {"cards": 0, "drift": 0, "sessions": 1, "panel": "pick"}
     return {
         key: value
         for key, value in section.items()

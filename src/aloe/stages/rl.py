@@ -7,6 +7,7 @@ from typing import Any
 from aloe.stages.context import Context
 from aloe.stages.train import need_training
 from aloe.training.methods import method_by_name
+from aloe.training.together import train_by
 
 
 def run_rl(context: Context) -> dict[str, Any]:
@@ -17,7 +18,8 @@ def run_rl(context: Context) -> dict[str, Any]:
     """
     config, run = context.config, context.run
     need_training(context.stage)
-    summary: dict[str, Any] = method_by_name(context.stage).load()(
+    summary: dict[str, Any] = train_by(
+        method_by_name(context.stage),
         config.rl,
         run.path,
         run.checkpoint_dir(config.rl.start),

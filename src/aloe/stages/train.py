@@ -11,6 +11,7 @@ from aloe.errors import ConfigError
 from aloe.stages.context import Context, read_personas
 from aloe.store.rundir import RunDir
 from aloe.training.methods import BASE, Method, method_by_name
+from aloe.training.together import train_by
 
 PACKAGES = ("torch", "transformers", "trl", "datasets")
 
@@ -59,7 +60,7 @@ def run_method(context: Context) -> dict[str, Any]:
     method, config, run = method_by_name(context.stage), context.config, context.run
     if method.is_built_in:
         need_training(method.name)
-    train, section = method.load(), method.settings(config)
+    section = method.settings(config)
     arguments: dict[str, Any] = {
         "seed": config.seed,
         "progress": context.progress.update,
@@ -67,12 +68,13 @@ def run_method(context: Context) -> dict[str, Any]:
     }
     data, start = data_set(method, config, run), start_of(method, config, run)
     if not method.control:
-        return train(section, data, start, run.checkpoint_dir(method.name), **arguments)
+        return train_by(method, section, data, start, run.checkpoint_dir(method.name), **arguments)
     arguments["reference_dir"] = run.stage_dir("checkpoints") / "reference"  # both start from one model on one data set
-    summary = train(section, data, start, run.checkpoint_dir(method.name), **arguments)
+    summary = train_by(method, section, data, start, run.checkpoint_dir(method.name), **arguments)
     control = None
     if section.control:
-        control = train(section, data, start, run.checkpoint_dir(method.control), preference=False, **arguments)
+        place = run.checkpoint_dir(method.control)
+        control = train_by(method, section, data, start, place, preference=False, **arguments)
     shutil.rmtree(arguments["reference_dir"], ignore_errors=True)
     return {**summary, "control": control}
 

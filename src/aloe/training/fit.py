@@ -25,6 +25,7 @@ from aloe.training.trees.model import attention_of, choose_backend, guess_backen
 from aloe.training.trees.packs import Pack, PackStatistics, make_packs, packs_per_step, pad_packs
 
 log = logging.getLogger(__name__)
+LATER = ("pass_gb", "processes")  # settings that fingerprints name only where they are not what they always were
 SHORTER = "compute_dtype"  # a setting that is named in fingerprints only where it is not what it always was
 
 
@@ -200,8 +201,8 @@ def _settings(section: Any, model_path: str | Path) -> tuple[str, dict[str, Any]
     """The number format of products, and what shapes a training: that format too, unless it is what it always was."""
     compute = precision.compute_dtype(section, width_of(model_path))
     usual = "bfloat16" if torch.cuda.is_available() else "float32"
-    usual_bound = type(section).model_fields["pass_gb"].default
-    exclude = {SHORTER} | ({"pass_gb"} if section.pass_gb == usual_bound else set())
+    fields = type(section).model_fields
+    exclude = {SHORTER} | {name for name in LATER if getattr(section, name) == fields[name].default}
     found: dict[str, Any] = section.model_dump(mode="json", exclude=exclude)
     return compute, found if compute == usual else found | {SHORTER: compute}
 
