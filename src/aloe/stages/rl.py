@@ -18,7 +18,7 @@ def run_rl(context: Context) -> dict[str, Any]:
     """
     config, run = context.config, context.run
     need_training(context.stage)
-    summary: dict[str, Any] = train_by(
+    return train_by(
         method_by_name(context.stage),
         config.rl,
         run.path,
@@ -30,4 +30,3 @@ def run_rl(context: Context) -> dict[str, Any]:
         journal=run.journal_in(config.execution.journal_dir),
         allow_failed=context.allow_failed,
     )
-    return summary

@@ -28,7 +28,9 @@ QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR", "TRANSFORMERS_VERBOSITY": "error"}  # t
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
 
-def train_by(method: Method, section: Any, *arguments: Any, progress: Progress | None, **options: Any) -> Any:
+def train_by(
+    method: Method, section: Any, *arguments: Any, progress: Progress | None, **options: Any
+) -> dict[str, Any]:
     """Train by ``method``: in this process, or in ``section.processes`` of them.
 
     Under ``torchrun`` this process is one of several already, and starts no more.
@@ -112,10 +114,10 @@ def _start(n: int) -> list[_Worker]:
     return [_Worker(rank, n, port) for rank in range(n)]
 
 
-def _watch(workers: list[_Worker], progress: Progress | None) -> Any:
+def _watch(workers: list[_Worker], progress: Progress | None) -> dict[str, Any]:
     """Pass progress on until all are done; returns what the first process returns."""
     running = {worker.connection: worker for worker in workers}
-    summary: Any = None
+    summary: dict[str, Any] = {}
     failed: list[Exception] = []
     until = float("inf")
     while running and time.monotonic() < until:
