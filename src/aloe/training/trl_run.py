@@ -255,7 +255,7 @@ class GiveBack(TrainerCallback):  # type: ignore[misc]
     """
 
     EVERY = 10  # steps between two looks
-    GROWN = 1.25  # times the size at the first look
+    GROWN = 512 << 20  # bytes above the size at the first look
 
     def __init__(self) -> None:
         self._usual = 0
@@ -265,7 +265,7 @@ class GiveBack(TrainerCallback):  # type: ignore[misc]
             return
         size = resident_memory()
         self._usual = self._usual or size
-        if size > self.GROWN * self._usual:
+        if size > self._usual + self.GROWN:
             give_back_memory()
 
 
