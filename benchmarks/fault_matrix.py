@@ -632,6 +632,7 @@ def measure_rates() -> int:
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background shells have it ignored, for children too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=int, default=300, help="seconds after which a run counts as hanging")
     parser.add_argument("--only", default="", help="faults whose name or stage holds this, or 'process' or 'rates'")

@@ -24,7 +24,6 @@ import json
 import math
 import os
 import platform
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -135,9 +134,13 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> dict[str, float]:
     held = tuple(arguments.held_out.split(","))
     training = with_options(config, WRITERS, f"hold_out=1&without_slots={','.join(held)}")
     run, out = arguments.out / f"seed{seed}", arguments.out / f"bench{seed}"
-    started = time.perf_counter()
+    before = sum(os.times()[:4])
     run_pipeline(training, RunDir(run), arguments.recipe)
-    minutes = (time.perf_counter() - started) / 60
+    stages = RunDir(run).manifest()["stages"]
+    minutes = sum(stage["seconds"] for stage in stages.values()) / 60
+    print(
+        f"seed {seed}: {minutes:.1f} minutes, {sum(os.times()[:4]) - before:,.0f} CPU s of this start; {_work(stages)}"
+    )
     trained = {name: f"hf:{path}" for name, path in RunDir(run).checkpoints(("sft", "dpo")).items()}
     trained = {name: uri for name, uri in trained.items() if name in ("sft", "dpo")}
     base = f"hf:{str(config.sft.model).removeprefix('hf:')}"
@@ -162,6 +165,16 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> dict[str, float]:
         if estimate is not None:
             print(f"seed {seed}: probe {name} {estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]")
     return figures
+
+
+def _work(stages: dict[str, Any]) -> str:
+    """Tokens of the trainings, each once where it is packed, and seconds by stage."""
+    found = []
+    for name, stage in stages.items():
+        summary = stage.get("summary") or {}
+        tokens = summary.get("tokens_packed")
+        found.append(f"{name} {stage['seconds']:.0f} s" + (f" ({tokens / 1e6:.2f}M tokens)" if tokens else ""))
+    return ", ".join(found)
 
 
 def compared(out: Path, results: dict[str, BenchmarkResult], minutes: float) -> dict[str, float]:
