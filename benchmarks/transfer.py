@@ -21,10 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from aloe.bench.runner import run_benchmark
+from aloe.bench.transfer import TransferPlan, read_members
 from aloe.bench.users.people import world_personas
 from aloe.config import Config, ModelConfig, load_config
 from aloe.models.caller import Caller
-from aloe.stages.transfer import TransferPlan, read_members, run_transfer
+from aloe.stages.transfer import run_transfer
 from aloe.world.lexicon.mixture import NAMES
 
 JUDGES = ("world:judge?weighing=style", "world:judge?weighing=content", "world:judge?weighing=tact")
@@ -80,7 +81,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", choices=("sft", "dpo"), default="sft")
     parser.add_argument("--personas", type=int, default=40)
     parser.add_argument("--known-personas", type=int, default=20)
-    parser.add_argument("--trees", type=int, default=0, help="trees to train on; 0: the demo's")
+    parser.add_argument("--people", type=int, default=0, help="training personas, a tree each; 0: the demo's")
+    parser.add_argument("--base", default=None, help="a checkpoint that all start from, instead of making one per seed")
+    parser.add_argument("--own-base", action="store_true", help="a base model for each user, of its words alone")
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     started = time.perf_counter()
@@ -94,11 +97,19 @@ def main() -> None:
         figures |= {"known_groups_seeds": len(known), "known_groups_gap_min": smallest}
     users = tuple(filter(None, arguments.users.split(",")))
     if users:
-        plan = TransferPlan(users, JUDGES, arguments.checkpoint, arguments.personas)
+        plan = TransferPlan(
+            users,
+            JUDGES,
+            arguments.checkpoint,
+            arguments.personas,
+            shared_base=not (arguments.own_base or arguments.base),
+        )
         gaps, shares, costs, n_up = [], [], [], 0
         seeds = [int(seed) for seed in arguments.seeds.split(",")]
         for seed in seeds:
-            overrides = {"seed": seed, **({"trees": {"n_trees": arguments.trees}} if arguments.trees else {})}
+            overrides: dict[str, object] = {"seed": seed}
+            overrides |= {"personas": {"n_personas": arguments.people}} if arguments.people else {}
+            overrides |= {"sft": {"model": arguments.base}} if arguments.base else {}
             found, _ = run_transfer(load_config("demo", overrides), plan, arguments.out / f"seed{seed}")
             d, c = found.diagonal_minus_off, found.costs
             print(f"seed {seed}: diagonal - off {d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], mixture closes "

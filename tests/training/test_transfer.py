@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aloe.bench.transfer import MIXTURE, TransferPlan, as_json, measure_transfer, read_members, summary
 from aloe.errors import ConfigError
 from aloe.report.matrix import matrix_svg
-from aloe.stages.transfer import MIXTURE, TransferPlan, as_json, measure_transfer, read_members, summary, user_uri
+from aloe.stages.transfer import user_uri
 from aloe.stats import Clusters
 from aloe.store.records import write_jsonl
 from aloe.types import BenchScore, Persona

@@ -75,7 +75,10 @@ TOOLS = (
     ),
     Row("board", "measure", "board", "a static leaderboard of benchmarked models; checks results against their files"),
     Row("metrics", "measure", "metrics", "compute AVG, late mean, IR, N-IR, N-R2 from per-turn values in JSON or CSV"),
-    Row("judge", "measure", "judge", "check a judge, write a blind rating sheet, compare the judge with human ratings"),
+    Row(
+        "judge", "measure", "judge",
+        "check a judge, measure how far judges agree, write a blind rating sheet, compare with human ratings",
+    ),
     Row(
         "users", "measure", "users",
         "compare a user simulator's conversations with people's: a classifier's AUC and what gives the simulator away",

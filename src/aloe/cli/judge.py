@@ -1,31 +1,28 @@
-"""``aloe judge check | sheet | calibrate``: checks a judge and compares it with human ratings."""
+"""``aloe judge check | agreement | sheet | calibrate``: checks judges, and compares them with each other and people."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from aloe.cli import completers
 from aloe.cli.arguments import add_recipe, add_run, completed, existing_path
-from aloe.cli.bench_flags import add_flags, bench_overrides
+from aloe.cli.bench_flags import add_flags
 from aloe.cli.calibrate import calibrate
+from aloe.cli.panel import check_judges, panel_agreement
 from aloe.cli.parser import Overrides, Parser
 from aloe.errors import ConfigError
 
 NAME = "judge"
 GROUP = "measure"
-HELP = "check a judge, write a blind rating sheet, compare the judge with human ratings"
+HELP = "check a judge, measure how far judges agree, write a blind rating sheet, compare with human ratings"
 
 
 def add_arguments(parser: Parser) -> None:
     check = parser.add_verb(
         "check",
         "test a judge with swapped orders, repeats and pairs whose better reply is known",
-        _check,
+        check_judges,
         usage="aloe judge check [RECIPE|RUN] [--judge URI] [--n N] [--seed S] [--scope S] [--scale S] [--json]",
     )
     add_recipe(check)
@@ -34,6 +31,16 @@ def add_arguments(parser: Parser) -> None:
     _add_number(check, "--seed", 0, "which items are drawn")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.accept_config(lambda: ("roles", "bench", "budget", "execution"))
+    agree = parser.add_verb(
+        "agreement",
+        "how far the judges of a panel agree, and whether one favours models of its own family",
+        panel_agreement,
+        usage="aloe judge agreement RUN|BENCH/MODEL ... [--json]",
+    )
+    scored = agree.add_argument(
+        "paths", nargs="+", type=existing_path, metavar="DIR", help="runs or bench/MODEL folders, scored by one panel"
+    )
+    agree.add_argument("--json", action="store_true", help="print JSON")
     sheet = parser.add_verb("sheet", "write a blind, shuffled CSV of benchmarked replies for people to score", _sheet)
     add_run(sheet)
     out = sheet.add_argument(
@@ -55,7 +62,7 @@ def add_arguments(parser: Parser) -> None:
         "run", nargs="?", type=existing_path, metavar="RUN", help="the sheet's run (default: from the sheet's key file)"
     )
     rated.add_argument("--json", action="store_true", help="print JSON")
-    for action in (out, people, source, run):
+    for action in (scored, out, people, source, run):
         completed(action, completers.paths)
 
 
@@ -66,42 +73,6 @@ def _add_number(parser: Parser, name: str, default: int, what: str) -> None:
 
 def run(options: Namespace, overrides: Overrides) -> int:
     return int(options.verb(options, overrides))
-
-
-def _check(options: Namespace, overrides: Overrides) -> int:
-    from aloe.bench.check import check_judge, fitness, format_fitness, known_items
-    from aloe.bench.scales import SCALES
-    from aloe.cli.places import Trust, bench_config
-    from aloe.config.exposure import told
-    from aloe.models.caller import Caller
-    from aloe.progress import stage_progress
-    from aloe.store.rundir import RunDir
-
-    if options.n < 4:
-        raise ConfigError(f"--n {options.n} is too small", "give at least 4, one item of each kind")
-    config, run = bench_config(options.recipe, bench_overrides(options, overrides), Trust.of(options))
-    items = known_items(options.n, options.seed)
-
-    async def work() -> list[Any]:
-        journal = RunDir(run).journal_path if run is not None else None
-        caller = Caller.open(config, journal, seed=config.seed)
-        try:
-            with stage_progress("check") as shown:
-                return await check_judge(
-                    caller,
-                    items,
-                    config=config,
-                    scope=config.bench.scope,
-                    scale=SCALES[config.bench.scale],
-                    progress=lambda n, of: shown.update(n, of, "items"),
-                )
-        finally:
-            await caller.aclose()
-
-    found = fitness(asyncio.run(work()))
-    judge = ", ".join(map(told, config.roles.judge))
-    print(json.dumps({"judge": judge, **asdict(found)}, indent=2) if options.json else format_fitness(found, judge))
-    return 0
 
 
 def _sheet(options: Namespace, overrides: Overrides) -> int:

@@ -12,23 +12,26 @@ from aloe.cli.parser import Overrides, Parser
 NAME = "transfer"
 GROUP = "measure"
 HELP = "train on each of several users, test on all under several judges: does what is learned carry over?"
-JUDGES = "world:judge?weighing=style,world:judge?weighing=content,world:judge?weighing=tact"
+
+
+FLAGS = ("users", "judges", "checkpoint", "personas")  # options of [transfer]
 
 
 def add_arguments(parser: Parser) -> None:
     parser.usage = "aloe transfer [RECIPE] --users plain,terse,... [--judges URI,URI,...] --out DIR"
     parser.epilog = "example: aloe transfer demo --users plain,terse,learner --out runs/transfer"
     add_recipe(parser)
-    users = parser.add_argument("--users", required=True, metavar="NAMES", help="dialects of the world's user")
-    judges = parser.add_argument(
-        "--judges", default=JUDGES, metavar="URIS", help="judges (default: style,content,tact)"
-    )
+    users = parser.add_argument("--users", metavar="NAMES", help="dialects of the world's user")
+    judges = parser.add_argument("--judges", metavar="URIS", help="judges (default: style, content, tact)")
     out = parser.add_argument(
         "--out", type=Path, default=Path("runs/transfer"), metavar="DIR", help="default: runs/transfer"
     )
-    which = parser.add_argument("--checkpoint", choices=("sft", "dpo"), default="dpo", help="default: dpo")
-    people = parser.add_argument("--personas", type=int, default=40, metavar="N", help="default: 40")
+    which = parser.add_argument("--checkpoint", choices=("sft", "dpo"), help="default: dpo")
+    people = parser.add_argument("--personas", type=int, metavar="N", help="benchmark personas (default: 40)")
     parser.add_argument("--no-mixture", action="store_true", help="train no model on the mixture of all users")
+    parser.add_argument(
+        "--own-base", action="store_true", help="a base model for each user, of its words alone, instead of one for all"
+    )
     completed(out, completers.paths)
     for action in (users, judges, which, people):
         completed(action, completers.nothing)
@@ -36,17 +39,15 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
+    from aloe.bench.transfer import summary
     from aloe.cli.places import Trust, source_config
-    from aloe.stages.transfer import TransferPlan, run_transfer, summary
+    from aloe.config import merge
+    from aloe.stages.transfer import plan_of, run_transfer
 
-    config = source_config(options.recipe, None, overrides, Trust.of(options))
-    plan = TransferPlan(
-        users=tuple(filter(None, options.users.split(","))),
-        judges=tuple(filter(None, options.judges.split(","))),
-        checkpoint=options.checkpoint,
-        n_personas=options.personas,
-        with_mixture=not options.no_mixture,
-    )
-    figures, _ = run_transfer(config, plan, options.out)
+    given = {name: value for name in FLAGS if (value := getattr(options, name)) is not None}
+    given |= {"mixture": False} if options.no_mixture else {}
+    given |= {"shared_base": False} if options.own_base else {}
+    config = source_config(options.recipe, None, merge(overrides, {"transfer": given}), Trust.of(options))
+    figures, _ = run_transfer(config, plan_of(config.transfer), options.out)
     print("\n".join([*summary(figures), f"{options.out / 'index.html'} shows the matrices"]))
     return 0

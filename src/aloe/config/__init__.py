@@ -26,6 +26,7 @@ from aloe.config.options import (
     RolloutConfig,
     SFTConfig,
     TinyConfig,
+    TransferConfig,
     TreesConfig,
 )
 from aloe.config.section import Section
@@ -49,6 +50,7 @@ __all__ = [
     "SFTConfig",
     "Section",
     "TrainingSection",
+    "TransferConfig",
     "TreesConfig",
     "digest",
     "dump_toml",

@@ -232,6 +232,22 @@ class BenchConfig(Section):
         return ("user_cards",) * bool(self.cards) + ("user_session",) * (self.sessions > 1)
 
 
+class TransferConfig(Section):
+    """Stage ``transfer``: a model for each of several users, tested on all of them (docs/users.md)."""
+
+    users: Names = Field((), description="dialects of the world's user to train on and test on; none = no such stage")
+    judges: Names = Field(
+        tuple(f"world:judge?weighing={name}" for name in ("style", "content", "tact")),
+        description="URIs of judges that score the replies; labels are made by roles.judge",
+    )
+    checkpoint: Literal["sft", "dpo"] = Field("dpo", description="which checkpoint of each model is tested")
+    personas: int = Field(40, ge=1, description="benchmark personas")
+    mixture: bool = Field(True, description="also train a model on all users, one drawn for each tree")
+    shared_base: bool = Field(
+        True, description="one base model that reads the words of all users, instead of one for each user"
+    )
+
+
 class TinyConfig(Section):
     """Stage ``base``: a tiny model trained from scratch in the world's language."""
 
@@ -358,6 +374,7 @@ class Config(Section):
     dpo: DPOConfig = DPOConfig()
     rl: RLConfig = RLConfig()
     bench: BenchConfig = BenchConfig()
+    transfer: TransferConfig = TransferConfig()
     methods: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="settings of training methods that plug-ins bring: [methods.NAME]"
     )

@@ -26,10 +26,12 @@ from aloe.dialogue.forest import plan_jobs
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
 from aloe.errors import DataError
 from aloe.forecast.decoding import DECODING_NOTE, DecodingLine, decoding_table, loads_of, plan_decoding
+from aloe.forecast.line import Line
 from aloe.forecast.reinforcement import RLRehearsal, rehearse_rl, rl_line
 from aloe.forecast.spending import budget_notes, estimated_cost
 from aloe.forecast.stand_ins import SCHEME, StandIn, stand_in
 from aloe.forecast.training import TrainingLine, plan_training, sizes_of, tokenizer_of
+from aloe.forecast.transfer import merged_lines, rehearsal_panel, rehearse_cell, repeated_lines
 from aloe.models.caller import Caller
 from aloe.models.calls import Reply
 from aloe.models.embed.journaled import ROLE
@@ -50,19 +52,6 @@ from aloe.types import Persona, PoolEntry
 
 N_TREES, N_TALKS = 16, 16  # rehearsed per stage, and per benchmarked model
 MAX_POOL = 400  # members grown in rehearsal; larger pools are scaled up
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What one role does in one stage. ``cost``: USD, None where a price is unknown."""
-
-    stage: str
-    role: str
-    models: tuple[str, ...]
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +139,8 @@ class _Rehearsal:
                 await self._rl(train)
             if "bench" in self.stages:
                 await self._bench(bench, Path(folder))
+            if "transfer" in self.stages:
+                await self._transfer(bench, Path(folder))
         training = plan_training(self.config, self.stages, self.grown) if _can_train() else None
         if training is not None and self.talked is not None:
             training = (*training, rl_line(self.config, self.talked))
@@ -298,6 +289,20 @@ class _Rehearsal:
         tested = [m.model_copy(update={"uri": split_wrapper(m.uri)[0]}) for m in self.config.bench.models]
         roles["responder"] = tuple(tested)
         self._add("bench", caller, n_all / len(sample), roles)
+
+    async def _transfer(self, people: list[Persona], folder: Path) -> None:
+        self.lines += repeated_lines(self.config, self.lines)
+        config = rehearsal_panel(self.played)
+        caller = self._open(config)
+        try:
+            model = self._checkpoint(self.config.transfer.checkpoint)
+            scale = await rehearse_cell(config, caller, _swappable(people, N_TALKS), model, folder)
+        finally:
+            await caller.aclose()
+        judges = tuple(ModelConfig(uri=uri) for uri in self.config.transfer.judges)
+        models = self._roles(self.config) | {"judge": judges, "responder": (ModelConfig(uri="hf:checkpoints"),)}
+        self._add("transfer", caller, scale, models)
+        self.lines = merged_lines(self.lines)
 
 
 def _can_train() -> bool:

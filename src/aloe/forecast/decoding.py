@@ -75,7 +75,11 @@ def loads_of(config: Config, lines: Iterable[Any], has_own: bool) -> list[tuple[
         is_rollout = line.stage == "rollout"
         n = config.rollout.n_trees if is_rollout else config.bench.n_personas or config.personas.n_bench
         own = ModelConfig(uri="hf:", max_tokens=REPLY_TOKENS, batch_size=64 if is_rollout else 128)
-        given = [] if is_rollout else [m for m in config.bench.models if m.uri.startswith("hf:")]
+        given = (
+            []
+            if is_rollout or line.stage == "transfer"
+            else [m for m in config.bench.models if m.uri.startswith("hf:")]
+        )
         for model in [*([own] if is_rollout or has_own else []), *given]:
             share = -(-n // config.execution.replicas)
             at_once = min(share, config.execution.concurrency, model.batch_size)

@@ -32,6 +32,7 @@ from aloe.report.pool import pool_section
 from aloe.report.reinforcement import reply_samples, reward_figures
 from aloe.report.suites import suite_tables
 from aloe.report.training import packing_figure
+from aloe.report.transfer import transfer_section
 from aloe.store.records import atomic_write
 
 MAX_BYTES = 10_500_000  # of conversations; with everything else the page stays below 15 MB
@@ -151,10 +152,11 @@ def _content(
         "roles": sections.roles_table(run),
         "synthetic": sections.synthetic_note(run),
         "headline": sections.headline(run.bench, measured.guarded),
-        "unfair": [*sections.unfair_notes(run.bench), *measured.notes],
+        "unfair": [*sections.unfair_notes(run.bench), *sections.kin_notes(run), *measured.notes],
         "findings": sections.findings(run.bench, measured.guarded),
         "truth": sections.truth_tables(run.bench),
         "suites": suite_tables(run),
+        "transfer": transfer_section(run),
         "figures": bench_figures(run, measured, lengths),
         "extras": extra_groups(run.bench, charts.style_map(m.name for m in run.bench)),
         "scopes": scope_rows(run),

@@ -17,7 +17,7 @@ def matrix_svg(
     width, height = LEFT + CELL * len(columns) + 10, TOP + HEIGHT * len(rows) + 10
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="system-ui, sans-serif" role="img" aria-label="{escape(title)}">',
+        f'font-family="system-ui, sans-serif" fill="currentColor" role="img" aria-label="{escape(title)}">',
         f'<text x="10" y="20" font-size="14" font-weight="600">{escape(title)}</text>',
     ]
     for at, column in enumerate(columns):

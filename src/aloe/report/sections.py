@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from aloe.bench.families import family_notes
 from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval, number, scale_of, text
 from aloe.report.explorer import clip
 from aloe.report.figures import shown
@@ -171,6 +172,21 @@ def unfair_notes(models: Sequence[BenchModel]) -> list[str]:
         if n := int(number(m.result.get("n_verdict_like")) or 0):
             found.append(f"{n} replies of {m.name} hold text like a judge's answer, which a judge may repeat.")
     return found
+
+
+def kin_notes(run: RunData) -> list[str]:
+    """Judges that share a family with tested models or the user; trained models are of the family they started from."""
+    start = run.config.get("sft", {}).get("model") if isinstance(run.config.get("sft"), Mapping) else None
+    judges, users = (
+        list(dict.fromkeys(uri for m in run.bench for uri in text(m.result.get(key)).split(", ") if uri))
+        for key in ("judge_model", "user_model")
+    )
+    named = []
+    for m in run.bench:
+        uri = text(m.result.get("uri"))
+        own = m.name in TRAINED and isinstance(start, str)
+        named.append((m.name, f"hf:{start}" if own else uri))
+    return [clip(line, 4 * NAME) for line in family_notes(judges, users, named, look=False)]
 
 
 def truth_tables(models: Sequence[BenchModel]) -> list[tuple[str, list[str], list[tuple[str, list[Cell]]]]]:

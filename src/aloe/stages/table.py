@@ -1,9 +1,9 @@
 """The table of stages, one row each, used by the command line, the pipeline, the plan and the screen.
 
-personas -> trees -> export -> base -> sft -> rollout -> dpo -> rl -> bench -> suites -> report
+personas -> trees -> export -> base -> sft -> rollout -> dpo -> rl -> bench -> suites -> transfer -> report
 
 Training methods (``training.methods``) are stages too; a plug-in's is one in a run whose recipe has its section, and
-``rl`` in one whose recipe gives it iterations.
+``rl`` in one whose recipe gives it iterations, ``transfer`` in one whose recipe gives it users.
 Nothing heavy is imported here: a stage's function is named and loaded when it runs.
 """
 
@@ -172,6 +172,17 @@ _SUITES = Stage(
     prompts=ALL_PROMPTS,
     keeps_count=True,
 )
+_TRANSFER = Stage(
+    "transfer",
+    "train on each of several users and test on all",
+    "aloe.stages.transfer:run_stage",
+    reads=("transfer", "bench"),
+    ignores=("bench.models",),
+    needs=("personas", "trees", "export", "base", "sft"),  # not their files: what shapes them shapes its own runs too
+    roles=("writer", *COLLABORATORS),
+    prompts=ALL_PROMPTS,
+    keeps_count=True,
+)
 
 
 def stages_of(config: Config) -> tuple[Stage, ...]:
@@ -182,22 +193,23 @@ def stages_of(config: Config) -> tuple[Stage, ...]:
     """
     own = tuple(_training_stage(m) for m in methods_of(config)[len(METHODS) :])
     for stage in own:
-        if stage.name in {s.name for s in (*STAGES, _SUITES)}:
+        if stage.name in {s.name for s in (*STAGES, _SUITES, _TRANSFER)}:
             raise ConfigError(
                 f"plug-in method '{stage.name}' has the name of a stage", "rename it, or take its section out"
             )
     stages = [_as_configured(stage, config) for stage in STAGES if stage is not _RL or config.rl.iterations]
     at = next(i for i, stage in enumerate(stages) if stage.name == "bench")
-    suites = (_SUITES,) if config.suites else ()
-    return (*stages[:at], *own, stages[at], *suites, *stages[at + 1 :])
+    after = [stage for stage, is_on in ((_SUITES, config.suites), (_TRANSFER, config.transfer.users)) if is_on]
+    return (*stages[:at], *own, stages[at], *after, *stages[at + 1 :])
 
 
 def _as_configured(stage: Stage, config: Config) -> Stage:
     """The stage with what it needs where that depends on the recipe: without ``rl`` nothing is as it would be with."""
     if stage is _RL:
         return replace(stage, needs=("personas", config.rl.start))
-    if stage.shows and config.rl.iterations:
-        return replace(stage, needs=(*stage.needs, _RL.name))
+    if stage.shows:
+        more = [s.name for s, is_on in ((_RL, config.rl.iterations), (_TRANSFER, config.transfer.users)) if is_on]
+        return replace(stage, needs=(*stage.needs, *more))
     return stage
 
 
@@ -212,6 +224,8 @@ def stage_by_name(name: str, stages: tuple[Stage, ...] = STAGES) -> Stage:
             return stage
     if name == _RL.name:
         raise ConfigError("stage rl is off: rl.iterations is 0", "set it, for example --rl.iterations 50")
+    if name == _TRANSFER.name:
+        raise ConfigError("stage transfer is off: transfer.users is empty", "set it: --transfer.users plain,terse")
     names = [s.name for s in stages]
     raise ConfigError(f"no stage named '{name}'{nearest(name, names)}", f"use one of: {', '.join(names)}")
 
