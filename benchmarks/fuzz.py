@@ -20,8 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aloe.bench.scales import SCALES
-from aloe.bench.scoring import expected_score
 from aloe.cli.screen import printable
 from aloe.config import load_config
 from aloe.config.files import parse_json, parse_toml
@@ -32,6 +30,7 @@ from aloe.models.http.connection import error_text
 from aloe.models.journal.inspect import Reader
 from aloe.models.server import BadRequest, read_request
 from aloe.personas.importer import read_source
+from aloe.prompts.alternatives import expected_score
 from aloe.prompts.catalog import CATALOG
 from aloe.prompts.render import PromptSet, packaged_source
 from aloe.prompts.sections import escape, read_conversation, unescape
@@ -106,7 +105,7 @@ class Targets:
 
     def probabilities(self, rng: random.Random) -> object:
         entries = [make_value(rng, 2) for _ in range(rng.randint(0, 3))] if rng.random() < 0.8 else make_value(rng)
-        return expected_score(entries, SCALES["1-5"]), verdict_probabilities(entries)
+        return expected_score(entries, (1.0, 5.0)), verdict_probabilities(entries)
 
     def answers(self, rng: random.Random) -> object:
         raw = make_answer(rng)

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aloe.bench.scales import SCALES
-from aloe.bench.scoring import expected_score, score_reply
+from aloe.bench.scoring import score_reply
 from aloe.config import load_config
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState
 from aloe.errors import ParseError
 from aloe.models.caller import Caller
 from aloe.models.registry import register_scheme
+from aloe.prompts.alternatives import expected_score
 from aloe.prompts.parsers import parse_score
 from aloe.protocols import Completion
 
@@ -136,7 +137,7 @@ def tokens(*texts, top=None):
 
 
 def test_expected_score():
-    five = SCALES["1-5"]
+    five = (1.0, 5.0)
     top = {"4": 0.6, "5": 0.3, "3": 0.1}
     assert expected_score(tokens('{"', "score", '":', " ", "4", "}", top=top), five) == pytest.approx(4.2)
     assert expected_score(tokens("4", top=top), five) == pytest.approx(4.2)
@@ -147,10 +148,10 @@ def test_expected_score():
     assert expected_score(tokens("style", ": ", "2", ", score", ": ", "4", top=top), five) == pytest.approx(4.2)
     assert expected_score(tokens("good"), five) is None
     assert expected_score([], five) is None
-    percent = SCALES["1-100"]
+    percent = (1.0, 100.0)
     assert expected_score(tokens("score", ": ", "87", top={"87": 0.5, "90": 0.5}), percent) == pytest.approx(88.5)
     assert expected_score(tokens("score", ": ", "8", "7", top={"8": 1.0}), percent) is None
-    assert expected_score(tokens("score", ": ", "1", top={"1": 0.7, "0": 0.3}), SCALES["binary"]) == pytest.approx(0.7)
+    assert expected_score(tokens("score", ": ", "1", top={"1": 0.7, "0": 0.3}), (0.0, 1.0)) == pytest.approx(0.7)
 
 
 def ask(persona, answer, logprobs=None):

@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
+from aloe.bench.scales import SCALES
+from aloe.bench.scoring import score_reply
 from aloe.config import Config, ModelConfig
+from aloe.dialogue.judge import Candidate, compare_once, score_once
+from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
 from aloe.models.calls import takes_schema
 from aloe.models.local.model import create_local_model
+from aloe.prompts import PromptSet
 from aloe.prompts.catalog import CATALOG, JUDGE_BINARY, JUDGE_COMPARE, JUDGE_PERCENT, JUDGE_SCORE
 from aloe.protocols import ChatRequest, Completion, PromptMessage
-from aloe.types import Message, Persona
+from aloe.types import Judgement, Message, Persona
 from models.test_local import save_tiny
 
 pytest.importorskip("llguidance", reason="what holds local models to a schema is not installed (extra 'train')")
@@ -113,3 +118,44 @@ def test_every_schema_has_its_bounds() -> None:
             bounded = [told.count(bound) for bound in ('"maxLength"', '"enum": ["', "]{4,110}", "]{8,140}")]
             assert told.count('"type": "string"') == sum(bounded), row.name
             assert told.count('"array"') == told.count('"maxItems"') and '"type": "number"' not in told
+
+
+SHORT = """@@ user
+<persona>
+{{ persona }}
+</persona>
+<conversation>
+{{ conversation }}
+</conversation>
+<rubric scope="persona">
+"""
+
+
+def test_a_local_judge_tells_how_likely_its_verdict_and_its_score_are(checkpoint: Path, tmp_path: Path) -> None:
+    reply = '<reply id="{0}">{{{{ {1} }}}}</reply>'  # the packaged templates are too long for this model
+    (tmp_path / "judge_score.jinja").write_text(SHORT + reply.format("only", "reply"))
+    two = reply.format("first", "first") + reply.format("second", "second")
+    (tmp_path / "judge_compare.jinja").write_text(SHORT + two)
+
+    async def work(version: str) -> tuple[Judgement, Judgement, Judgement]:
+        fields = {"uri": f"hf:{checkpoint}", "structured": "auto", "max_tokens": 400}
+        caller = Caller.open(
+            Config(), None, seed=1, prompts=PromptSet(tmp_path, version),
+            models={"judge": [ModelConfig.model_validate(fields)]},
+        )  # fmt: skip
+        state = PathState("t").with_user("n1", "Hello.")
+        shown = (Candidate("a", "One."), Candidate("b", "Two."))
+        compared = await compare_once(caller, ADA, state, shown, "persona")
+        scored = await score_reply(caller, ADA, state, shown[0], "persona", SCALES["1-5"])
+        labelled = await score_once(caller, ADA, state, shown[0], "persona")
+        await caller.aclose()
+        return compared, scored, labelled
+
+    compared, scored, labelled = asyncio.run(work("2"))
+    assert set(compared.parts) == {"first", "second", "tie"}
+    assert sum(compared.parts.values()) == pytest.approx(1, abs=1e-5)
+    assert max(compared.parts, key=lambda name: compared.parts[name]) == compared.verdict
+    assert scored.score is not None and 1 < scored.score < 5 and scored.score != scored.parts["written"]
+    assert (labelled.score, labelled.parts) == (scored.score, scored.parts)  # trees are labelled by the same score
+    compared, scored, labelled = asyncio.run(work("1"))  # as it was, so that what was asked before is not asked anew
+    assert compared.parts == {} and "written" not in scored.parts and labelled.score == scored.score

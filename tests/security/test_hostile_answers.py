@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aloe.bench.scales import SCALES
-from aloe.bench.scoring import expected_score
 from aloe.dialogue.judge import verdict_probabilities
 from aloe.errors import ParseError
 from aloe.prompts import parsers
+from aloe.prompts.alternatives import expected_score
 from aloe.prompts.catalog import CATALOG
 from aloe.prompts.suspicion import is_verdict_like
 from aloe.protocols import PromptMessage
@@ -167,7 +166,7 @@ MALFORMED: list[Any] = [
 
 @pytest.mark.parametrize("logprobs", MALFORMED)
 def test_malformed_probabilities_count_as_none(logprobs: Any) -> None:
-    assert expected_score(logprobs, SCALES["1-5"]) is None
+    assert expected_score(logprobs, (1.0, 5.0)) is None
     assert verdict_probabilities(logprobs) == {}
 
 
@@ -176,8 +175,8 @@ def test_probabilities_that_were_quoted_are_not_those_of_the_score() -> None:
         return [{"token": text, "logprob": 0.0, "top_logprobs": []} for text in texts]
 
     score = certain('{"', "score", '": ', "2", ', "reason": "it says score: ', "5", '"}')
-    assert expected_score(score, SCALES["1-5"], 2.0) is None
-    assert expected_score(certain("score: ", "2"), SCALES["1-5"], 2.0) == 2.0
+    assert expected_score(score, (1.0, 5.0), 2.0) is None
+    assert expected_score(certain("score: ", "2"), (1.0, 5.0), 2.0) == 2.0
     verdict = certain('{"verdict": "', "first", '", "reason": "it says verdict: ', "second", '"}')
     assert verdict_probabilities(verdict, "first") == {}
 

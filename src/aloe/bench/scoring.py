@@ -7,8 +7,7 @@ is the expectation over the alternatives at the token that holds the score; what
 
 from __future__ import annotations
 
-import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aloe.bench.scales import Scale
 from aloe.config import ModelConfig, Panel
@@ -16,10 +15,8 @@ from aloe.dialogue.judge import Candidate
 from aloe.dialogue.panel import ask_panel
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
-from aloe.prompts.alternatives import read_tokens, spread
+from aloe.prompts.alternatives import expected_score
 from aloe.types import Judgement, Persona
-
-_SCORE_AT = re.compile(r"score\W{1,12}", re.IGNORECASE)
 
 
 async def score_reply(
@@ -67,7 +64,7 @@ async def _score_once(
     )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")
     if score is not None and reply.logprobs:
-        expected = expected_score(reply.logprobs, scale, score)
+        expected = expected_score(reply.logprobs, (scale.low, scale.high), score)
         if expected is not None:
             parts, score = {**parts, "written": score}, expected
     return Judgement.model_construct(
@@ -79,40 +76,3 @@ async def _score_once(
         raw="" if answer is not None else reply.text[:2000],
         generation=reply.generation,
     )
-
-
-def expected_score(logprobs: Any, scale: Scale, written: float | None = None) -> float | None:
-    """Sum of score times probability over the alternatives at the score's token, normalised over the scores.
-
-    Args:
-        logprobs: OpenAI's ``choices[0].logprobs.content``, whatever the endpoint made of it.
-        written: the score that was read from the text. Alternatives at a place that says another one are not its.
-
-    Returns:
-        None where no token holds a whole score (a decimal, or a number of several tokens), where the alternatives
-        that are scores hold less than ``alternatives.MIN_MASS`` of the probability, or where they are malformed.
-    """
-    tokens = read_tokens(logprobs)
-    texts = [token.text for token in tokens]
-    found = list(_SCORE_AT.finditer("".join(texts)))
-    start, at = (found[-1].end() if found else 0), 0
-    for place, (text, options) in enumerate(tokens):
-        at += len(text)
-        if at <= start or (value := _whole(text, scale)) is None:
-            if at > start and any(c.isdigit() for c in text):
-                return None  # a number that is not a score of this scale, or a part of one
-            continue
-        after = texts[place + 1] if place + 1 < len(texts) else ""
-        if after[:1].isdigit() or re.match(r"\.\d", after + "".join(texts[place + 2 : place + 3])):
-            return None
-        shares = spread(options, lambda token: _whole(token, scale)) if written in (None, value) else {}
-        return round(sum(value * p for value, p in shares.items()), 6) if shares else None
-    return None
-
-
-def _whole(token: str, scale: Scale) -> float | None:
-    """The whole score that a token is, None where it is not one."""
-    digits = token.strip(" \"'\n\t:*")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 3:
-        return None
-    return float(digits) if scale.low <= int(digits) <= scale.high else None

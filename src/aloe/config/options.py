@@ -42,7 +42,8 @@ class ModelConfig(Section):
     )
     logprobs: bool = Field(
         True,
-        description="openai: use log-probabilities, if the endpoint returns them, for the judge's expected score",
+        description="use log-probabilities for the judge's expected score: of openai: models, if the endpoint returns "
+        "them, and with prompts of version 2 of hf: models",
     )
     extra: dict[str, Any] = Field(
         default_factory=dict, description="provider-specific fields of the request, sent unchanged"

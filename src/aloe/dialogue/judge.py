@@ -17,8 +17,9 @@ from aloe.config import ModelConfig, Panel
 from aloe.dialogue.panel import ask_panel
 from aloe.dialogue.state import PathState
 from aloe.models.caller import Caller
-from aloe.prompts.alternatives import read_tokens, spread
+from aloe.prompts.alternatives import expected_score, read_tokens, spread
 from aloe.prompts.catalog import JUDGE_COMPARE, JUDGE_SCORE
+from aloe.prompts.render import FIRST
 from aloe.seeding import derive_seed
 from aloe.types import Judgement, Label, Persona
 
@@ -173,13 +174,21 @@ async def score_once(
     scope: str,
     model: ModelConfig | None = None,
 ) -> Judgement:
-    """Score one reply from 1 to 5; ``score`` is None where the answer could not be read."""
+    """Score one reply from 1 to 5; ``score`` is None where the answer could not be read.
+
+    With prompts of version 2 and a judge that tells log-probabilities it is the expectation over the scores that the
+    judge might have written, so that two replies rarely have the same; what it wrote is kept as the part ``written``.
+    """
     path = f"{state.node_id}/{candidate.node_id}"
     answer, reply = await caller.ask(
         JUDGE_SCORE, path, turn=state.turn, persona=persona, conversation=state.messages,
         reply=candidate.text, scope=scope, model=model,
     )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")
+    if score is not None and reply.logprobs and JUDGE_SCORE.scale is not None and caller.prompts.version > FIRST:
+        expected = expected_score(reply.logprobs, JUDGE_SCORE.scale, score)
+        if expected is not None:
+            parts, score = {**parts, "written": score}, expected
     return Judgement.model_construct(
         node_ids=(candidate.node_id,),
         verdict=None,

@@ -22,7 +22,7 @@ import orjson
 from aloe.config import BudgetConfig, Config, ExecutionConfig, ModelConfig
 from aloe.errors import AloeError, ConfigError, EndpointError, ParseError, nearest
 from aloe.models.budget import Budget
-from aloe.models.calls import Reply, RoleStats, schema_for, tells_logprobs
+from aloe.models.calls import Reply, RoleStats, alternatives_for, schema_for
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
 from aloe.models.http.connection import allow_open_files, make_session
 from aloe.models.http.limits import Host, Limiter
@@ -362,7 +362,7 @@ class Caller:
         model = route.model
         known = CATALOG.get(prompt)
         schema = schema_for(config, known, self.prompts.version) if known else None
-        logprobs = known.alternatives if known and tells_logprobs(config) else None
+        logprobs = alternatives_for(config, known, self.prompts.version) if known else None
         sampling = sent_fields(
             ChatRequest(
                 (), config.temperature, config.top_p, config.max_tokens, None, config.stop,

@@ -9,7 +9,10 @@ from aloe.config import ModelConfig
 from aloe.models.local.grammar import can_constrain
 from aloe.models.uri import is_in_process
 from aloe.prompts.catalog import Prompt
+from aloe.prompts.render import FIRST
 from aloe.types import Generation, Usage
+
+HERE = 5  # alternatives of a token that a judge in this process tells, where its prompt names no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,18 @@ class RoleStats:
         )
 
 
-def tells_logprobs(config: ModelConfig) -> bool:
-    """Whether log-probabilities are requested: from OpenAI-compatible models, unless the config says otherwise."""
-    return config.logprobs and config.uri.startswith("openai:") and "logprobs" not in config.extra
+def alternatives_for(config: ModelConfig, prompt: Prompt[Any], version: str) -> int | None:
+    """How many alternatives of each token are asked for; None: no log-probabilities.
+
+    Servers are asked as the prompt says. A model that decodes in this process tells them for nothing, to all that a
+    judge is asked; with version 1 it is asked as ever, so that what a journal holds is not asked anew.
+    """
+    if not config.logprobs or "logprobs" in config.extra:
+        return None
+    if config.uri.startswith("openai:"):
+        return prompt.alternatives
+    is_here = config.uri.startswith("hf:") and is_in_process(config)
+    return (prompt.alternatives or HERE) if is_here and prompt.role == "judge" and version > FIRST else None
 
 
 def is_held(config: ModelConfig) -> bool:

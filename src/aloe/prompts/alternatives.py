@@ -7,11 +7,13 @@ log-probability) counts as not given: the answer's own words are then all there 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 HIGHEST = 0.01  # a log-probability is at most 0; this much is rounding
 MIN_MASS = 0.5  # of probability on what an answer may say, below which the alternatives tell nothing about it
+_SCORE_AT = re.compile(r"score\W{1,12}", re.IGNORECASE)
 
 
 class Token(NamedTuple):
@@ -55,3 +57,41 @@ def spread(options: dict[str, float], meaning: Callable[[str], Any]) -> dict[Any
             mass[meant] = mass.get(meant, 0.0) + math.exp(logprob)
     whole = sum(mass.values())
     return {meant: p / whole for meant, p in mass.items()} if whole >= MIN_MASS else {}
+
+
+def expected_score(logprobs: Any, scale: tuple[float, float], written: float | None = None) -> float | None:
+    """Sum of score times probability over the alternatives at the score's token, normalised over the scores.
+
+    Args:
+        logprobs: OpenAI's ``choices[0].logprobs.content``, whatever the endpoint made of it.
+        scale: lowest and highest score.
+        written: the score that was read from the text. Alternatives at a place that says another one are not its.
+
+    Returns:
+        None where no token holds a whole score (a decimal, or a number of several tokens), where the alternatives
+        that are scores hold less than ``MIN_MASS`` of the probability, or where they are malformed.
+    """
+    tokens = read_tokens(logprobs)
+    texts = [token.text for token in tokens]
+    found = list(_SCORE_AT.finditer("".join(texts)))
+    start, at = (found[-1].end() if found else 0), 0
+    for place, (text, options) in enumerate(tokens):
+        at += len(text)
+        if at <= start or (value := _whole(text, scale)) is None:
+            if at > start and any(c.isdigit() for c in text):
+                return None  # a number that is not a score of this scale, or a part of one
+            continue
+        after = texts[place + 1] if place + 1 < len(texts) else ""
+        if after[:1].isdigit() or re.match(r"\.\d", after + "".join(texts[place + 2 : place + 3])):
+            return None
+        shares = spread(options, lambda token: _whole(token, scale)) if written in (None, value) else {}
+        return round(sum(value * p for value, p in shares.items()), 6) if shares else None
+    return None
+
+
+def _whole(token: str, scale: tuple[float, float]) -> float | None:
+    """The whole score that a token is, None where it is not one."""
+    digits = token.strip(" \"'\n\t:*")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 3:
+        return None
+    return float(digits) if scale[0] <= int(digits) <= scale[1] else None

@@ -282,6 +282,7 @@ JUDGE_COMPARE = _row(
 def _scoring(name: str, low: float, high: float, alternatives: int) -> Prompt[parsers.Score]:
     steps = 2 if high == 5.0 else 1  # per whole point
     grades = {"enum": [i / steps if i % steps else i // steps for i in range(int(low) * steps, int(high) * steps + 1)]}
+    whole = {"enum": list(range(int(low), int(high) + 1))}  # one token each: their probabilities give the decimals
     return Prompt(
         name,
         role="judge",
@@ -290,7 +291,7 @@ def _scoring(name: str, low: float, high: float, alternatives: int) -> Prompt[pa
         optional=("scope",),
         sections=("<persona>", "<conversation>", '<reply id="only">', "<rubric scope="),
         response_format=_format("score", reason=_TEXT, style=_NUMBER, content=_NUMBER, natural=_NUMBER, score=_NUMBER),
-        tight=_format("score", reason=_text(240), style=grades, content=grades, natural=grades, score=grades),
+        tight=_format("score", reason=_text(240), style=grades, content=grades, natural=grades, score=whole),
         alternatives=alternatives,
         scale=(low, high),
     )

@@ -398,6 +398,7 @@ class Decoder:
         others = [
             {"token": self.tokenizer.decode([int(t)]), "logprob": float(v)}
             for v, t in zip(top.values, top.indices, strict=True)
+            if v > -torch.inf  # what a schema forbids is not an alternative
         ]
         row.logprobs.append(
             {"token": self.tokenizer.decode([token]), "logprob": float(logs[token]), "top_logprobs": others}
