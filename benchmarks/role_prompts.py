@@ -1,9 +1,9 @@
 """Do the prompts of version 2, with dealt cards and schemas, play each role better than those of version 1?
 
-The same model, people and seeds on both sides; the figures are those of ``aloe prompts test`` with 95% intervals over
-the people. ``--model world`` shows what is perfect. All roles are asked at once, so that a model in this process
-decodes large batches. With ``--keep FOLDER`` a measurement that was interrupted goes on where it was, and its answers
-can be read with ``aloe journal``.
+The same model, people and seeds on both sides (``--sides``: one of them); the figures are those of ``aloe prompts
+test`` with 95% intervals over the people. ``--model world`` shows what is perfect. All roles are asked at once, so that
+a model in this process decodes large batches. With ``--keep FOLDER`` a measurement that was interrupted goes on where
+it was, and its answers can be read with ``aloe journal``.
 """
 
 from __future__ import annotations
@@ -64,26 +64,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=400, help="most tokens of an answer (default: 400)")
     parser.add_argument("--dtype", default="auto", help="hf: number format of the weights (default: auto)")
+    parser.add_argument("--sides", default=",".join(SIDES), help="before, after or both (default: both)")
     parser.add_argument("--keep", default="", metavar="FOLDER", help="folder for the journals of both sides")
     options = parser.parse_args()
     figures: dict[str, float] = {}
-    roles = options.roles.split(",")
+    roles, sides = options.roles.split(","), options.sides.split(",")
     print(f"{options.model} on {platform.machine()}, {os.cpu_count()} CPUs; {options.n} people, seed {options.seed}")
     found = {}
-    for side in SIDES:
+    for side in sides:
         started = time.process_time()
         found[side] = measure(side, roles, options)
         print(f"{side}: {time.process_time() - started:.0f} CPU s", flush=True)
     for role in roles:
         print(role)
-        for before, after in zip(found["before"][role], found["after"][role], strict=True):
+        for row in zip(*(found[side][role] for side in sides), strict=True):
             cells = []
-            for side, figure in (("before", before), ("after", after)):
+            for side, figure in zip(sides, row, strict=True):
                 e = figure.estimate
                 cells.append("none" if e is None else f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]")
                 if e is not None:
                     figures[f"{role}: {figure.name}, {side}"] = round(e.value, 4)
-            print(f"  {before.name:<32} {cells[0]:<24} {cells[1]:<24} {before.wanted}".rstrip(), flush=True)
+            shown = " ".join(f"{cell:<24}" for cell in cells)
+            print(f"  {row[0].name:<32} {shown} {row[0].wanted}".rstrip(), flush=True)
     print(json.dumps({"benchmark": "role_prompts", "figures": figures}))
 
 
