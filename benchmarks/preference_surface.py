@@ -33,7 +33,8 @@ import numpy as np
 from dpo_vs_control import fresh_personas
 
 from aloe.bench.compare import compare_pair, read_scored
-from aloe.bench.offline import read_conversations, score_conversations
+from aloe.bench.logged import read_conversations
+from aloe.bench.offline import score_conversations
 from aloe.bench.runner import run_benchmark
 from aloe.config import Config, DPOConfig, ModelConfig, load_config
 from aloe.models.caller import Caller

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from aloe.__main__ import main
-from aloe.bench.offline import UNKNOWN, read_conversations, score_conversations, tidy
+from aloe.bench.logged import UNKNOWN, read_conversations, tidy
+from aloe.bench.offline import score_conversations
 from aloe.cli.bench_flags import bench_overrides
 from aloe.cli.main import parse
 from aloe.config import load_config

@@ -1,197 +1,70 @@
-"""Scores conversations that were logged elsewhere: OpenAI messages as JSON lines, with or without personas.
+"""Scores conversations that were logged elsewhere (``bench/logged.py`` reads them).
 
-A line is ``{"messages": [...]}`` and may hold ``persona`` (an object with ``profile`` and ``personality``, or a text),
-or ``profile`` and ``personality``, or a ``persona_id`` of a persona file, and ``model`` (each is scored on its own).
-System messages are left out, neighbours of one role are joined, and what comes before the first user message cannot
-be judged. Every reply is scored in its place, an empty one with the scale's lowest score; a conversation without
-persona is judged by what the user's own messages show. Conversations may differ in length: AL(k) is the mean over
-those that have a k-th reply.
+Every reply is scored in its place, an empty one with the scale's lowest score; a conversation without persona is judged
+by what the user's own messages show. Conversations may differ in length: AL(k) is the mean over those that have a k-th
+reply.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import orjson
 
 from aloe.bench.gain import part_curves
 from aloe.bench.ground_truth import TruthFigures
+from aloe.bench.logged import Logged, by_model
 from aloe.bench.metrics import measure, result_figures
 from aloe.bench.runner import settle, usage_since
 from aloe.bench.scales import SCALES
 from aloe.bench.scoring import score_reply
 from aloe.bench.setting import setting_of
 from aloe.config import BenchConfig, Config, digest
-from aloe.config.files import refuse_special
 from aloe.dialogue.judge import Candidate
 from aloe.dialogue.state import PathState, content_id
-from aloe.errors import DataError, EndpointError
+from aloe.errors import ConfigError, EndpointError
 from aloe.models.caller import Caller
 from aloe.prompts import PromptSet
-from aloe.prompts.faults import is_blank
 from aloe.prompts.suspicion import is_verdict_like
 from aloe.seeding import derive_rng
 from aloe.stats import Clusters
 from aloe.store.records import write_json, write_jsonl
+from aloe.store.rundir import read_result
 from aloe.types import (
     AlignmentPoint,
     BenchmarkResult,
     BenchScore,
     ConversationTree,
     Judgement,
-    Message,
     Node,
     NodeError,
-    Persona,
     Usage,
 )
 
-UNKNOWN = "Nothing is known of this user beforehand. Go by what the user's own messages show."
 
-
-@dataclass(slots=True)
-class Logged:
-    """One logged conversation. ``judgements``: one per reply, None where the call failed for good (``errors``)."""
-
-    persona: Persona
-    is_known: bool  # whether the log told who the user was
-    messages: list[Message]
-    sample: int = 0
-    model: str = ""
-    judgements: list[Judgement | None] = field(default_factory=list)
-    errors: list[NodeError] = field(default_factory=list)
-
-    @property
-    def n_replies(self) -> int:
-        return len(self.messages) // 2
-
-
-def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> list[Logged]:
-    """The conversations of a JSONL file.
+def name_results(talks: Sequence[Logged], name: str, bench: Path) -> dict[str, list[Logged]]:
+    """Name of a result -> its conversations: one per model that the log tells apart.
 
     Raises:
-        DataError: a line that is not a conversation (with its number and what is wrong), two personas of one id, or no
-            reply in the whole file.
+        ConfigError: a benchmark's own result in the folder ``bench`` has that name.
     """
-    path = Path(path)
-    by_id = {p.persona_id: p for p in personas}
-    found: list[Logged] = []
-    samples: Counter[tuple[str, str]] = Counter()
-    named: dict[str, Persona] = {}
-    for number, row in _read_lines(path):
-        where = f"{path}, line {number}"
-        if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
-            raise DataError(f"{where}: no object with a list 'messages'", 'a line looks like {"messages": [...]}')
-        messages = tidy(row["messages"], where)
-        if len(messages) < 2:
-            continue
-        persona, is_known = _persona_of(row, by_id, number, where)
-        if named.setdefault(persona.persona_id, persona) != persona:
-            raise DataError(
-                f"{where}: persona_id '{persona.persona_id}' is used for two different personas",
-                "give each persona its own id",
+    groups = by_model(talks)
+    targets: dict[str, list[Logged]] = {}
+    for model, own in groups.items():
+        suffix = re.sub(r"[^\w.+-]+", "-", model).strip("-.") or "unnamed"
+        targets.setdefault(name if len(groups) == 1 else f"{name}-{suffix}", []).extend(own)
+    for target in targets:
+        before = read_result(bench / target / "result.json")
+        if before is not None and before.user_model != "logged":
+            raise ConfigError(
+                f"{bench / target} is the result of a benchmark", "choose another --name or another --out"
             )
-        model = str(row.get("model") or "")
-        found.append(Logged(persona, is_known, messages, samples[model, persona.persona_id], model))
-        samples[model, persona.persona_id] += 1
-    if not found:
-        raise DataError(f"{path} contains no reply to a user message", 'a line looks like {"messages": [...]}')
-    return found
-
-
-def _read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number, parsed value) of each line; strict to the last one (no writer of ours was killed)."""
-    refuse_special(path)
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}", "give a JSONL file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start + 1})", "give a JSONL file in UTF-8") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not valid JSON ({error})", "correct or remove the line") from None
-
-
-def by_model(talks: Sequence[Logged]) -> dict[str, list[Logged]]:
-    """The conversations of each model that the log names, in order; those without a name are under ``""``."""
-    found: dict[str, list[Logged]] = defaultdict(list)
-    for talk in talks:
-        found[talk.model].append(talk)
-    return dict(found)
-
-
-def tidy(messages: Sequence[Any], where: str) -> list[Message]:
-    """User and assistant in turn, beginning with the user and ending with a reply, which may be empty.
-
-    Raises:
-        DataError: an entry without role or content.
-    """
-    kept: list[Message] = []
-    for entry in messages:
-        if not isinstance(entry, dict) or "role" not in entry:
-            raise DataError(f"{where}: a message is {str(entry)[:40]!r}", "it needs role and content")
-        role, text = entry["role"], _text(entry.get("content"))
-        text = "" if is_blank(text) else text
-        if role not in ("user", "assistant") or (not kept and role == "assistant"):
-            continue
-        if not text and (role == "user" or kept[-1].role == role or entry.get("tool_calls")):
-            continue
-        if kept and kept[-1].role == role:
-            kept[-1] = Message(role=role, content=f"{kept[-1].content}\n{text}".lstrip("\n"))
-        else:
-            kept.append(Message(role=role, content=text))
-    return kept[: len(kept) // 2 * 2]
-
-
-def _text(content: Any) -> str:
-    """A message's text; of content given in parts, the text parts."""
-    if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return "" if content is None else str(content)
-
-
-def _persona_of(row: Mapping[str, Any], by_id: Mapping[str, Persona], number: int, where: str) -> tuple[Persona, bool]:
-    own = row.get("persona")
-    if own is not None and not isinstance(own, dict | str):
-        raise DataError(
-            f"{where}: persona is {str(own)[:40]!r}", "write a text, or an object of profile and personality"
-        )
-    fields: Mapping[str, Any] = own if isinstance(own, dict) else row
-    profile = own if isinstance(own, str) else str(fields.get("profile") or "")
-    personality = str(fields.get("personality") or "")
-    if profile or personality:
-        name = str(row.get("persona_id") or content_id("persona", profile, personality))
-        return _persona(name, profile, personality), True
-    if row.get("persona_id") is None:
-        return _persona(f"line-{number}", UNKNOWN, UNKNOWN), False
-    asked = str(row["persona_id"])
-    if asked not in by_id:
-        raise DataError(
-            f"{where}: persona_id '{asked}' is unknown", "give the persona file that contains it with --personas"
-        )
-    return by_id[asked], True
-
-
-def _persona(name: str, profile: str, personality: str) -> Persona:
-    return Persona(
-        persona_id=name,
-        profile=profile,
-        personality=personality,
-        profile_id=name if profile == UNKNOWN else content_id("profile", profile),
-        personality_id=name if personality == UNKNOWN else content_id("personality", personality),
-        split="bench",
-    )
+    return targets
 
 
 async def score_conversations(

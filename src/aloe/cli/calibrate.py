@@ -73,7 +73,7 @@ def _two_texts(replies: object) -> bool:
 
 
 async def _score_rows(config: Config, run: Path, rows: list[dict[str, Any]]) -> None:
-    from aloe.bench.offline import UNKNOWN, tidy
+    from aloe.bench.logged import UNKNOWN, tidy
     from aloe.bench.scales import SCALES
     from aloe.bench.scoring import score_reply
     from aloe.dialogue.judge import Candidate

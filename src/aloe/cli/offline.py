@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from argparse import Namespace
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +13,6 @@ from aloe.cli.parser import Overrides
 from aloe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aloe.bench.offline import Logged
     from aloe.config import Config
     from aloe.progress import StageProgress
     from aloe.types import Persona
@@ -70,34 +67,12 @@ def _personas_of(source: str | None, seed: int) -> list[Persona]:
     return [*people, *own]
 
 
-def _targets(talks: Sequence[Logged], name: str, bench: Path) -> dict[str, list[Logged]]:
-    """Name of a result -> its conversations: one per model that the log tells apart.
-
-    Raises:
-        ConfigError: a benchmark's own result has that name.
-    """
-    from aloe.bench.offline import by_model
-    from aloe.store.rundir import read_result
-
-    groups = by_model(talks)
-    targets: dict[str, list[Logged]] = {}
-    for model, own in groups.items():
-        suffix = re.sub(r"[^\w.+-]+", "-", model).strip("-.") or "unnamed"
-        targets.setdefault(name if len(groups) == 1 else f"{name}-{suffix}", []).extend(own)
-    for target in targets:
-        before = read_result(bench / target / "result.json")
-        if before is not None and before.user_model != "logged":
-            raise ConfigError(
-                f"{bench / target} is the result of a benchmark", "choose another --name or another --out"
-            )
-    return targets
-
-
 def _score(config: Config, options: Namespace, name: str, out: Path) -> None:
     from rich.console import Console
 
     from aloe.bench.compare import refuse_nothing
-    from aloe.bench.offline import read_conversations, score_conversations
+    from aloe.bench.logged import read_conversations
+    from aloe.bench.offline import name_results, score_conversations
     from aloe.cli.tables import print_results
     from aloe.models.caller import Caller
     from aloe.progress import stage_progress
@@ -109,7 +84,7 @@ def _score(config: Config, options: Namespace, name: str, out: Path) -> None:
     talks = read_conversations(options.conversations, _personas_of(options.personas, config.seed))
     run = RunDir(out)
     bench = run.stage_dir("bench")
-    targets = _targets(talks, name, bench)
+    targets = name_results(talks, name, bench)
     n_known, n_replies = sum(talk.is_known for talk in talks), sum(talk.n_replies for talk in talks)
     what = f"{len(talks)} conversations ({n_known} with a persona), {n_replies} replies"
     if options.dry:

@@ -2,7 +2,8 @@
 
 With ``base_url`` a model of any scheme is reached over HTTP under the same logical name and revision, so that its
 calls have the same keys in the journal as in-process ones. Plug-ins: entry points of the group ``aloe.models``, the
-name is the scheme, the object a function ``(ModelConfig) -> ChatModel``.
+name is the scheme, the object a function ``(ModelConfig) -> ChatModel``. ``own:NAME`` is a model object that the caller
+of the Python API has made and keeps.
 """
 
 from __future__ import annotations
@@ -10,27 +11,64 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from aloe.config import ModelConfig
 from aloe.config.plugins import load_plug_in, plug_in_names
 from aloe.errors import ConfigError, nearest
 from aloe.models.uri import portable, split_uri, split_wrapper
-from aloe.protocols import ChatModel
+from aloe.protocols import ChatModel, ChatRequest, Completion
 
 if TYPE_CHECKING:
     import aiohttp
 
 BUILT_IN = ("world", "openai", "hf")
+OWN = "own"
 ENTRY_POINTS = "aloe.models"
 Factory = Callable[[ModelConfig], ChatModel]
 _registered: dict[str, Factory] = {}
+_lent: WeakValueDictionary[str, ChatModel] = WeakValueDictionary()  # model objects of others by URI, while they live
 
 
 def register_scheme(scheme: str, factory: Factory) -> None:
     """Make ``scheme:...`` URIs known in this process; what an entry point does for an installed plug-in."""
-    if scheme in BUILT_IN:
+    if scheme in (*BUILT_IN, OWN):
         raise ConfigError(f"scheme '{scheme}' is built in", "choose another name")
     _registered[scheme] = factory
+
+
+class _Lent:
+    """A model of somebody else, who closes it."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self.name, self.revision, self._model = model.name, model.revision, model
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        return await self._model.complete(request)
+
+    async def aclose(self) -> None:
+        """Nothing: it may be used again."""
+
+
+def lend(model: ChatModel) -> str:
+    """The URI of a model object in this process, by its name; the object must be kept for as long as it is used.
+
+    Raises:
+        ConfigError: it has no name, or can't be referred to weakly.
+    """
+    if not isinstance(model.name, str) or not model.name.strip():
+        raise ConfigError(f"the model {model!r:.80} has no name", "give it an attribute 'name', a text")
+    uri, number = f"{OWN}:{model.name}", 1
+    while _lent.get(uri, model) is not model:  # another object of that name, still alive
+        number += 1
+        uri = f"{OWN}:{model.name}#{number}"
+    try:
+        _lent[uri] = model
+    except TypeError:
+        raise ConfigError(
+            f"a {type(model).__name__} can't be kept track of", "add '__weakref__' to its __slots__"
+        ) from None
+    return uri
 
 
 def create_model(
@@ -56,6 +94,13 @@ def create_model(
 
         name, revision = identity(config)
         return OpenAIChatModel(config, name, revision, rest if scheme == "openai" else config.uri, session)
+    if scheme == OWN:
+        model = _lent.get(config.uri)
+        if model is None:
+            raise ConfigError(
+                f"{config.uri} was a model object of the Python API, which is gone", "pass the object again"
+            )
+        return _Lent(model)
     if scheme == "world":
         from aloe.world.model import WorldModel
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from aloe.config import Config
 from aloe.dialogue.pairs import as_row, dpo_schema, sft_schema
 from aloe.errors import DataError
 from aloe.stages.context import Context, read_personas
 from aloe.store.records import write_parquet
 
+if TYPE_CHECKING:
+    from aloe.export.select import Selection
+
+
+def selection_of(config: Config) -> Selection:
+    """Which labels of a run become pairs."""
+    from aloe.export.select import Selection
+
+    options = config.export
+    margin = config.trees.min_margin if options.min_margin is None else options.min_margin
+    return Selection(options.labeler or config.roles.judge[0].uri, margin, options.max_length_ratio, options.evidenced)
+
 
 def run_export(context: Context) -> dict[str, Any]:
     """Preference pairs and SFT conversations from trees and labels."""
-    from aloe.export.select import Selection, length_report, read_data_set
+    from aloe.export.select import length_report, read_data_set
 
-    run, options = context.run, context.config.export
+    run = context.run
     source, out = run.stage_dir("trees"), run.stage_dir("datasets")
-    margin = context.config.trees.min_margin if options.min_margin is None else options.min_margin
-    wanted = Selection(
-        options.labeler or context.config.roles.judge[0].uri, margin, options.max_length_ratio, options.evidenced
-    )
-    data = read_data_set(source, read_personas(run, "train"), wanted)
+    data = read_data_set(source, read_personas(run, "train"), selection_of(context.config))
     pairs, examples = data.all_pairs, data.all_examples
     if not pairs:
         raise DataError(

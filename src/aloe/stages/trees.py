@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from aloe.config import Config
-from aloe.dialogue.forest import grow_forest, plan_jobs
+from aloe.dialogue.forest import ForestSummary, Job, grow_forest, plan_jobs
 from aloe.dialogue.panel import labeler_of
 from aloe.dialogue.relabel import keep_other_labels, restore_labels
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder, TreePlan
@@ -20,21 +21,31 @@ def grow_trees(
     context: Context, plan: TreePlan, out: Path, n_trees: int, replicates: int, personas: list[Persona]
 ) -> dict[str, Any]:
     """Grow ``n_trees`` trees by ``plan`` into ``out``; returns the forest's summary."""
-    config = context.config
     jobs = plan_jobs(personas, n_trees, replicates)
 
     async def work(caller: Caller) -> dict[str, Any]:
-        builder = TreeBuilder(caller, plan, config.seed)
-
         def report(done: int, _: GrownTree) -> None:
             context.progress.update(done, len(jobs), "trees", tokens_so_far(caller))
 
-        summary = await grow_forest(builder, jobs, out, config.execution.concurrency, report)
+        summary = await grow_with(caller, context.config, plan, jobs, out, report)
         figures = summary.as_dict()
         n, why = figures.pop("n_incomplete"), figures.pop("first_failure")
         return {**figures, **failed_part(n, summary.n_trees, "trees", why)}
 
     return with_caller(context, work)
+
+
+async def grow_with(
+    caller: Caller,
+    config: Config,
+    plan: TreePlan,
+    jobs: Sequence[Job],
+    out: Path,
+    progress: Callable[[int, GrownTree], None] | None = None,
+) -> ForestSummary:
+    """Grow trees by ``plan`` into ``out`` with an open caller. See ``grow_forest``."""
+    builder = TreeBuilder(caller, plan, config.seed)
+    return await grow_forest(builder, jobs, out, config.execution.concurrency, progress)
 
 
 def tree_plan(config: Config) -> TreePlan:

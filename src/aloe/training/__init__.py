@@ -7,7 +7,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers see; at run time __getattr__ finds it
+    from aloe.training.dpo import train_dpo as train_dpo
+    from aloe.training.sft import train_sft as train_sft
+    from aloe.training.trainers import TreeDPOTrainer as TreeDPOTrainer
+    from aloe.training.trainers import TreeSFTTrainer as TreeSFTTrainer
+    from aloe.training.trees.model import choose_backend as choose_backend
+    from aloe.training.trees.packs import make_packs as make_packs
+    from aloe.training.trees.trie import build_trie as build_trie
 
 _HOMES = {
     "train_sft": "sft",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aloe.bench.offline import tidy
+from aloe.bench.logged import tidy
 from aloe.config import Config, ModelConfig
 from aloe.config.files import refuse_special
 from aloe.dialogue.casting import Casting

@@ -1,0 +1,1 @@
+"""What ``import aloe`` offers, thin over the functions of the command line (docs/library.md)."""
