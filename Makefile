@@ -4,13 +4,16 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := train,embed,pii,test
+EXTRAS := train,embed,pii
+GROUP := test
 STAMP := $(VENV)/.installed
+DOCS := $(VENV)-docs
+BUILD := $(VENV)-build
 OUT ?= runs/demo
 SEED ?= 0
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run run-llm quick test fuzz check readme setup clean
+.PHONY: run run-llm quick test fuzz check readme docs wheel setup clean
 
 run: setup
 	$(BIN)/aloe run demo --out $(OUT) --seed $(SEED)
@@ -43,15 +46,29 @@ check: setup
 readme: setup
 	$(BIN)/python tools/update_docs.py $(OUT)
 
+# The site in site/, without a broken link; needs nothing of aloe's own dependencies.
+docs:
+	@test -x $(DOCS)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS) && $(DOCS)/bin/python -m pip install -q 'pip>=25.1' && $(DOCS)/bin/python -m pip install -q --group docs; }
+	$(PYTHON) tools/site_pages.py build/pages
+	$(DOCS)/bin/mkdocs build --strict
+
+# Wheel and source distribution, checked as a package index does, and tried in an environment with nothing else.
+wheel:
+	@test -x $(BUILD)/bin/twine || { $(PYTHON) -m venv $(BUILD) && $(BUILD)/bin/python -m pip install -q 'pip>=25.1' && $(BUILD)/bin/python -m pip install -q --group build; }
+	rm -rf dist
+	$(BUILD)/bin/python -m build
+	$(BUILD)/bin/twine check --strict dist/*
+	bash tools/smoke_wheel.sh dist/*.whl
+
 setup: $(STAMP)
 
 # Bytecode at once: where Python may not write it, every start would compile torch and transformers anew (7 s more).
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "aloe needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@if $(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]'; then :; \
-	else echo "uv could not install (see above); trying pip"; $(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'; fi
+	@if $(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]' --group $(GROUP); then :; \
+	else echo "uv could not install (see above); trying pip"; $(BIN)/python -m pip install -q 'pip>=25.1' && $(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]' --group $(GROUP); fi
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) $(BUILD) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ does everything that a stage does: render the prompt, key, journal on disk with 
 answer. The raw side is aiohttp + orjson with nothing around it: dump, post, load. Sides take turns within each round;
 times are medians over the rounds, and ratios are medians of each round's own ratio, so that a machine that is busy now
 and then weighs little. Throughput counts from the first call, slow start and opening of connections included; how long
-that takes, and the share afterwards, are printed beside it. Peers (extra ``peers``, in an environment of its own) that
+that takes, and the share afterwards, are printed beside it. Peers (group ``peers``, in an environment of its own) that
 are not installed are left out with a line.
 """
 

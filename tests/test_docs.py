@@ -27,7 +27,7 @@ from aloe.training import methods
 
 PACKAGE = Path(aloe.__file__).parent
 ROOT = PACKAGE.parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPTIONS = {name for name, _ in fields(Config)}
 SECTIONS = {name.partition(".")[0] for name in OPTIONS if "." in name}
 OPTION = re.compile(r"(?<![\w-])--([A-Za-z][\w.-]*)")
@@ -234,3 +234,27 @@ def test_the_log_of_experiments_has_every_question_in_its_index() -> None:
     listed = re.findall(r"^- \[(.+)\]\(#", text.split("<!-- /index -->")[0], re.MULTILINE)
     questions = re.findall(r"^### (.+)$", text, re.MULTILINE)
     assert questions and listed == questions, "'make readme' (tools/update_docs.py) renews the index"
+
+
+def test_every_page_has_its_place_in_the_sites_navigation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text("utf-8")
+    listed = set(re.findall(r"^ +- [^:\n]+: ([\w-]+\.md)$", text, re.MULTILINE))
+    assert {page.name for page in (ROOT / "docs").rglob("*.md")} <= listed
+
+
+def test_the_version_is_the_same_wherever_it_is_written() -> None:
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    released = re.search(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert cited is not None and released is not None
+    assert aloe.__version__ == cited.group(1) == released.group(1)
+
+
+def test_extras_are_what_a_user_needs_and_groups_what_a_developer_needs() -> None:
+    """An extra stands on the package's page for ever; whoever works on aloe installs a group from a clone."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert set(project["project"]["optional-dependencies"]) == {"train", "smollm2", "embed", "pii"}
+    assert {"test", "docs", "build", "peers", "dev"} <= set(project["dependency-groups"])
+    elsewhere = [
+        p for p in (*PAGES, ROOT / "CITATION.cff", ROOT / "mkdocs.yml") if "example.org" in p.read_text("utf-8")
+    ]
+    assert not elsewhere  # the project's addresses stand in one place

@@ -190,7 +190,7 @@ class Caller:
         An answer that can't be read is asked for once more with the reason; then its value is None.
 
         Args:
-            path, sample, turn, model: as in :meth:`call`.
+            path: as in :meth:`call`, like ``sample``, ``turn`` and ``model``.
             role: instead of the row's.
             history: the conversation so far, for prompts that take it as messages.
             variables: the prompt's own, see ``PromptSet.render``.
