@@ -196,11 +196,52 @@ def test_curves_can_be_read_switched_off_and_saved(browser: sync_api.Browser, la
     page.keyboard.press("Escape")
     assert not figure.locator(".tip").is_visible()
     figure.locator("summary").click()
+    saved = {}
     for kind, words in (("csv", "turn k,base,"), ("svg", "<svg")):
         with page.expect_download() as waiting:
             figure.locator(f"[data-save={kind}]").click()
-        assert words in Path(waiting.value.path()).read_text("utf-8")
+        saved[kind] = Path(waiting.value.path()).read_text("utf-8")
+        assert words in saved[kind]
+    with page.expect_download() as waiting:
+        figure.locator("[data-save=png]").click()
+    pixels = Path(waiting.value.path()).read_bytes()
+    assert pixels.startswith(b"\x89PNG") and pixels[16:24] == (3 * 760).to_bytes(4) + (3 * 330).to_bytes(4)
+    assert "var(" not in saved["svg"] and "<style" not in saved["svg"]  # every renderer knows attributes
+    assert 'stroke="rgb(0, 114, 178)"' in saved["svg"] and "stroke-width" in saved["svg"]
     assert opened.noise == []
+
+
+def test_everything_has_an_address_and_opens_by_it(browser: sync_api.Browser, large: Path) -> None:
+    opened = Opened(browser, large)
+    page = opened.page
+    assert not page.locator("#fig-train-dpo-loss").is_visible()
+    page.locator("nav a", has_text="Training").click()
+    assert page.locator("#fig-train-dpo-loss").is_visible()
+    page.goto(large.as_uri() + "#fig-train-dpo-loss")
+    page.reload()
+    assert page.locator("#fig-train-dpo-loss").is_visible()
+    page.select_option("#source", "bench-dpo")
+    page.locator("#items button").nth(4).click()
+    name = page.locator("#thread h3").inner_text()
+    link = page.locator("#thread .turn").nth(6).locator("h4 a").get_attribute("href")
+    page.goto(large.as_uri() + link)
+    page.reload()
+    assert page.locator("#source").input_value() == "bench-dpo" and page.locator("#thread h3").inner_text() == name
+    top = page.locator("#thread .turn").nth(6).evaluate("e => e.getBoundingClientRect().top")
+    assert -5 <= top <= 400
+    assert opened.noise == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_first_screen_holds_verdict_figures_and_the_beginning_of_the_curve(
+    browser: sync_api.Browser, large: Path, width: int, height: int
+) -> None:
+    page = Opened(browser, large).page
+    page.set_viewport_size({"width": width, "height": height})
+    bottom = "e => e.getBoundingClientRect().bottom"
+    assert page.locator(".verdict").evaluate(bottom) < height and page.locator(".leading").evaluate(bottom) < height
+    drawing = page.locator("#fig-al .wide" if width > 720 else "#fig-al .narrow")
+    assert drawing.evaluate(bottom) <= height
 
 
 @pytest.mark.parametrize("evil", HOSTILE[:3], ids=["script", "attribute", "marks"])
@@ -246,13 +287,14 @@ def test_the_headline_table_fits_a_wide_page_and_shows_on_a_phone_that_it_goes_o
     browser: sync_api.Browser, large: Path
 ) -> None:
     page = Opened(browser, large).page
-    table = page.locator("#summary .scroll").first
+    table = page.get_by_role("region", name="The models side by side")
     hidden = "e => e.scrollWidth - e.clientWidth"
     page.set_viewport_size({"width": 1200, "height": 844})
     assert table.evaluate(hidden) == 0
     names = table.locator("thead th").all_inner_texts()
     cells = dict(zip(names, table.locator("tbody tr").first.locator("th, td").all_inner_texts(), strict=True))
     assert (cells["recall"], cells["style"], cells["style recall"]) == ("62%", "70%", "20%")
+    page.get_by_role("heading", name="Ground truth").click()
     for title in ("The replies", "The simulated user"):
         assert page.get_by_role("region", name=f"{title}, ground truth").evaluate(hidden) == 0
     page.set_viewport_size({"width": 390, "height": 844})
@@ -299,6 +341,7 @@ def test_axe_finds_nothing_serious(
         pytest.skip("no axe-core: npm install axe-core, or set AXE_PATH")
     page = Opened(browser, request.getfixturevalue(made), color_scheme=scheme).page
     page.evaluate(source)
+    page.evaluate("for (const part of document.querySelectorAll('details.part')) part.open = true")
     for name in sources:
         page.select_option("#source", name)
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

@@ -18,6 +18,7 @@ from reading import Page, sha256
 
 from aloe.errors import DataError
 from aloe.report.build import build_report, write_figures
+from aloe.report.charts import logged_series, training_figures
 from aloe.report.data import read_run
 from aloe.report.explorer import pack_trees
 from aloe.store.records import write_json, write_jsonl
@@ -62,6 +63,47 @@ def test_the_numbers_are_those_of_the_results(whole_run: Path) -> None:
     columns = [page.source.count(f'<th scope="col">{c}</th>') for c in ("repeated facts", "facts revealed at turn 1")]
     assert columns == [1, 1]  # each in one of the two
     assert "false memory" in page.text and "facts not yet revealed" not in page.text  # undefined for every model
+
+
+def test_the_page_begins_with_the_verdict_and_the_curve(whole_run: Path) -> None:
+    page = Page(whole_run / "report" / "index.html")
+    gain = next(r for r in page.data["figures"]["paired-avg"]["rows"] if r[0] == "dpo − base")
+    said = f"dpo against base, on the same 20 personas: +{gain[1]:.2f} [{gain[2]:.2f}, {gain[3]:.2f}] points of AVG."
+    assert said in page.text.replace("−", "-") and "beyond what chance explains" in page.text
+    result = orjson.loads((whole_run / "bench" / "dpo" / "result.json").read_bytes())
+    assert f"AVG, dpo {result['avg']:.2f}" in page.text
+    order = [
+        page.source.index(mark) for mark in ('class="verdict', 'class="leading', 'id="fig-al"', "<h2>Results</h2>")
+    ]
+    assert order == sorted(order)
+    before = page.source[: page.source.index("<h2>Results</h2>")]
+    assert "6 models talked with the same 20 people for 10 turns." in page.text
+    assert "world:" not in before and "the simulated world" in before  # addresses are folded away
+
+
+def test_a_difference_whose_interval_holds_zero_is_said_to_show_nothing(run: Path) -> None:
+    for name in ("scores.jsonl", "result.json"):  # dpo gets the replies of generic
+        shutil.copy(run / "bench" / "generic" / name, run / "bench" / "dpo" / name)
+    for name in ("base", "sft", "sft-control"):
+        shutil.rmtree(run / "bench" / name)
+    page = Page(build_report(run))
+    assert "dpo against generic" in page.text and "The interval holds zero: no difference was shown." in page.text
+    assert 'class="verdict zero"' in page.source
+
+
+def test_figures_as_files_have_colours_that_any_renderer_knows(whole_run: Path, tmp_path: Path) -> None:
+    for path in write_figures(whole_run, tmp_path):
+        text = path.read_text("utf-8")
+        assert "var(" not in text and ".fig .s0 .curve,.fig .s0 .raw" in text and "stroke:#0072b2" in text
+
+
+def test_long_logs_are_smoothed_and_keep_their_values() -> None:
+    values = tuple(float(v) for v in np.random.default_rng(0).normal(size=200))
+    series = logged_series("loss", values, 0)
+    assert series.raw == values and np.std([v for v in series.y if v is not None]) < np.std(values) / 2
+    assert logged_series("loss", values[:20], 0).raw == ()
+    (chart,) = training_figures("dpo", [{"step": i, "loss": v} for i, v in enumerate(values)])
+    assert chart.columns == ("step", "loss", "loss, smoothed") and chart.rows[3][1] == values[3]
 
 
 def test_every_conversation_is_there_with_what_was_judged_and_revealed(whole_run: Path) -> None:

@@ -33,10 +33,11 @@ from aloe.report.reinforcement import reply_samples, reward_figures
 from aloe.report.suites import suite_tables
 from aloe.report.training import packing_figure
 from aloe.report.transfer import transfer_section
+from aloe.report.verdict import in_words, leading_figures, verdict
 from aloe.store.records import atomic_write
 
 MAX_BYTES = 10_500_000  # of conversations; with everything else the page stays below 15 MB
-SCRIPTS = ("figures.js", "thread.js", "explorer.js")
+SCRIPTS = ("figures.js", "thread.js", "explorer.js", "links.js")
 
 
 def build_report(run_dir: Path, journal: JournalData | None = None) -> Path:
@@ -105,6 +106,7 @@ def render(run: RunData, journal: JournalData) -> Iterator[bytes]:
     shown_personas, splits = pack_personas(run, sources)
     content = _content(run, journal, sources, stats)
     every = [
+        *content["first"],
         *content["figures"],
         *(f for _, group in content["extras"] for f in group),
         *content["pool"]["figures"],
@@ -117,7 +119,7 @@ def render(run: RunData, journal: JournalData) -> Iterator[bytes]:
     page = _environment().get_template("page.html.jinja").render(_looks() | content | {"run": run, "splits": splits})
     head, _, tail = page.partition("<!--data-->")
     yield head.encode("utf-8", "replace")
-    yield _data("figures", escape_json({f.figure_id: f.data() for f in every} | {"style": f"svg{{{LIGHT}}}{STYLE}"}))
+    yield _data("figures", escape_json({f.figure_id: f.data() for f in every}))
     yield _data("scales", escape_json({f"bench-{m.name}": [m.scale.low, m.scale.high] for m in run.bench}))
     yield _data("personas", escape_json(shown_personas))
     for source in sources:
@@ -129,7 +131,7 @@ def render(run: RunData, journal: JournalData) -> Iterator[bytes]:
 def _looks() -> dict[str, Any]:
     """Style and script with the hashes by which the page's policy admits them."""
     style = f":root{{{LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}:root[data-theme=light]{{{LIGHT}}}"
-    style += f":root[data-theme=dark]{{{DARK}}}{STYLE}{_asset('style.css')}"
+    style += f":root[data-theme=dark]{{{DARK}}}.asfile{{{LIGHT}--bg:#fff;}}{STYLE}{_asset('style.css')}"
     script = "\n".join(_asset(name) for name in SCRIPTS)
     return {
         "style": Markup(style),
@@ -145,7 +147,13 @@ def _content(
     """What the template shows, section by section."""
     measured = measure_anew(run.bench)
     lengths = {m.name: stats[f"bench-{m.name}"] for m in run.bench if f"bench-{m.name}" in stats}
+    figures = bench_figures(run, measured, lengths)
+    first = [figure for figure in figures if figure.figure_id == "al"]
     return {
+        "first": first,
+        "verdict": verdict(run.bench),
+        "leading": leading_figures(run.bench),
+        "in_words": in_words(run),
         "judging": sections.judging(run.bench),
         "overview": sections.overview(run),
         "degraded": sections.degraded_notes(run),
@@ -157,7 +165,7 @@ def _content(
         "truth": sections.truth_tables(run.bench),
         "suites": suite_tables(run),
         "transfer": transfer_section(run),
-        "figures": bench_figures(run, measured, lengths),
+        "figures": [figure for figure in figures if figure not in first],
         "extras": extra_groups(run.bench, charts.style_map(m.name for m in run.bench)),
         "scopes": scope_rows(run),
         "sources": [s for s in sources if s.n_total],

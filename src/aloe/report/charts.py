@@ -57,11 +57,12 @@ def line_figure(chart: LineChart, note: str = "", compact: bool = False) -> Figu
     columns = [chart.x_label]
     for s in chart.series:
         columns += [s.name, f"{s.name}, low", f"{s.name}, high"] if any(v is not None for v in s.low) else [s.name]
+        columns += [f"{s.name}, smoothed"] if s.raw else []
     rows = []
     for i, x in enumerate(chart.x):
         row: list[float | None] = [x]
         for s in chart.series:
-            row += [s.y[i], s.low[i], s.high[i]] if any(v is not None for v in s.low) else [s.y[i]]
+            row += [s.y[i], s.low[i], s.high[i]] if any(v is not None for v in s.low) else [*s.raw[i : i + 1], s.y[i]]
         rows.append(tuple(row))
     return Figure(
         chart.chart_id,
@@ -290,6 +291,19 @@ TRAINING_CHARTS = (
 )
 
 
+def logged_series(name: str, values: tuple[float | None, ...], style: int) -> Series:
+    """What a trainer logged; where there is much of it, its running mean over a twentieth, the values behind."""
+    known = sum(value is not None for value in values)
+    if known < 40:
+        return Series(name, values, style=style)
+    half = max(1, len(values) // 40)
+    smoothed: list[float | None] = []
+    for at, value in enumerate(values):
+        near = [v for v in values[max(0, at - half) : at + half + 1] if v is not None]
+        smoothed.append(sum(near) / len(near) if value is not None else None)
+    return Series(name, tuple(smoothed), style=style, raw=values)
+
+
 def training_figures(checkpoint: str, rows: Sequence[Row]) -> list[Figure]:
     """Small charts of what the trainer logged, for the quantities that are there."""
     figures = []
@@ -303,7 +317,7 @@ def training_figures(checkpoint: str, rows: Sequence[Row]) -> list[Figure]:
             continue
         kept = kept[:: max(1, len(kept) // 300)]
         series = tuple(
-            Series(name, tuple(number(r.get(name)) for r in kept), style=i)
+            logged_series(name, tuple(number(r.get(name)) for r in kept), i)
             for i, name in enumerate(names)
             if any(number(r.get(name)) is not None for r in kept)
         )

@@ -9,6 +9,7 @@ a file for a README or a paper.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -44,9 +45,10 @@ STYLE = (
     ".fig .name{fill:var(--ink);stroke:var(--bg,var(--paper));stroke-width:4px;paint-order:stroke}"
     ".fig .grid{stroke:var(--line);stroke-width:1}.fig .zero{stroke:var(--soft);"
     "stroke-width:1;stroke-dasharray:3 3}.fig .curve{fill:none;stroke-width:2.2;stroke-linejoin:round}"
-    ".fig .band{opacity:.13;stroke:none}.fig .bar{fill:var(--s0);opacity:.8}.fig .whisker{stroke-width:2;fill:none}"
+    ".fig .raw{fill:none;stroke-width:1;opacity:.3}.fig .band{opacity:.13;stroke:none}"
+    ".fig .bar{fill:var(--s0);opacity:.8}.fig .whisker{stroke-width:2;fill:none}"
     + "".join(
-        f".fig .s{i} .curve,.fig .s{i} .whisker{{stroke:var(--s{i})}}"
+        f".fig .s{i} .curve,.fig .s{i} .raw,.fig .s{i} .whisker{{stroke:var(--s{i})}}"
         f".fig .s{i} .band,.fig .s{i} .mark,.fig .bar.s{i}{{fill:var(--s{i})}}"
         f".fig .s{i} .hollow{{fill:var(--paper);stroke:var(--s{i});stroke-width:1.6}}"
         for i in range(N_STYLES)
@@ -57,7 +59,7 @@ STYLE = (
 @dataclass(frozen=True, slots=True)
 class Series:
     """One curve. ``low``/``high``: the band, empty if none. ``style``: index of colour, dash and marker. ``hollow``:
-    by point, whether its marker is an outline; empty if none is."""
+    by point, whether its marker is an outline; empty if none is. ``raw``: what ``y`` smooths, drawn faintly behind."""
 
     name: str
     y: tuple[float | None, ...]
@@ -65,6 +67,7 @@ class Series:
     high: tuple[float | None, ...] = ()
     style: int = 0
     hollow: tuple[bool, ...] = ()
+    raw: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ def line_chart(chart: LineChart, narrow: bool = False) -> str:
     """The chart as one SVG element. A missing value breaks its curve."""
     width, height = (360, 260) if narrow else (760, 330)
     left, right, top, bottom = 46, (14 if narrow else 128), (30 if chart.y_label else 12), 42
-    values = [v for s in chart.series for v in (*s.y, *s.low, *s.high) if v is not None]
+    values = [v for s in chart.series for v in (*s.y, *s.low, *s.high, *s.raw) if v is not None]
     values += chart.bounds if values else ()
     y_ticks = _y_ticks(values, chart)
     x_low, x_high = min(chart.x, default=0.0), max(chart.x, default=1.0)
@@ -210,6 +213,9 @@ def _curve(series: Series, index: int, chart: LineChart, at_x: AxisScale, at_y: 
         edge = [f"{at_x(chart.x[i]):.1f} {at_y(series.high[i]):.1f}" for i in run]
         edge += [f"{at_x(chart.x[i]):.1f} {at_y(series.low[i]):.1f}" for i in reversed(run)]
         parts.append(f'<path class="band" d="M{"L".join(edge)}z"/>')
+    for run in _runs(series.raw) if series.raw else ():
+        behind = "L".join(f"{at_x(chart.x[i]):.1f} {at_y(series.raw[i]):.1f}" for i in run)
+        parts.append(f'<path class="raw" d="M{behind}"/>')
     path = ["M" + "L".join(f"{at_x(chart.x[i]):.1f} {at_y(series.y[i]):.1f}" for i in run) for run in _runs(series.y)]
     dash = f' stroke-dasharray="{DASHES[style]}"' if DASHES[style] else ""
     parts.append(f'<path class="curve" d="{"".join(path)}"{dash}/>')
@@ -357,8 +363,16 @@ def histogram(
 
 
 def standalone(svg: str) -> str:
-    """The figure as a file of its own: colours for light and dark readers inside."""
-    dark = f"@media (prefers-color-scheme:dark){{svg{{{DARK}}}}}"
-    style = f"<style>svg{{{LIGHT}background:var(--paper)}}{dark}{STYLE}</style>"
+    """The figure as a file of its own, in colours that every renderer knows, with others for dark readers."""
+    light = _in_colours(f"svg{{background:var(--paper)}}{STYLE}", LIGHT)
+    dark = _in_colours(f"svg{{background:var(--paper)}}{STYLE}", DARK)
+    style = f"<style>{light}@media (prefers-color-scheme:dark){{{dark}}}</style>"
     head, close, rest = svg.partition(">")
     return f"{head}{close}{style}{rest}\n"
+
+
+def _in_colours(style: str, palette: str) -> str:
+    """A style sheet with the palette's colours in the place of variables, which few renderers know."""
+    colours = dict(entry.split(":", 1) for entry in palette.split(";") if entry)
+    colours["--bg"] = colours["--paper"]
+    return re.sub(r"var\((--[\w-]+)(?:,var\(--[\w-]+\))?\)", lambda found: colours[found[1]], style)

@@ -52,7 +52,7 @@ function startExplorer(root) {
     const id = field("source").value;
     if (!parsed.has(id)) {
       const list = read("source-" + id) || [];
-      list.forEach((item, index) => { item.index = index; item.scale = scale(); describe(item, personas); });
+      list.forEach((item, index) => { item.index = index; item.source = id; item.scale = scale(); describe(item, personas); });
       parsed.set(id, list);
       list.margins = new Set(list.flatMap((item) => (item.l || []).map((label) => label[3])).filter((m) => m !== null)).size > 1;
     }
@@ -70,6 +70,7 @@ function startExplorer(root) {
     renderThread(field("thread"), item, item.persona, field("q").value.trim().toLowerCase(), new Set());
     for (const button of field("items").querySelectorAll("button")) button.setAttribute("aria-current", String(button.item === item));
     if (focus) {
+      history.replaceState(null, "", addressOf(item, 0));
       field("thread").focus({ preventScroll: true });
       const top = field("thread").getBoundingClientRect().top;
       if (top < 0 || top > innerHeight * 0.6) field("thread").scrollIntoView({ block: "start" });
@@ -82,7 +83,7 @@ function startExplorer(root) {
     if (item.e.length) meta.push("failed");
     if (item.flags.has("disagreement")) meta.push("disagreement");
     const button = make("button", { type: "button", onclick: () => open(item, true) },
-      make("span", { className: "who", dir: "auto", textContent: item.who.slice(0, 160) }), make("span", { className: "meta", textContent: meta.join(" · ") }));
+      make("span", { className: "who", dir: "auto" }, hits(item.who.slice(0, 160), field("q").value.trim().toLowerCase())), make("span", { className: "meta", textContent: meta.join(" · ") }));
     button.item = item;
     button.setAttribute("aria-current", String(item === current));
     return make("li", {}, button);
@@ -125,7 +126,20 @@ function startExplorer(root) {
   root.hidden = false;
   options();
   search();
+  // What an address names: a source, a conversation of it, perhaps one of its turns.
+  return (source, id, turn) => {
+    if (![...field("source").options].some((option) => option.value === source)) return;
+    field("source").value = source;
+    for (const name of ["q", "persona"]) field(name).value = "";
+    options();
+    search();
+    const item = items().find((one) => one.i === id);
+    if (!item) return;
+    open(item, false);
+    const place = [...field("thread").querySelectorAll(".turn")].find((box) => box.querySelector("h4").textContent === `Turn ${turn}`);
+    (place || field("thread")).scrollIntoView({ block: "start" });
+  };
 }
 
 const explorer = document.getElementById("explorer");
-if (explorer) startExplorer(explorer);
+const openTalk = explorer ? startExplorer(explorer) : null;

@@ -19,8 +19,8 @@ const shown = (value, digits = 2) => (value === null || value === undefined ? "â
 
 const FIGURES = read("figures") || {};
 
-function save(name, type, text) {
-  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+function save(name, type, content) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
@@ -38,11 +38,36 @@ function saveFigure(figure, data, kind) {
     const lines = [data.columns, ...data.rows].map((row) => row.map(csvCell).join(","));
     return save(id + ".csv", "text/csv", lines.join("\r\n") + "\r\n");
   }
-  const svg = figure.querySelector(".plot svg.wide").cloneNode(true);
-  const style = document.createElementNS("http://www.w3.org/2000/svg", "style");
-  style.textContent = FIGURES.style;
-  svg.prepend(style);
-  save(id + ".svg", "image/svg+xml", new XMLSerializer().serializeToString(svg));
+  const svg = drawn(figure.querySelector(".plot svg.wide"));
+  const text = new XMLSerializer().serializeToString(svg);
+  if (kind === "svg") return save(id + ".svg", "image/svg+xml", text);
+  const image = new Image();
+  image.onload = () => { // three pixels for each: enough for print
+    const canvas = make("canvas", { width: 3 * image.width, height: 3 * image.height });
+    const pen = canvas.getContext("2d");
+    pen.fillStyle = "#fff";
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((content) => save(id + ".png", "image/png", content));
+  };
+  image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(text);
+}
+
+// Looks as attributes of each element, in the colours for paper: what every renderer draws, where many know no variables.
+const LOOKS = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "opacity", "paint-order",
+  "font-size", "font-family", "text-anchor", "visibility"];
+function drawn(figure) {
+  const svg = figure.cloneNode(true);
+  const place = make("div", { className: "asfile" }, svg); // the style sheet gives this class the colours for paper
+  document.body.append(place);
+  for (const element of [svg, ...svg.querySelectorAll("*")]) {
+    const looks = getComputedStyle(element);
+    if (element.tagName !== "title") for (const name of LOOKS) element.setAttribute(name, looks.getPropertyValue(name));
+  }
+  for (const element of [svg, ...svg.querySelectorAll("*")]) element.removeAttribute("class");
+  svg.querySelector("line[x1='-9']")?.remove(); // the guide of the pointer
+  place.remove();
+  return svg;
 }
 
 function bindFigure(figure) {

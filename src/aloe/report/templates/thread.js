@@ -40,11 +40,29 @@ function wordSpans(text, query) {
   return spans;
 }
 
-function personaCard(persona) {
+// Text with the words that were searched for marked.
+function hits(text, query) {
+  const parts = [];
+  let at = 0;
+  for (const [start, end, kind] of query ? wordSpans(text, query) : []) {
+    parts.push(text.slice(at, start), make("mark", { className: kind, textContent: text.slice(start, end) }));
+    at = end;
+  }
+  return make("bdi", {}, ...parts, text.slice(at));
+}
+
+// The address of a conversation, or of one of its turns, within the page.
+function addressOf(item, turn) {
+  return "#" + ["talk", item.source, item.i, ...(turn ? [String(turn)] : [])].map(encodeURIComponent).join("/");
+}
+// In the studio, where views have the addresses, a heading is a heading.
+const here = (item, turn, text) => (item.source ? make("a", { className: "here", href: addressOf(item, turn) }, text) : text);
+
+function personaCard(persona, query) {
   if (!persona) return null;
   const lines = [["Profile", persona[0]], ["Personality", persona[1]]].filter((line) => line[1]);
   return make("div", { className: "who-is" }, ...lines.map(([name, text]) =>
-    make("p", { dir: "auto" }, make("strong", { textContent: name + ". " }), bdi(text))));
+    make("p", { dir: "auto" }, make("strong", { textContent: name + ". " }), hits(text, query))));
 }
 
 function userMessage(item, index, query) {
@@ -67,14 +85,14 @@ function userMessage(item, index, query) {
   return box;
 }
 
-function scoreLine(entry, [min, max]) {
+function scoreLine(entry, [min, max], query) {
   if (!entry) return null;
   const [, score, parts, reason] = entry;
   const line = make("div", { className: "score" });
   if (score === null) line.append(tag("unscored", "oops"));
   else line.append(make("meter", { min, max, value: score, ariaLabel: "score" }), make("b", { textContent: shown(score) }));
   for (const [name, value] of Object.entries(parts)) line.append(make("span", {}, bdi(name), " " + shown(value, 1)));
-  if (reason) line.append(make("span", {}, "“", bdi(reason), "”"));
+  if (reason) line.append(make("span", {}, "“", hits(reason, query), "”"));
   return line;
 }
 
@@ -91,14 +109,14 @@ function replyCard(item, index, state) {
   const card = make("div", { className: "reply" + (chosen ? " chosen" : "") },
     tags.children.length ? tags : null,
     marked(node[TEXT], wordSpans(node[TEXT], state.query)),
-    scoreLine((item.s || []).find((score) => score[0] === index), item.scale || [1, 5]));
+    scoreLine((item.s || []).find((score) => score[0] === index), item.scale || [1, 5], state.query));
   if (state.siblings > 1 && item.children[index].length && state.onPath !== index && state.branches > 1) {
     card.append(make("button", { type: "button", className: "branch", textContent: "Follow this branch", onclick: () => state.follow(index) }));
   }
   return card;
 }
 
-function reasonList(item, replies) {
+function reasonList(item, replies, query) {
   const list = make("ul", { className: "reasons" });
   const name = (index) => (index < 0 ? "?" : KINDS[item.n[index][KIND]]);
   for (const [nodes, , outcome, margin, labeler, judgements] of item.l || []) {
@@ -108,7 +126,7 @@ function reasonList(item, replies) {
       const pick = verdict === "first" ? name(order[0]) : verdict === "second" ? name(order[1]) : "";
       const said = score !== null ? `scores ${shown(score)}` : pick ? `prefers ${pick}` : verdict ? `says ${verdict}` : "gave no readable verdict";
       list.append(make("li", {}, `Shown ${order.map(name).join(", then ")}, the judge `, make("b", { textContent: said }),
-        reason ? make("span", {}, ": “", bdi(reason), "”") : "."));
+        reason ? make("span", {}, ": “", hits(reason, query), "”") : "."));
     }
     const by = [labeler ? "Label by " + labeler : "", margin === null ? "" : "margin " + shown(margin)].filter(Boolean).join(", ");
     if (by) list.append(make("li", {}, bdi(by)));
@@ -135,20 +153,20 @@ function renderThread(target, item, persona, query, picks) {
     picks.add(reply);
     renderThread(target, item, persona, query, picks);
   };
-  const parts = [make("h3", {}, bdi(item.i || "conversation")), personaCard(persona) || make("p", { className: "small" }, "Persona ", bdi(item.p || "unknown"))];
+  const parts = [make("h3", {}, here(item, 0, bdi(item.i || "conversation"))), personaCard(persona, query) || make("p", { className: "small" }, "Persona ", bdi(item.p || "unknown"))];
   let user = item.n.findIndex((node) => node[PARENT] < 0);
   const seen = new Set();
   while (user !== undefined && user >= 0 && !seen.has(user)) {
     seen.add(user);
     const turn = item.n[user][TURN];
-    const box = make("div", { className: "turn" }, make("h4", { textContent: `Turn ${turn}` }), userMessage(item, user, query));
+    const box = make("div", { className: "turn" }, make("h4", {}, here(item, turn, `Turn ${turn}`)), userMessage(item, user, query));
     const replies = [...item.children[user]].sort((a, b) => item.n[a][KIND] - item.n[b][KIND]);
     const onPath = nextReply(item, replies, picks);
     const branches = replies.filter((reply) => item.children[reply].length).length;
     const cards = replies.map((reply) => replyCard(item, reply,
       { query, siblings: replies.length, onPath, branches, follow: (index) => again(index, replies) }));
     if (cards.length) box.append(make("div", { className: "replies" }, ...cards));
-    box.append(...[reasonList(item, replies)].filter(Boolean));
+    box.append(...[reasonList(item, replies, query)].filter(Boolean));
     for (const [at, role, error] of item.e || []) {
       if (at === turn) box.append(make("p", { className: "warn" }, `The ${role || "call"} failed here: `, bdi(error)));
     }
