@@ -94,6 +94,8 @@ class Opened:
             view.locator("select").nth(i).select_option(model)
         if persona is not None:
             view.locator(".people button").nth(persona).click()
+        else:
+            view.get_by_role("button", name="Speak as myself").click()
         view.get_by_role("button", name="Begin").click()
         view.locator("textarea").wait_for()
         return view
@@ -300,6 +302,18 @@ def test_the_report_opens_in_a_sandbox_of_its_own(browser: sync_api.Browser, add
     assert report.locator("#fig-al").count() == 1
     reached = report.evaluate("fetch('/api/run').then(() => 'reached', () => 'refused')")
     assert reached == "refused"
+
+
+def test_it_opens_on_the_best_model_with_a_persona(browser: sync_api.Browser, address: str) -> None:
+    opened = Opened(browser, address)
+    view = opened.view("chat")
+    view.locator(".who-is").wait_for()
+    assert view.locator("select").input_value() == "dpo"
+    assert "As persona" in view.locator(".picker").inner_text()
+    view.get_by_role("button", name="Speak as myself").click()
+    view.locator(".people button").first.wait_for()
+    assert view.locator(".who-is").count() == 0
+    assert opened.noise == []
 
 
 def test_a_reload_keeps_the_talk(browser: sync_api.Browser, address: str) -> None:

@@ -60,6 +60,20 @@ def test_it_listens_on_loopback_only(address: str) -> None:
         socket.create_connection((outer, parts.port or 0), timeout=2).close()
 
 
+def test_the_best_model_is_named_and_what_a_tiny_one_can_talk_about(run: Path, serve: Serve, address: str) -> None:
+    found = ask(f"{address}api/run")[1]
+    assert found["best"] == "dpo" and not any(model["limits"] for model in found["models"])  # of an unknown base
+    (run / "checkpoints" / "dpo").rename(run / "checkpoints" / "base")
+    with serve(run) as other:
+        found = ask(f"{other}api/run")[1]
+    results = {p.parent.name: json.loads(p.read_text())["avg"] for p in (run / "bench").glob("*/result.json")}
+    free = {m["name"] for m in found["models"] if not m["needs_persona"] and m["name"] in results}
+    assert found["best"] == max(free, key=lambda name: results[name])
+    (base,) = (m for m in found["models"] if m["name"] == "base")
+    assert "dinner, weekend" in base["limits"] and "occupation, pet" in base["limits"]
+    assert all(not m["limits"] for m in found["models"] if m["group"] != "checkpoint")
+
+
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "localhost.", "10.0.0.1", "a b"])
 def test_other_names_for_the_server_are_refused(address: str, name: str) -> None:
     status, found = ask(f"{address}api/run", Host=name)

@@ -23,7 +23,7 @@ from aiohttp import web
 from aloe.config.exposure import host_of
 from aloe.errors import AloeError, ConfigError, DataError
 from aloe.models.guard import Guard, Refused
-from aloe.studio.choices import Choice
+from aloe.studio.choices import Choice, best_choice, limits_of
 from aloe.studio.index import IndexedSource, Library, Query
 from aloe.studio.page import assets
 from aloe.studio.people import People, card
@@ -119,6 +119,7 @@ class Studio:
             }
             for s in sources
         ]
+        choices = self._choices()
         found["models"] = [
             {
                 "name": c.name,
@@ -126,9 +127,11 @@ class Studio:
                 "host": host_of(c.model),
                 "group": c.group,
                 "needs_persona": c.needs_persona,
+                "limits": limits_of(c, self.desk.config, self.run),
             }
-            for c in self._choices()
+            for c in choices
         ]
+        found["best"] = await asyncio.to_thread(best_choice, choices, self.run)
         found["notices"] = self.notices
         return _json(found)
 

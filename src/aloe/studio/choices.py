@@ -8,10 +8,12 @@ from pathlib import Path
 
 from aloe.bench.controls import control_of
 from aloe.config import Config, ModelConfig
+from aloe.config.files import parse_json
 from aloe.errors import AloeError
 from aloe.models.uri import plain_name, split_wrapper
+from aloe.report.data import number
 from aloe.store.rundir import RunDir
-from aloe.training.methods import CHECKPOINTS
+from aloe.training.methods import BASE, CHECKPOINTS, METHODS
 
 REPLY_TOKENS = 256
 ATTEMPTS = 2  # somebody is waiting: a failure is said soon, and a button tries again
@@ -71,3 +73,38 @@ def list_choices(config: Config, run: Path | None, more: Iterable[ModelConfig] =
     for model in config.roles.tailored:
         add("role", model, "tailored (of the trees)", told=True)
     return list(found.values())
+
+
+def best_choice(choices: Iterable[Choice], run: Path) -> str | None:
+    """The name of the model to begin with: the last one trained, else the best benchmarked that needs no persona."""
+    names = [c.name for c in choices if not c.needs_persona]
+    trained = [method.name for method in METHODS if method.name in names]
+    if trained:
+        return trained[-1]
+    scored = [
+        (average, name) for name in names if (average := _average(run / "bench" / name / "result.json")) is not None
+    ]
+    return max(scored)[1] if scored else next(iter(names), None)
+
+
+def _average(path: Path) -> float | None:
+    try:
+        result = parse_json(path.read_bytes())
+    except (OSError, ValueError):  # not benchmarked, or being written
+        return None
+    return number(result.get("avg")) if isinstance(result, dict) else None
+
+
+def limits_of(choice: Choice, config: Config, run: Path) -> str:
+    """What a checkpoint of a tiny model can talk about, in a sentence; '' for models that can talk about anything."""
+    if choice.group != "checkpoint" or not (run / "checkpoints" / BASE).is_dir() or config.sft.model:
+        return ""
+    user = next((m.uri for m in config.roles.user if m.uri.startswith("world:")), "")
+    told = dict(part.partition("=")[::2] for part in user.partition("?")[2].split("&"))
+    about = told["topics"].replace(",", ", ") if "topics" in told else "those of its world"
+    facts = told["slots"].replace(",", ", ") if "slots" in told else "those of its world"
+    return (
+        "This is a tiny model that has read nothing but the simulated world. "
+        f"It knows these topics: {about}; and these kinds of facts about a user: {facts}. "
+        "To anything else it answers with what it knows. Let the simulator write, or ask as it does."
+    )

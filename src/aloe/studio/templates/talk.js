@@ -13,6 +13,7 @@ class TalkView {
     this.simulated = "";
     this.stars = [null, null];
     this.persona = null;
+    this.asMyself = false; // chosen by whoever sits here; until then the first held-out persona is
     this.picked = [];
   }
 
@@ -142,7 +143,7 @@ class TalkView {
     const start = button("Begin", () => this.begin(), "primary");
     start.disabled = Boolean(this.busy) || !state.run || !state.run.models.length;
     return [make("h1", { textContent: words[0] }), make("p", { textContent: words[1] }),
-      make("div", { className: "filters setup" }, ...selects), this.personaPicker(), this.errorLine(), make("p", {}, start)].filter(Boolean);
+      make("div", { className: "filters setup" }, ...selects), this.limits(), this.personaPicker(), this.errorLine(), make("p", {}, start)].filter(Boolean);
   }
 
   modelSelect(name, index) {
@@ -153,19 +154,26 @@ class TalkView {
       groups.get(model.group).append(make("option", { value: model.name, textContent: model.name + (model.host ? " at " + model.host : "") + (model.needs_persona ? " (needs a persona)" : ""), title: model.uri }));
     }
     select.append(...groups.values());
+    const best = state.run && state.run.best;
     if (this.picked[index]) select.value = this.picked[index];
-    else if (index && select.options.length > 1) select.selectedIndex = 1;
-    select.addEventListener("change", () => { this.picked[index] = select.value; });
+    else if (!index && best) select.value = best;
+    else if (index && select.options.length > 1) select.selectedIndex = select.options[0].value === best ? 1 : 0;
+    select.addEventListener("change", () => { this.picked[index] = select.value; this.render(); });
     this.picked[index] = select.value;
     return make("label", {}, name + " ", select);
+  }
+
+  // What the chosen models can talk about, where that is little.
+  limits() {
+    const models = state.run ? state.run.models.filter((model) => this.picked.includes(model.name) && model.limits) : [];
+    return models.length ? make("p", { className: "small limits" }, bdi(models[0].limits)) : null;
   }
 
   personaPicker() {
     const box = make("fieldset", { className: "picker" }, make("legend", { textContent: "Who speaks" }));
     if (this.persona) {
       box.append(make("p", {}, "As persona ", make("strong", {}, bdi(this.persona.id)), ". You type, or the user simulator writes and you send. "),
-        personaCard(this.persona.card), button("Speak as myself instead", () => { this.persona = null; this.render(); }));
-      return box;
+        personaCard(this.persona.card), button("Speak as myself instead", () => { this.persona = null; this.asMyself = true; this.render(); }));
     }
     const list = make("ul", { className: "people" });
     const count = make("p", { className: "small", role: "status" });
@@ -176,6 +184,11 @@ class TalkView {
       try {
         const found = await ask(`api/personas?q=${encodeURIComponent(input.value)}`);
         if (number !== asked) return;
+        if (!this.persona && !this.asMyself && !this.talk && found.items.length) {
+          [this.persona] = found.items;
+          if (!this.busy) this.render();
+          return;
+        }
         count.textContent = `${found.n.toLocaleString("en")} personas${found.n > found.items.length ? `, the first ${found.items.length} shown` : ""}`;
         list.replaceChildren(...found.items.map((p) => make("li", {}, make("button", { type: "button", onclick: () => { this.persona = p; this.render(); } },
           make("span", { className: "tags" }, tag(p.split === "bench" ? "held out" : "training")), bdi(p.card[0]), " ", make("span", { className: "soft" }, bdi(p.card[1]))))));
@@ -184,7 +197,7 @@ class TalkView {
       }
     };
     input.addEventListener("input", search);
-    box.append(make("p", { textContent: "As yourself, or choose a persona to play:" }), make("label", {}, make("span", { className: "sr", textContent: "Search personas" }), input), count, list);
+    box.append(make("p", { textContent: this.persona ? "Or as another one:" : "As yourself, or choose a persona to play:" }), make("label", {}, make("span", { className: "sr", textContent: "Search personas" }), input), count, list);
     search();
     return box;
   }
