@@ -1,7 +1,7 @@
 """Stills of report and studio for README and docs, from a real run: ``python tools/stills.py RUN FOLDER``.
 
-Writes ``report.png`` (the first screen) and ``studio.png`` (three turns with the model trained last, written by the user
-simulator) into FOLDER. Needs Debian's chromium, or CHROMIUM with the path of another one.
+Writes ``report.png`` (the first screen) and ``studio.png`` (three turns with the model trained last; the user
+simulator writes them) into FOLDER. Needs Debian's chromium, or CHROMIUM with the path of another one.
 """
 
 from __future__ import annotations
