@@ -27,6 +27,7 @@ from aloe.bench.metrics import (
 from aloe.bench.metrics_file import align, format_value
 from aloe.bench.scales import EMPTY_REPLY, SCALES
 from aloe.bench.setting import differences
+from aloe.bench.unpaired import openings_of, unpaired_difference
 from aloe.errors import DataError, EndpointError
 from aloe.prompts.suspicion import verdict_like
 from aloe.stats import Clusters, Estimate, Floats
@@ -54,6 +55,7 @@ class Scored:
     result: BenchmarkResult | None
     n_replies: int = 0
     n_unscored: int = 0
+    openings: dict[str, str] = field(default_factory=dict)  # see ``openings_of``
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ def read_scored(folder: Path, name: str | None = None) -> Scored:
             scores[index] = row.score
     groups = {row.persona_id: (row.profile_id, row.personality_id) for row in rows}
     result, n_unscored = read_result(folder / "result.json"), sum(row.score is None for row in rows)
-    return Scored(name or folder.name, folder, ids, groups, scores, result, len(rows), n_unscored)
+    openings = openings_of(folder) if result is not None and result.user_model == "logged" else {}
+    return Scored(name or folder.name, folder, ids, groups, scores, result, len(rows), n_unscored, openings)
 
 
 def named_folders(folders: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -163,7 +166,7 @@ def compare_pair(first: Scored, second: Scored) -> PairedDifference:
     early with the personas that it serves badly, its later turns would else look better than the other's.
     """
     known = set(second.persona_ids)
-    shared = [p for p in first.persona_ids if p in known]
+    shared = [p for p in first.persona_ids if p in known and first.openings.get(p) == second.openings.get(p)]
     if not shared:
         return PairedDifference(0)
     n_turns = min(first.scores.shape[2], second.scores.shape[2])
@@ -173,6 +176,14 @@ def compare_pair(first: Scored, second: Scored) -> PairedDifference:
     both = np.isfinite(a) & np.isfinite(b)
     a, b = (average_samples(np.where(both, table, np.nan)) for table in (a, b))
     return paired_difference(a, b, _clusters(first, shared))
+
+
+def _difference(first: Scored, second: Scored) -> PairedDifference:
+    """First minus second: on the personas that they share, else as of two groups of people."""
+    found = compare_pair(first, second)
+    if found.n_personas:
+        return found
+    return unpaired_difference(*((m.scores, _clusters(m, m.persona_ids)) for m in (first, second)))
 
 
 def _rows(model: Scored, persona_ids: Sequence[str]) -> Floats:
@@ -189,7 +200,8 @@ def side_by_side(models: Sequence[Scored]) -> SideBySide:
     notes, kept = [], list(models)
     groups: dict[object, list[int]] = {}
     for place, model in enumerate(models):
-        groups.setdefault((frozenset(model.persona_ids), model.scores.shape), []).append(place)
+        people = frozenset(model.persona_ids), frozenset(model.openings.items())
+        groups.setdefault((people, model.scores.shape), []).append(place)
     for members in groups.values():
         ids = models[members[0]].persona_ids
         tables = {place: _rows(models[place], ids) for place in members}
@@ -237,7 +249,7 @@ def tabled(
 
 
 def compare(paths: Sequence[str | Path], strict: bool = False) -> Comparison:
-    """Measure every model found under ``paths`` and every pair of them.
+    """Measure every model found under ``paths`` and every pair of them; those of different people unpaired.
 
     Args:
         strict: refuse models of different settings instead of marking them.
@@ -259,7 +271,7 @@ def compare(paths: Sequence[str | Path], strict: bool = False) -> Comparison:
         return -np.inf if avg is None else avg
 
     ranked = sorted(models, key=lambda m: (-height(m), m.name))
-    pairs = [Difference(a.name, b.name, compare_pair(a, b)) for a, b in itertools.combinations(ranked, 2)]
+    pairs = [Difference(a.name, b.name, _difference(a, b)) for a, b in itertools.combinations(ranked, 2)]
     ordered = tuple((m.name, measured[m.name]) for m in ranked)
     return Comparison(ordered, tuple(pairs), (*_notes(models, pairs), *found.notes), found.guarded)
 
@@ -299,7 +311,7 @@ def _notes(models: Sequence[Scored], pairs: Sequence[Difference]) -> tuple[str, 
     notes += _older([(m.name, m.result) for m in models if m.result is not None])
     alone = [f"{p.first} and {p.second}" for p in pairs if p.difference.n_personas == 0]
     if alone:
-        notes.append(f"no personas in common: {'; '.join(alone)}")
+        notes.append(f"no personas in common, compared unpaired: {'; '.join(alone)}")
     return tuple(notes)
 
 
@@ -323,11 +335,12 @@ def format_comparison(comparison: Comparison) -> str:
     pairs = [["difference", "personas", *titles]]
     for pair in comparison.differences:
         d = pair.difference
-        row = [f"{pair.first} - {pair.second}", str(d.n_personas)]
+        row = [f"{pair.first} - {pair.second}", str(d.n_personas) if d.is_paired else "unpaired"]
         for estimate in (d.avg, d.late, d.guarded, d.ir):
             row += [*_estimate(estimate, 3), "*" if estimate is not None and estimate.excludes_zero else ""]
         pairs.append(row)
-    text = f"{align(cells)}\n\n{align(pairs)}\n* the 95% interval of the paired difference excludes 0"
+    kind = "" if any(not p.difference.is_paired for p in comparison.differences) else "paired "
+    text = f"{align(cells)}\n\n{align(pairs)}\n* the 95% interval of the {kind}difference excludes 0"
     if len(comparison.differences) > 1:
         n = len(comparison.differences)
         text += f" ({n} pairs, not corrected for their number)"

@@ -8,6 +8,7 @@ what comes before the first user message cannot be judged.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from aloe.config.files import refuse_special
 from aloe.dialogue.state import content_id
 from aloe.errors import DataError
 from aloe.prompts.faults import is_blank
+from aloe.store.chat_logs import ChatLog, read_log
 from aloe.types import Judgement, Message, NodeError, Persona
 
+logger = logging.getLogger(__name__)
 UNKNOWN = "Nothing is known of this user beforehand. Go by what the user's own messages show."
 
 
@@ -43,14 +46,25 @@ class Logged:
 
 
 def read_conversations(path: str | Path, personas: Sequence[Persona] = ()) -> list[Logged]:
-    """The conversations of a JSONL file.
+    """The conversations of a JSONL file, or of another tool's log (``store/chat_logs.py``).
 
     Raises:
         DataError: a line that is not a conversation (with its number and what is wrong), two personas of one id, or no
             reply in the whole file.
     """
     path = Path(path)
-    return conversations_of(((f"{path}, line {n}", row) for n, row in _read_lines(path)), personas, str(path))
+    log = read_log(path)
+    if log is None:
+        return conversations_of(((f"{path}, line {n}", row) for n, row in _read_lines(path)), personas, str(path))
+    if log.n_left_out:
+        logger.warning("%s: %d entries of this %s log hold no conversation", path, log.n_left_out, log.tool)
+    return conversations_of(((f"{path}, conversation {n}", row) for n, row in _numbered(log)), personas, str(path))
+
+
+def _numbered(log: ChatLog) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows by their place among the conversations: one entry of a log may hold several."""
+    for number, (_, row) in enumerate(log.rows, 1):
+        yield number, row
 
 
 def conversations_of(

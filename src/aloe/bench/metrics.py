@@ -57,6 +57,7 @@ class PairedDifference:
     """First minus second model on the personas that both have scores for.
 
     ``guarded``: of guarded IR; with the generic control as second model it is the first one's guarded IR itself.
+    ``is_paired``: false where they have no personas in common (``bench/unpaired.py``).
     """
 
     n_personas: int
@@ -64,6 +65,7 @@ class PairedDifference:
     late: Estimate | None = None
     ir: Estimate | None = None
     guarded: Estimate | None = None
+    is_paired: bool = True
 
 
 def _number(value: float) -> float | None:

@@ -28,9 +28,12 @@ def add_arguments(parser: Parser) -> None:
         "aloe bench [RECIPE|RUN] [--model URI ...] [--judge URI] [--user URI] [--out DIR] [FLAGS]\n"
         "       aloe bench [RECIPE|RUN] --conversations FILE [--personas FILE] [--name NAME] [--out DIR] [FLAGS]"
     )
-    group = parser.add_argument_group("to score logged conversations instead (OpenAI messages as JSON lines)")
+    group = parser.add_argument_group("to score logged conversations instead")
     log = group.add_argument(
-        "--conversations", type=existing_path, metavar="FILE", help="the log; persona_id refers to --personas"
+        "--conversations",
+        type=existing_path,
+        metavar="FILE",
+        help="the log (formats: docs/benchmark.md)",
     )
     completed(log, completers.paths)
     name = group.add_argument("--name", help="name of the result (default: the file's name)")

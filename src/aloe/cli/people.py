@@ -22,7 +22,11 @@ N_PROBLEMS = 20  # problems of a file that are printed
 
 def add_from_chats(parser: Parser) -> None:
     chats = parser.add_verb("from-chats", "make personas from chat logs, after removing personal data", _from_chats)
-    file = chats.add_argument("file", type=existing_path, help='JSON Lines: {"messages": [...], "user": "id"}')
+    file = chats.add_argument(
+        "file",
+        type=existing_path,
+        help='{"messages": [...], "user": "id"} a line, or another tool\'s log',
+    )
     out = chats.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the persona file to write, for personas.file"
     )

@@ -1,4 +1,4 @@
-"""Reads chat logs (OpenAI messages, one conversation per line), grouped by user under a keyed hash.
+"""Reads chat logs (OpenAI messages, one conversation per line, or another tool's), by user under a keyed hash.
 
 A user is known by a keyed hash of the id; the key ("salt") is kept beside the output, readable by its owner only.
 Without it a hash cannot be traced back by trying ids. Damaged lines are reported and skipped.
@@ -18,6 +18,7 @@ from typing import Any
 from aloe.config.files import parse_json
 from aloe.errors import DataError
 from aloe.personas.importer import Problem, read_lines
+from aloe.store.chat_logs import read_log
 from aloe.types import Message, Role
 
 SALT_NAME = ".chats-salt"
@@ -92,13 +93,23 @@ def read_chats(path: Path, salt: bytes, user_field: str = "user") -> tuple[list[
     A line without an id is a user of its own, known by a hash of the line.
 
     Raises:
-        DataError: no such file.
+        DataError: no such file, or a damaged log of another tool.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", "give a JSON Lines file of OpenAI messages")
+    if not path.exists():
+        raise DataError(f"{path} does not exist", "give a chat log")
     users: dict[str, UserChats] = {}
     problems: list[Problem] = []
-    for number, line in read_lines(path, problems):
+    log = read_log(path)
+    lines: Iterable[tuple[int, str]]
+    if log is None:
+        lines = read_lines(path, problems)
+    else:  # another tool's
+        lines = ((number, json.dumps(row)) for number, row in log.rows)
+        if log.n_left_out:
+            what = f"{log.n_left_out} entries of this {log.tool} log hold no conversation"
+            problems.append(Problem(str(path), 0, what, used=True))
+        user_field = "user"
+    for number, line in lines:
         if not line.strip():
             continue
         row, wrong = _read_row(line)

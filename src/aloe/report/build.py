@@ -21,7 +21,7 @@ from markupsafe import Markup
 from aloe.errors import DataError
 from aloe.report import charts, sections
 from aloe.report.calls import JournalData, calls_section
-from aloe.report.data import RunData, read_run
+from aloe.report.data import RunData, is_logged, read_run
 from aloe.report.explorer import PackedSource, TreeStats, clip, escape_json, pack_bench, pack_personas, pack_trees
 from aloe.report.extras import extra_groups, scope_table
 from aloe.report.figures import DARK, DASHES, LIGHT, MARKERS, STYLE, shown, standalone
@@ -159,6 +159,8 @@ def _content(
         "degraded": sections.degraded_notes(run),
         "roles": sections.roles_table(run),
         "synthetic": sections.synthetic_note(run),
+        "is_logged": any(map(is_logged, run.bench)),
+        "is_all_logged": bool(run.bench) and all(map(is_logged, run.bench)),
         "headline": sections.headline(run.bench, measured.guarded),
         "unfair": [*sections.unfair_notes(run.bench), *sections.kin_notes(run), *measured.notes],
         "findings": sections.findings(run.bench, measured.guarded),

@@ -86,6 +86,11 @@ class RunData:
         return path.is_file() or path.with_suffix(".partial.jsonl").is_file()
 
 
+def is_logged(model: BenchModel) -> bool:
+    """Whether a model's conversations were had elsewhere, with people."""
+    return model.result.get("user_model") == "logged"
+
+
 def read_run(run_dir: Path) -> RunData:
     """Read the small files of a run; trees and conversations are streamed later through ``rows``."""
     run = RunData(run_dir)

@@ -6,14 +6,17 @@ again from the score rows, as for the table on the screen.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aloe.bench.compare import Scored, SideBySide, side_by_side
 from aloe.bench.metrics import RULES, result_figures
-from aloe.report.data import BenchModel, Row, number, text
+from aloe.bench.unpaired import openings_of
+from aloe.errors import DataError
+from aloe.report.data import BenchModel, Row, is_logged, number, text
 from aloe.stats import Estimate
 
 MAX_TURNS, MAX_SAMPLES = 1000, 100
@@ -94,4 +97,8 @@ def scored(model: BenchModel) -> Scored | None:
             text(row.get("profile_id")) or persona_id,
             text(row.get("personality_id")) or persona_id,
         )
-    return Scored(model.name, model.folder, tuple(places), groups, scores, None)
+    found = Scored(model.name, model.folder, tuple(places), groups, scores, None)
+    if is_logged(model):
+        with contextlib.suppress(DataError):
+            found = replace(found, openings=openings_of(model.folder))
+    return found

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aloe.bench.families import family_notes
-from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval, number, scale_of, text
+from aloe.report.data import TRAINED, BenchModel, Row, RunData, family, interval, is_logged, number, scale_of, text
 from aloe.report.explorer import clip
 from aloe.report.figures import shown
 from aloe.report.measured import late_mean
@@ -312,8 +312,11 @@ def short_uri(uri: str) -> str:
 
 
 def synthetic_note(run: RunData) -> str:
-    """What on this page is made up, by whom."""
+    """What on this page is made up, by whom; of logged conversations, that people took part."""
     uris = [uri for _, found in roles_table(run) for uri in found]
+    logged = [m.name for m in run.bench if is_logged(m)]
+    if logged:
+        return _logged_note(logged, [m.name for m in run.bench if m.name not in logged])
     if uris and all(uri.startswith("world:") for uri in uris):
         return (
             "All texts on this page are synthetic. User, responders and judge are actors of a rule-based simulated "
@@ -326,6 +329,17 @@ def synthetic_note(run: RunData) -> str:
             "no people took part. Scores show what that judge prefers."
         )
     return "Personas and users are simulated; no people took part."
+
+
+def _logged_note(logged: Sequence[str], simulated: Sequence[str]) -> str:
+    said = (
+        f"The conversations of {', '.join(logged)} were logged elsewhere: people took part in them, as far as the log "
+        "is of people, and their words are on this page. Treat it as personal data. Scores come from a judge model and "
+        "show what that judge prefers, not what these people thought."
+    )
+    if simulated:
+        said += f" The users of {', '.join(simulated)} are simulated, and so are their personas."
+    return said
 
 
 def judging(models: Sequence[BenchModel]) -> str:
