@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aloe.config import load_config, parse_overrides
 from aloe.models.caller import Caller
 from aloe.personas import growth
 from aloe.personas.stage import run_personas
 from aloe.stages.brief import personas_brief
-from models.faulty import FaultyServer, serving
+from models.faulty import Fault, FaultyServer, answer, serving
 
 SMALL = [
     "--personas.n_profiles=8", "--personas.n_personalities=4", "--personas.n_personas=4", "--personas.wave=1",
@@ -62,3 +64,25 @@ def test_a_slow_writer_is_waited_for_aloud(tmp_path: Path) -> None:
     finally:
         growth.SAY_EVERY = before
     assert any("waiting for the writer for" in note for note in notes)
+
+
+BAD = {
+    "quotes": None,  # says the prompt back, with its examples
+    "refuses": answer("I'm sorry, but I can't assist with that request."),
+    "thinks": answer("<think> Okay. A profile: " + LONG, finish_reason="length"),
+    "truncates": answer('{"descriptions": ["' + LONG[:60], finish_reason="length"),
+    "talks on": answer(json.dumps({"descriptions": [LONG * 40, "She likes to talk. " * 200]})),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_writer_that_plays_badly_brings_no_one_into_the_pool_and_is_counted(tmp_path: Path, fault: str) -> None:
+    def script(request: dict[str, Any], number: int) -> Fault:
+        return Fault(body=BAD[fault] or answer(request["messages"][-1]["content"]))
+
+    summary, notes = write_with(script, tmp_path)
+    waves = [wave for kind in ("profile", "personality") for wave in summary[kind]["waves"]]
+    assert sum(w["n_calls"] for w in waves) > 0 == sum(w["n_accepted"] for w in waves)
+    assert all(w["n_failed"] == w["n_calls"] or w["n_candidates"] for w in waves)
+    assert all(w["n_candidates"] == sum(w["reasons"].values()) for w in waves)
+    assert "(saturated)" in personas_brief(summary) and notes
