@@ -8,11 +8,14 @@ On fresh personas of the world, every model on the same ones:
    both lengths in turn; the median ratio), and the share of a long conversation's prompts that a prefix cache serves.
 3. What a running memory keeps of the gain of the full history over generic replies, and its share of the full history's
    prompt tokens (all calls of the model count), for several limits, in conversations of several sessions.
+4. Training: the demo's base model, which has read how users tell of changes, and SFT on trees with and without changes;
+   both meet the same fresh personas, who change. Kept in ``--out``, so that what was interrupted continues.
 
 Figures: ``drift_order_ok`` (1: in every seed both paired intervals are above 0, and without drift the two oracles are
 equal), ``stale_use_updating``, ``stale_use_frozen``, ``cpu_seconds_100x3x10``, ``cost_ratio_100_to_10``,
-``cacheable_100``, ``memory256_gain_share``, ``memory256_token_share``, ``drift_trained_stale_gain_low``. What was not
-measured is null; the last one always is: this script trains nothing.
+``cacheable_100``, ``memory256_gain_share``, ``memory256_token_share``, ``drift_trained_stale_gain_low`` (use of what is
+stale without changes in training minus with them: the lowest end of the seeds' paired 95% intervals). What was not
+measured is null.
 """
 
 from __future__ import annotations
@@ -29,16 +32,25 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from dpo_vs_control import fresh_personas
+
+from aloe.bench.change_figures import ChangeFigures
 from aloe.bench.compare import compare_pair, read_scored
 from aloe.bench.runner import run_benchmark
-from aloe.config import Config, ModelConfig
+from aloe.config import Config, ModelConfig, load_config
 from aloe.forecast.calls import cacheable_share
 from aloe.models.caller import Caller
 from aloe.protocols import PromptMessage
-from aloe.types import BenchmarkResult, Persona
+from aloe.stages.pipeline import run_pipeline
+from aloe.stats import Clusters, ratio_difference
+from aloe.store.records import read_jsonl
+from aloe.store.rundir import RunDir
+from aloe.types import BenchmarkResult, ConversationTree, Persona
 from aloe.world.latent import draw_facts, draw_traits, write_personality, write_profile
 from aloe.world.lexicon.options import narrow
 
+DRIFT = 4  # changes in a conversation, in training and after it
+ARMS = {"drift": DRIFT, "plain": 0}
 CONTROLS = ("oracle", "frozen", "generic")
 FIGURES = (
     "drift_order_ok", "stale_use_updating", "stale_use_frozen", "cpu_seconds_100x3x10", "cost_ratio_100_to_10",
@@ -166,6 +178,73 @@ def memories(options: argparse.Namespace, out: Path) -> dict[str, float | None]:
     return figures
 
 
+def train_arms(recipe: str, seed: int, out: Path) -> dict[str, Path]:
+    """SFT on trees with and without changes, from one base model: their checkpoints."""
+    shared = {"seed": seed, "base": {"drift": DRIFT}}
+    base = RunDir(out / f"base{seed}")
+    run_pipeline(load_config(recipe, shared), base, recipe, only="base")
+    start = str(base.checkpoint_dir("base"))
+    found = {}
+    for name, drift in ARMS.items():
+        run = RunDir(out / f"{name}{seed}")
+        own = {**shared, "trees": {"drift": drift}, "sft": {"model": start}}
+        run_pipeline(load_config(recipe, own), run, recipe, only="sft")
+        found[name] = run.checkpoint_dir("sft")
+    return found
+
+
+def trained(options: argparse.Namespace) -> dict[str, float | None]:
+    """What training on personas that change does to the use of what no longer holds."""
+    lows = []
+    for seed in options.train_seeds:
+        checkpoints = train_arms(options.recipe, seed, options.out)
+        config = load_config(options.recipe, {"seed": seed, "bench": {"drift": DRIFT, "gain": False}})
+        crowd = fresh_personas(config, options.personas, "sessions")
+        groups = {p.persona_id: (p.profile_id, p.personality_id) for p in crowd}
+        figures = {}
+        for name, checkpoint in checkpoints.items():
+            place = options.out / f"{name}{seed}" / "met"
+            figures[name] = changes_of(config, crowd, checkpoint, place)
+            shown = ", ".join(
+                f"{key} {value:.3f}" for key, value in figures[name].figures().items() if value is not None
+            )
+            print(f"seed {seed}: trained on {name}: AVG {read_result(place).avg:.2f}, {shown}", flush=True)
+        sides = []
+        for name in ("plain", "drift"):
+            shares = figures[name].shares("stale_use")
+            sides.append(tuple([shares.get(p.persona_id, (0, 0))[i] for p in crowd] for i in (0, 1)))
+        clusters = Clusters([groups[p.persona_id][0] for p in crowd], [groups[p.persona_id][1] for p in crowd])
+        gap = ratio_difference(sides[0], sides[1], clusters)
+        assert gap is not None
+        print(f"seed {seed}: stale use, plain - drift {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]", flush=True)
+        lows.append(gap.low)
+    return {"drift_trained_stale_gain_low": round(min(lows), 4)}
+
+
+def read_result(place: Path) -> BenchmarkResult:
+    return BenchmarkResult.model_validate_json((place / "result.json").read_text())
+
+
+def changes_of(config: Config, crowd: list[Persona], checkpoint: Path, place: Path) -> ChangeFigures:
+    """The figures of changes of one checkpoint, which meets the crowd unless it has."""
+    if not (place / "result.json").is_file():
+
+        async def meet() -> None:
+            caller = Caller.open(config, None, seed=config.seed)
+            model = ModelConfig(uri=f"hf:{checkpoint}", temperature=0.0, max_tokens=96, batch_size=128)
+            try:
+                await run_benchmark(caller, crowd, model, config=config, out_dir=place)
+            finally:
+                await caller.aclose()
+
+        asyncio.run(meet())
+    found, by_id = ChangeFigures(), {p.persona_id: p for p in crowd}
+    for tree in read_jsonl(place / "conversations.jsonl", ConversationTree):
+        persona = by_id[tree.persona_id].model_copy(update={"timeline": tree.timeline})
+        found.add(persona, [node.message for node in tree.nodes])
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="of the known groups")
@@ -173,7 +252,11 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=5, help="of the conversations that memories are measured on")
     parser.add_argument("--session-turns", type=int, default=20, help="turns of each of those sessions")
     parser.add_argument("--limits", default="64,128,256,512,1024", help="tokens of the running memories")
-    parser.add_argument("--parts", default="groups,costs,memories", help="which of the three to measure")
+    parser.add_argument("--parts", default="groups,costs,memories,training", help="which of the four to measure")
+    parser.add_argument("--out", type=Path, default=Path("runs/sessions"), help="where trained runs are kept")
+    parser.add_argument("--recipe", default="demo", help="of the training")
+    parser.add_argument("--train-seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--personas", type=int, default=100, help="that the trained models meet")
     options = parser.parse_args()
     parts = options.parts.split(",")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
@@ -183,6 +266,7 @@ def main() -> None:
         figures |= known_groups(options, out) if "groups" in parts else {}
         figures |= costs(out) if "costs" in parts else {}
         figures |= memories(options, out) if "memories" in parts else {}
+    figures |= trained(options) if "training" in parts else {}
     print(json.dumps({"benchmark": "sessions", "figures": figures}))
 
 

@@ -17,6 +17,7 @@ from aloe.stats import (
     pearson,
     proportion_interval,
     rank,
+    ratio_difference,
     ratio_interval,
     share_interval,
     spearman,
@@ -465,3 +466,15 @@ def test_spearman_and_ranks():
     assert spearman([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]) == pytest.approx(0.8208, abs=1e-4)
     assert spearman([1, 1, 1], [1, 2, 3]) is None
     assert pearson([1, 2, np.nan], [2, 4, 9]) == pytest.approx(1.0)
+
+
+def test_the_difference_of_two_shares_is_paired_and_units_without_a_whole_say_nothing():
+    first, second = [1, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 1]
+    ones = [1] * 6
+    found = ratio_difference((first, ones), (second, ones))
+    plain = mean_interval([a - b for a, b in zip(first, second, strict=True)])
+    assert found is not None and plain is not None
+    assert (found.value, found.low, found.high) == pytest.approx((plain.value, plain.low, plain.high))
+    same = ratio_difference(([2, 0, 3], [4, 0, 5]), ([2, 0, 3], [4, 0, 5]))
+    assert same is not None and same.low == same.value == same.high == 0
+    assert ratio_difference(([0, 0], [0, 0]), ([1, 0], [1, 1])) is None

@@ -26,10 +26,10 @@ class PromptMessage:
 
     role: str
     parts: tuple[str, ...]
+    content: str = field(init=False, repr=False, compare=False)  # joined once: key, journal and model all read it
 
-    @property
-    def content(self) -> str:
-        return self.parts[0] if len(self.parts) == 1 else "".join(self.parts)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", self.parts[0] if len(self.parts) == 1 else "".join(self.parts))
 
 
 @dataclass(frozen=True, slots=True)

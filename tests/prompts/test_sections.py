@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aloe.dialogue.state import PathState
 from aloe.errors import ConfigError
 from aloe.prompts import PromptSet
 from aloe.prompts.catalog import CATALOG
 from aloe.prompts.render import packaged_source
 from aloe.prompts.sections import (
     SECTION_NAMES,
+    conversation_slots,
     escape,
     read_attribute,
     read_conversation,
@@ -133,3 +135,21 @@ def test_a_file_that_is_no_prompt_is_refused(tmp_path) -> None:
     (tmp_path / "judge_scor.jinja").write_text("x")
     with pytest.raises(ConfigError, match="did you mean 'judge_score'"):
         PromptSet(tmp_path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(HOSTILE, min_size=1, max_size=7), st.lists(HOSTILE, max_size=3))
+def test_a_conversation_that_grows_is_read_as_it_is_wherever_it_was_read_before(
+    texts: list[str], others: list[str]
+) -> None:
+    def shown(said: list[str]) -> str:
+        state = PathState("t")
+        for number, text in enumerate(said):
+            state = state.with_reply("r", text) if number % 2 else state.with_user("u", text)
+        assert state.shown == conversation_slots(state.messages)
+        return f"<conversation>\n{''.join(state.shown.parts)}\n</conversation>"
+
+    for end in (*range(1, len(texts) + 1), 1, len(texts)):
+        for said in (texts[:end], [*texts[: end - 1], *others]):
+            found = [m.content for m in read_conversation(shown(said))]
+            assert found == [unescape(escape(text)) for text in said]

@@ -10,13 +10,14 @@ from aloe.prompts.render import PromptSet
 from aloe.prompts.sections import read_changes
 from aloe.protocols import ChatRequest, PromptMessage
 from aloe.types import Change, Message, Persona
+from aloe.world.assistant import notice
 from aloe.world.latent import Latent, draw_facts, draw_traits, fill, read_persona, write_personality, write_profile
 from aloe.world.lexicon.changes import CONTEXTS, ENDED, GONE
 from aloe.world.lexicon.options import narrow
 from aloe.world.model import WorldModel
 from aloe.world.reading import read_message
 from aloe.world.staleness import use_of_changes
-from aloe.world.timeline import latent_of, with_timeline
+from aloe.world.timeline import latent_of, scope_of, with_timeline
 from aloe.world.truth import disclosed, read_known, read_user_message, told_by, weigh
 
 PROMPTS = PromptSet()
@@ -195,3 +196,28 @@ def test_reading_a_conversation_again_says_the_same_whatever_was_read_before(see
         fresh = Latent(kept.facts, kept.traits)
         assert disclosed(kept, said[:n]) == disclosed(fresh, said[:n])
         assert told_by(tuple(said[:n]), kept) == told_by(tuple(said[:n]), Latent(kept.facts, kept.traits))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_a_small_world_changes_are_drawn_from_it_and_nothing_is_implied_where_users_never_hint(seed):
+    small = "values=4&slots=pet,diet,hobby,drink"
+    scope = scope_of(f"world:persona-writer?{small}", f"world:user?{small}&hints=0")
+    rng = Random(seed)
+    profile = write_profile(draw_facts(rng, scope.lexicon)[:2], "She", rng, scope.lexicon)
+    persona = somebody(seed).model_copy(update={"profile": profile})
+    changed = with_timeline(persona, 6, 10, 1, seed, scope)
+    known = {(slot.name, value.text) for slot in scope.lexicon.slots for value in slot.values}
+    for turn in range(11):
+        assert {(item.name, item.value) for item in latent_of(changed.as_of(turn)).facts} <= known
+    assert {c.how for c in changed.timeline if c.kind == "fact"} == {"announced"}
+    assert scope_of("openai:writer", "openai:user").implied
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_noticed_turn_by_turn_is_what_is_noticed_at_once(seed):
+    said = converse(with_timeline(somebody(seed), 4, 14, 1, seed), 14)
+    at_once = {
+        n: notice(said[:n], hints=True, manner=True) for n in range(14, 0, -1)
+    }
+    assert at_once == {n: notice(said[:n], hints=True, manner=True) for n in range(1, 15)}
+    assert len({tuple(map(str, entries)) for entries in at_once.values()}) > 5

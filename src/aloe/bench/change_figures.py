@@ -66,6 +66,11 @@ class ChangeFigures:
                     counts["noticed"] += 1
                     self._delays.setdefault(persona.persona_id, []).append(turn - waiting.pop(what) + 1)
 
+    def shares(self, name: str) -> dict[str, tuple[int, int]]:
+        """Part and whole of one of the shares, by persona."""
+        part, wholes = _SHARES[name]
+        return {persona: (own[part], sum(own[key] for key in wholes)) for persona, own in self._counts.items()}
+
     def figures(self) -> dict[str, float | None]:
         """The figures named in the module's docstring; none at all where nothing changed."""
         if not self._counts:

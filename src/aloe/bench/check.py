@@ -223,7 +223,7 @@ async def _ask_all(caller: Caller, item: KnownItem, scope: str, scale: Scale) ->
         shown = [item.good if name == "good" else item.bad for name in order]
         path = f"check/{item.state.node_id}/{shown[0].node_id}/{shown[1].node_id}"
         answer, _ = await caller.ask(
-            JUDGE_COMPARE, path, sample=sample, persona=item.persona, conversation=item.state.messages,
+            JUDGE_COMPARE, path, sample=sample, persona=item.persona, conversation=item.state.shown,
             first=shown[0].text, second=shown[1].text, scope=scope,
         )  # fmt: skip
         if answer is None or answer[0] == "tie":

@@ -40,7 +40,7 @@ from aloe.seeding import derive_rng
 from aloe.stats import Clusters, Floats
 from aloe.store.records import read_rows, round_all, write_json, write_jsonl
 from aloe.types import ActorRole, BenchmarkResult, Persona, Usage
-from aloe.world.timeline import with_timeline
+from aloe.world.timeline import scope_of, with_timeline
 
 BenchProgress = Callable[[int, int], None]
 ROLES: tuple[ActorRole, ...] = ("user", "responder", "judge")
@@ -108,7 +108,9 @@ async def run_benchmark(
         raise DataError("two benchmark personas have the same persona_id", "give each its own")
     options = config.bench
     n_turns = options.n_turns * options.sessions
-    personas = [with_timeline(p, options.drift, options.n_turns, options.sessions, config.seed) for p in personas]
+    scope = scope_of(config.roles.writer[0].uri, config.roles.user[0].uri)
+    each = options.n_turns
+    personas = [with_timeline(p, options.drift, each, options.sessions, config.seed, scope) for p in personas]
     bench = _Bench(
         Partner.of(caller, config, Extras.of(options, personas)),
         make_responder(caller, model, personas, partial(create_embedder, config.personas.embedder, config, caller)),

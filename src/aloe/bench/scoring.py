@@ -59,7 +59,7 @@ async def _score_once(
     scale = asked.scale
     path = f"{state.node_id}/{candidate.node_id}"
     answer, reply = await caller.ask(
-        scale.prompt, path, turn=state.turn, sample=asked.sample, persona=persona, conversation=state.messages,
+        scale.prompt, path, turn=state.turn, sample=asked.sample, persona=persona, conversation=state.shown,
         reply=candidate.text, scope=asked.scope, model=asked.model,
     )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")

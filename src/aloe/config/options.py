@@ -256,6 +256,9 @@ class TinyConfig(Section):
     n_layers: int = Field(3, ge=1, description="layers")
     n_heads: int = Field(4, ge=1, description="attention heads; they divide d_model")
     d_ffn: int = Field(256, ge=8, description="width of the feed-forward layers")
+    drift: int = Field(
+        0, ge=0, description="changes in each conversation that it reads, and their words; 0 = as trees.drift"
+    )
     learning_rate: float = Field(
         3e-3, gt=0, description="of embeddings and norms (AdamW); matrices use 10/3 of it (Muon)"
     )

@@ -189,7 +189,7 @@ async def induce(
     caller: Caller, persona: Persona, state: PathState, path: str
 ) -> tuple[tuple[Disclosure, ...], int, bool]:
     """What the last user message newly revealed, the number of claims without evidence, and whether it was read."""
-    claimed, reply = await caller.ask(INDUCER, path, turn=state.turn, persona=persona, conversation=state.messages)
+    claimed, reply = await caller.ask(INDUCER, path, turn=state.turn, persona=persona, conversation=state.shown)
     if claimed is None:
         return (), 0, False
     if caller.prompts.version != FIRST:

@@ -47,7 +47,7 @@ async def compare_once(
     """One comparison, in the order given; ``model``: instead of the role's."""
     path = f"{state.node_id}/{shown[0].node_id}/{shown[1].node_id}"
     answer, reply = await caller.ask(
-        JUDGE_COMPARE, path, turn=state.turn, persona=persona, conversation=state.messages,
+        JUDGE_COMPARE, path, turn=state.turn, persona=persona, conversation=state.shown,
         first=shown[0].text, second=shown[1].text, scope=scope, model=model,
     )  # fmt: skip
     verdict, reason = answer if answer is not None else (None, "")
@@ -181,7 +181,7 @@ async def score_once(
     """
     path = f"{state.node_id}/{candidate.node_id}"
     answer, reply = await caller.ask(
-        JUDGE_SCORE, path, turn=state.turn, persona=persona, conversation=state.messages,
+        JUDGE_SCORE, path, turn=state.turn, persona=persona, conversation=state.shown,
         reply=candidate.text, scope=scope, model=model,
     )  # fmt: skip
     score, parts, reason = answer if answer is not None else (None, {}, "")

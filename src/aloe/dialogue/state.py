@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
+from aloe.prompts.sections import Slots, turn_part
 from aloe.protocols import PromptMessage
-from aloe.types import Disclosure, Message, Persona
+from aloe.types import Disclosure, Message, Persona, Role
+
+_NOTHING = Slots(())
 
 
 def content_id(*parts: str) -> str:
@@ -25,12 +28,14 @@ def make_tree_id(persona: Persona, replicate: int, purpose: str = "tree") -> str
 
 @dataclass(frozen=True, slots=True)
 class PathState:
-    """Everything said on one path, in the three views that prompts need.
+    """Everything said on one path, in the four views that prompts need.
 
     Attributes:
         node_id: the last node of the path (the tree's id at the start).
         history: as a responder sees it (user = the user).
         flipped: as the user simulator sees it (its own messages are role assistant).
+        shown: as judge and inducer see it, the parts of a ``<conversation>``; kept, so that a turn costs no more the
+            later it comes.
         revealed: what the user has revealed so far, in order of arrival.
         session: number of the session, from 1. began: how many messages earlier sessions hold.
     """
@@ -41,6 +46,7 @@ class PathState:
     node_ids: tuple[str, ...] = ()
     history: tuple[PromptMessage, ...] = ()
     flipped: tuple[PromptMessage, ...] = ()
+    shown: Slots = _NOTHING
     revealed: tuple[Disclosure, ...] = ()
     session: int = 1
     began: int = 0
@@ -68,6 +74,7 @@ class PathState:
             node_ids=(*self.node_ids, node_id),
             history=(*self.history, PromptMessage("user", (text,))),
             flipped=(*self.flipped, PromptMessage("assistant", (text,))),
+            shown=self._with_part("user", text),
         )
 
     def with_reply(self, node_id: str, text: str) -> PathState:
@@ -78,7 +85,11 @@ class PathState:
             node_ids=(*self.node_ids, node_id),
             history=(*self.history, PromptMessage("assistant", (text,))),
             flipped=(*self.flipped, PromptMessage("user", (text,))),
+            shown=self._with_part("assistant", text),
         )
+
+    def _with_part(self, role: Role, text: str) -> Slots:
+        return Slots((*self.shown.parts, turn_part(role, len(self.messages) // 2 + 1, text)))
 
     def with_revealed(self, new: tuple[Disclosure, ...]) -> PathState:
         return replace(self, revealed=(*self.revealed, *new)) if new else self

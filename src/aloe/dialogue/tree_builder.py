@@ -34,7 +34,7 @@ from aloe.types import (
     NodeError,
     Persona,
 )
-from aloe.world.timeline import with_timeline
+from aloe.world.timeline import ChangeScope, with_timeline
 
 NodeKind = Literal["user", "tailored", "generic", "responder"]
 
@@ -58,7 +58,8 @@ class TreePlan:
         responder: where given, ``n_candidates`` replies are drawn from it instead of one tailored and one
             generic reply, and the inducer is not needed (the on-policy pass).
         sessions: the user comes back so often, for ``n_turns`` each; replies are given all sessions.
-        drift: changes of facts and traits on the way, of a persona without a timeline of its own.
+        drift: changes of facts and traits on the way, of a persona without a timeline of its own. changes: what they
+            are drawn from; None: the whole world.
         pick: with score labels, chooses (chosen, rejected) indices from (text, score) candidates; None = best
             against worst.
         panel: how several judges judge together (``panel.py``).
@@ -85,6 +86,7 @@ class TreePlan:
     panel: Panel = "pick"
     sessions: int = 1
     drift: int = 0
+    changes: ChangeScope | None = None
 
     @property
     def all_turns(self) -> int:
@@ -150,7 +152,7 @@ class TreeBuilder:
         """
         plan = self.plan
         tree_id = make_tree_id(persona, replicate, plan.purpose)
-        persona = with_timeline(persona, plan.drift, plan.n_turns, plan.sessions, self.seed)
+        persona = with_timeline(persona, plan.drift, plan.n_turns, plan.sessions, self.seed, plan.changes)
         growth = _Growth(self, persona, tree_id)
         frontier = [PathState(node_id=tree_id)]
         for _ in range(plan.all_turns):

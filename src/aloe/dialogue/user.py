@@ -127,7 +127,7 @@ async def next_user_message(
         prompt = USER_CARDS if caller.prompts.version == FIRST else _insisting()
         return await caller.ask(
             prompt, path, history=state.flipped[-1:], turn=state.turn + 1, persona=hand.known_persona(persona),
-            conversation=state.messages, goal=hand.goal, cards=hand.new, task=task,
+            conversation=state.shown, goal=hand.goal, cards=hand.new, task=task,
             model=steering.model,
         )  # fmt: skip
     n_revealed = sum(d.kind == "fact" for d in state.revealed)

@@ -38,7 +38,7 @@ async def wrapped_reply(
         EndpointError: a call failed for good.
     """
     if wrapper == "inducer":
-        found, _ = await caller.ask(INFER, f"{path}/infer", turn=state.turn, model=model, conversation=state.messages)
+        found, _ = await caller.ask(INFER, f"{path}/infer", turn=state.turn, model=model, conversation=state.shown)
         return await told_reply(caller, state, path, model, found or ())
     if wrapper == "selfcritic":
         return await _draft_then_revise(caller, state, path, model)

@@ -47,13 +47,16 @@ class Slots(NamedTuple):
 
 
 @lru_cache(maxsize=16384)
-def _turn_part(role: str, turn: int, content: str) -> str:
+def turn_part(role: str, turn: int, content: str) -> str:
+    """A message of a ``<conversation>``; ``turn`` counts user messages from 1."""
     return f'<{role} turn="{turn}">{escape(content)}</{role}>\n'
 
 
-def conversation_slots(messages: Sequence[Message]) -> Slots:
-    """A conversation (user first, alternating) as one part per message; the turn counts user messages."""
-    return Slots(tuple(_turn_part(m.role, i // 2 + 1, m.content) for i, m in enumerate(messages)))
+def conversation_slots(messages: Sequence[Message] | Slots) -> Slots:
+    """A conversation (user first, alternating) as one part per message; one that is in this form stays as it is."""
+    if isinstance(messages, Slots):
+        return messages
+    return Slots(tuple(turn_part(m.role, i // 2 + 1, m.content) for i, m in enumerate(messages)))
 
 
 def persona_slots(persona: Persona) -> Slots:
@@ -189,7 +192,26 @@ def read_conversation(prompt: str) -> tuple[Message, ...]:
     end = prompt.find("</conversation>", start)
     if start < 0 or end < 0:
         return ()
-    body = prompt[start + len("<conversation>") : end]
+    body = prompt[start + len("<conversation>") : end].strip("\n") + "\n"
+    first = body[: body.find("\n") + 1]
+    before = _RECENT.get(first)
+    rest = body[len(before[0]) :] if before is not None and body.startswith(before[0]) else None
+    if before is not None and rest is not None and rest.startswith(_BEGINS):
+        messages = (*before[1], *_read_turns(rest))
+    else:
+        messages = _read_turns(body)
+    if len(_RECENT) >= _MOST_RECENT:
+        _RECENT.clear()
+    _RECENT[first] = (body, messages)
+    return messages
+
+
+_RECENT: dict[str, tuple[str, tuple[Message, ...]]] = {}  # first message -> the last body that began so, and as read
+_MOST_RECENT = 512
+_BEGINS = ('<user turn="', '<assistant turn="')
+
+
+def _read_turns(body: str) -> tuple[Message, ...]:
     pieces = body.replace('\n<user turn="', '\n\x1d<user turn="').replace(
         '\n<assistant turn="', '\n\x1d<assistant turn="'
     )

@@ -19,6 +19,7 @@ from aloe.store.records import read_jsonl, write_parquet
 from aloe.store.rundir import RunDir
 from aloe.training.methods import ROLLOUT_FROM
 from aloe.types import ConversationTree, Label, Persona
+from aloe.world.timeline import scope_of
 
 
 def rollout_personas(run: RunDir, seed: int) -> list[Persona]:
@@ -35,6 +36,7 @@ def rollout_plan(config: Config, model: ModelConfig) -> TreePlan:
         cards=config.trees.cards,
         sessions=config.trees.sessions,
         drift=config.trees.drift,
+        changes=scope_of(config.roles.writer[0].uri, config.roles.user[0].uri),
         p_preferred=options.p_best,
         scope="revealed",
         label="score",

@@ -15,6 +15,7 @@ from aloe.models.caller import Caller
 from aloe.stages.context import Context, read_personas, tokens_so_far, with_caller
 from aloe.stages.failures import failed_part
 from aloe.types import Persona
+from aloe.world.timeline import scope_of
 
 
 def grow_trees(
@@ -69,6 +70,7 @@ def tree_plan(config: Config) -> TreePlan:
         panel=trees.panel,
         sessions=trees.sessions,
         drift=trees.drift,
+        changes=scope_of(config.roles.writer[0].uri, config.roles.user[0].uri),
     )
 
 

@@ -11,6 +11,7 @@ from aloe.stats.intervals import (
     bootstrap_interval,
     mean_interval,
     proportion_interval,
+    ratio_difference,
     ratio_interval,
     share_interval,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "pearson",
     "proportion_interval",
     "rank",
+    "ratio_difference",
     "ratio_interval",
     "share_interval",
     "spearman",

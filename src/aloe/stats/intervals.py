@@ -126,6 +126,29 @@ def ratio_interval(
     return proportion_interval(share * draws, draws, level)
 
 
+def ratio_difference(
+    first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], clusters: Clusters | None = None
+) -> Estimate | None:
+    """Difference of two shares sum(parts) / sum(wholes) over the same units, with its interval.
+
+    By the units' influence on the difference (delta method), so that what the two share per unit cancels.
+
+    Args:
+        first, second: (parts, wholes), each of shape (n,). A unit without a whole adds nothing to its share.
+
+    Returns:
+        None with fewer than two units, or where one side has nothing to count.
+    """
+    shares, influences = [], []
+    for parts, wholes in (first, second):
+        a, b = np.asarray(parts, dtype=float), np.asarray(wholes, dtype=float)
+        if not b.sum() > 0.0:
+            return None
+        shares.append(float(a.sum() / b.sum()))
+        influences.append((a - shares[-1] * b) / b.mean())
+    return mean_interval(shares[0] - shares[1] + influences[0] - influences[1], clusters)
+
+
 def proportion_interval(successes: float, n: float, level: float = 0.95) -> Estimate:
     """Clopper and Pearson's interval of ``successes`` out of ``n`` > 0 draws; both may be fractions."""
     tail = 0.5 * (1.0 - level)

@@ -44,7 +44,7 @@ async def believe(
     if split_uri(model.uri)[0] == "world":
         model = WORLD_READER
     claimed, reply = await caller.ask(
-        INFER, path, role="inducer", turn=state.turn, model=model, conversation=state.messages
+        INFER, path, role="inducer", turn=state.turn, model=model, conversation=state.shown
     )
     if claimed is None:
         raise ParseError("the inducer's answer could not be read, also when asked again")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -44,17 +44,27 @@ QUESTION = 0.6  # a tailored reply asks for something it does not know yet
 MAX_NEW = 200  # descriptions per call
 
 
-class Utterance(NamedTuple):
+class Voiced(Protocol):
     """A message as an actor sees it."""
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def content(self) -> str: ...
+
+
+class Utterance(NamedTuple):
+    """A message of an actor's own making."""
 
     role: str
     content: str
 
 
-Actor = Callable[[Sequence[Utterance], "int | None", Options], str]
+Actor = Callable[[Sequence[Voiced], "int | None", Options], str]
 
 
-def _system(messages: Sequence[Utterance]) -> str:
+def _system(messages: Sequence[Voiced]) -> str:
     """All text outside the dialogue: where a prompt keeps its sections."""
     return messages[0].content if messages else ""
 
@@ -70,7 +80,7 @@ def _persona_in(prompt: str) -> Latent:
     return read_changed((profile or "").strip(), (personality or "").strip(), changes, turn)
 
 
-def find_persona(messages: Sequence[Utterance]) -> Latent:
+def find_persona(messages: Sequence[Voiced]) -> Latent:
     for message in messages:
         if "<persona>" in message.content:
             return _persona_in(message.content)
@@ -124,7 +134,7 @@ class Scene(NamedTuple):
     rng: Random
 
 
-def read_scene(messages: Sequence[Utterance], seed: int | None) -> Scene:
+def read_scene(messages: Sequence[Voiced], seed: int | None) -> Scene:
     """The user's side of a conversation, with the generator of its next message."""
     own = tuple(m.content for m in messages if m.role == "assistant")
     last, release = _split_notes_of_user(messages[-1].content if messages else "")
@@ -137,7 +147,7 @@ def read_scene(messages: Sequence[Utterance], seed: int | None) -> Scene:
     return Scene(prompt, latent, character, own, reply, turn, told, release, rng)
 
 
-def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_user(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """The user's next message: a little of itself, in its manner, and a request."""
     scene = read_scene(messages, seed)
     character, turn, rng, lexicon = scene.character, scene.turn, scene.rng, narrow(options)
@@ -228,7 +238,7 @@ def choose_markers(traits: Sequence[Item], turn: int, rng: Random, lexicon: Lexi
 # --- the inducer ----------------------------------------------------------------------------------------------
 
 
-def play_inducer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_inducer(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """What the conversation revealed, with evidence. Misses some implications, each one always or never."""
     latent = find_persona(messages)
     prompt = next((m.content for m in reversed(messages) if "<conversation>" in m.content), "")
@@ -285,7 +295,7 @@ def read_notes(section: str) -> tuple[Item, ...]:
     return tuple(dict.fromkeys(item for item in found if item is not None))
 
 
-def _last_user(messages: Sequence[Utterance]) -> str:
+def _last_user(messages: Sequence[Voiced]) -> str:
     return next((m.content for m in reversed(messages) if m.role == "user"), "")
 
 
@@ -299,7 +309,7 @@ def _split_notes(text: str) -> tuple[str, str]:
 
 
 def _reply(
-    messages: Sequence[Utterance], seed: int | None, options: Options, items: Sequence[Item], last: str, asks: bool
+    messages: Sequence[Voiced], seed: int | None, options: Options, items: Sequence[Item], last: str, asks: bool
 ) -> str:
     """The best reply on what is known: up to three facts that matter, up to three style markers."""
     lexicon = narrow(options)
@@ -339,7 +349,7 @@ def _thinned(items: list[Item], chance: float, *where: object) -> list[Item]:
 
 
 def _question(
-    messages: Sequence[Utterance],
+    messages: Sequence[Voiced],
     items: Sequence[Item],
     topic: Topic | None,
     rng: Random,
@@ -359,20 +369,20 @@ def _question(
     return rng.choice((open_slots[0] if steady else rng.choice(open_slots)).questions)
 
 
-def play_tailored(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_tailored(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """A reply that makes use of the notes; also the oracle and the swapped control, whose notes are made so."""
     last, notes = _split_notes(_last_user(messages))
     return _reply(messages, seed, options, read_notes(notes), last, asks=True)
 
 
 def reply_with(
-    messages: Sequence[Utterance], seed: int | None, options: Options, items: Sequence[Item], asks: bool = False
+    messages: Sequence[Voiced], seed: int | None, options: Options, items: Sequence[Item], asks: bool = False
 ) -> str:
     """The best reply to the last message on the items given; ``asks``: with a question now and then."""
     return _reply(messages, seed, options, items, _last_user(messages), asks)
 
 
-def play_knows_all(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_knows_all(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """A reply that uses the whole persona from the first turn on, revealed or not."""
     latent = find_persona(messages)
     last, _ = _split_notes(_last_user(messages))
@@ -382,7 +392,7 @@ def play_knows_all(messages: Sequence[Utterance], seed: int | None, options: Opt
     return _reply(messages, seed, options, (*latent.facts, *traits), last, asks=False)
 
 
-def play_generic(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_generic(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """A reply that would suit anybody."""
     last, _ = _split_notes(_last_user(messages))
     lexicon = narrow(options)
@@ -397,7 +407,7 @@ def play_generic(messages: Sequence[Utterance], seed: int | None, options: Optio
 # --- the persona-writer ---------------------------------------------------------------------------------------
 
 
-def play_writer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_writer(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """New profiles or personalities, every value and pole as common as any other."""
     prompt = "\n".join(m.content for m in messages)
     kind = read_attribute(prompt, "task", "kind") or "profile"
@@ -418,7 +428,7 @@ def play_writer(messages: Sequence[Utterance], seed: int | None, options: Option
     return orjson.dumps({"descriptions": texts}).decode()
 
 
-def play_judge(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_judge(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """See ``judge.py``."""
     prompt = "\n".join(m.content for m in messages)
     return judge(find_persona(messages), prompt, options)

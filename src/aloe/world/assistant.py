@@ -17,15 +17,16 @@ of itself that is not so is believed until the user puts it right.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import orjson
 
 from aloe.prompts.sections import read_conversation, read_section
 from aloe.world import actors, dealt, remembering
-from aloe.world.actors import Actor, Utterance
+from aloe.world.actors import Actor, Utterance, Voiced
 from aloe.world.latent import Item, fill
 from aloe.world.lexicon.changes import CONTEXTS
 from aloe.world.lexicon.options import Options, narrow
@@ -49,37 +50,76 @@ def notice(
         manner: also traits that show in how it is said.
         before: what is known from earlier messages.
     """
-    found: dict[tuple[str, str], Noticed] = {(entry[0].kind, entry[0].name): entry for entry in before}
-    doubted: set[tuple[str, str]] = set()  # claimed in words that later ones may take back
-    manners: dict[str, list[tuple[str | None, Noticed]]] = {}
-    for turn, text in enumerate(said, 1):
-        reading = read_message(text)
-        for mention in reading.ended:
-            for payload in mention.payloads:
-                if ("fact", payload.name) in found and found["fact", payload.name][0].value == payload.value:
-                    del found["fact", payload.name]
-        for mention in (*reading.claimed, *reading.mentions):
-            payload = mention.payloads[0]
-            status = "stated" if payload.kind == "value" else "implied"
-            key = ("fact", payload.name)
-            is_news = (
-                key not in found or found[key][1] == "implied" != status or (key in doubted and status == "stated")
-            )
-            if (status == "stated" or hints) and is_news:
-                (doubted.add if mention in reading.claimed else doubted.discard)(key)
-                found[key] = (_fact(payload.name, payload.value), status, mention.evidence, turn)
-        for trait, pole, words in reading.shown if manner else ():
-            entry = (_manner(trait, pole), "implied", words, turn)
-            manners.setdefault(trait, []).append((_context_of(reading.topic), entry))
-            if found.setdefault(("trait", trait), entry)[0].value != pole:
-                found["trait", trait] = entry
+    state = _heard_so_far(tuple(said), hints, manner, tuple(before))
+    found = dict(state.found)
     here = _context_of(read_message(said[-1]).topic) if said else None
-    for trait, met in manners.items():
-        poles = [entry[0].value for _, entry in met]
-        if sum(a != b for a, b in itertools.pairwise(poles)) > 1:  # it comes and goes
-            same = [entry for context, entry in met if context == here]
-            found["trait", trait] = same[-1] if same else met[-1][1]
+    for trait, met in state.manners.items():
+        if met.n_flips > 1:  # it comes and goes
+            found["trait", trait] = met.by_context.get(here, met.last)
     return list(found.values())
+
+
+class _Met(NamedTuple):
+    """A manner so far: how often it turned, how it was last met, and how in each context."""
+
+    n_flips: int
+    last: Noticed
+    by_context: Mapping[str | None, Noticed]
+
+
+@dataclass(slots=True)
+class _Noticing:
+    """What some messages have told; one that others begin with is never changed."""
+
+    found: dict[tuple[str, str], Noticed]
+    doubted: frozenset[tuple[str, str]] = frozenset()  # claimed in words that later ones may take back
+    manners: dict[str, _Met] = field(default_factory=dict)
+
+
+_HEARD: dict[tuple[object, ...], _Noticing] = {}  # by the messages and how they were heard
+_MOST_HEARD = 4096
+
+
+def _heard_so_far(said: tuple[str, ...], hints: bool, manner: bool, before: tuple[Noticed, ...]) -> _Noticing:
+    """What the messages tell, beginning with what was heard up to the last of them."""
+    known = _HEARD.get((said[:-1], hints, manner, before)) if said else None
+    start = len(said) - 1 if known is not None else 0
+    state = known or _Noticing({(entry[0].kind, entry[0].name): entry for entry in before})
+    for turn in range(start, len(said)):
+        state = _hear(state, said[turn], turn + 1, hints, manner)
+    if len(_HEARD) >= _MOST_HEARD:
+        _HEARD.clear()
+    _HEARD[said, hints, manner, before] = state
+    return state
+
+
+def _hear(before: _Noticing, text: str, turn: int, hints: bool, manner: bool) -> _Noticing:
+    """What is known after one more message."""
+    reading, found, doubted = read_message(text), dict(before.found), set(before.doubted)
+    for mention in reading.ended:
+        for payload in mention.payloads:
+            if ("fact", payload.name) in found and found["fact", payload.name][0].value == payload.value:
+                del found["fact", payload.name]
+    for mention in (*reading.claimed, *reading.mentions):
+        payload = mention.payloads[0]
+        status = "stated" if payload.kind == "value" else "implied"
+        key = ("fact", payload.name)
+        is_news = key not in found or found[key][1] == "implied" != status or (key in doubted and status == "stated")
+        if (status == "stated" or hints) and is_news:
+            (doubted.add if mention in reading.claimed else doubted.discard)(key)
+            found[key] = (_fact(payload.name, payload.value), status, mention.evidence, turn)
+    manners, context = dict(before.manners), _context_of(reading.topic)
+    for trait, pole, words in reading.shown if manner else ():
+        entry = (_manner(trait, pole), "implied", words, turn)
+        met = manners.get(trait)
+        if met is None:
+            manners[trait] = _Met(0, entry, {context: entry})
+        else:
+            n_flips = met.n_flips + (met.last[0].value != pole)
+            manners[trait] = _Met(n_flips, entry, {**met.by_context, context: entry})
+        if found.setdefault(("trait", trait), entry)[0].value != pole:
+            found["trait", trait] = entry
+    return _Noticing(found, frozenset(doubted), manners)
 
 
 @lru_cache(maxsize=4096)
@@ -98,7 +138,7 @@ def _context_of(topic: str | None) -> str | None:
     return next((name for name, topics in CONTEXTS.items() if topic in topics), None)
 
 
-def play_assistant(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_assistant(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """Answer as the prompt asks."""
     last = messages[-1].content if messages else ""
     if any(_DESCRIBE in m.content for m in messages):
@@ -128,7 +168,7 @@ def play_assistant(messages: Sequence[Utterance], seed: int | None, options: Opt
     return actors.play_generic(messages, seed, options)
 
 
-def play_attentive(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_attentive(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """What training aims at: told nothing, it notices by itself and answers as ``world:tailored`` does."""
     last = messages[-1].content if messages else ""
     if limit := remembering.limit_in(last):
@@ -147,7 +187,7 @@ def _remember(prompt: str, limit: int) -> str:
     return remembering.write_notes(known, limit)
 
 
-def _reply_from_memory(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def _reply_from_memory(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """The best reply on what a memory holds and the messages before it tell."""
     last = messages[-1].content
     memory, text = remembering.memory_in(last), last[: last.rfind("<memory>")].strip()
@@ -157,7 +197,7 @@ def _reply_from_memory(messages: Sequence[Utterance], seed: int | None, options:
     return actors.reply_with(_with_last(messages, text), seed, options, [entry[0] for entry in known], asks=True)
 
 
-def _with_last(messages: Sequence[Utterance], text: str) -> list[Utterance]:
+def _with_last(messages: Sequence[Voiced], text: str) -> list[Voiced]:
     return [*messages[:-1], Utterance("user", text)]
 
 
@@ -178,7 +218,7 @@ def describe(prompt: str) -> str:
     return orjson.dumps({"profile": texts["fact"], "personality": texts["trait"]}).decode()
 
 
-def play_inducer(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_inducer(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """The inducer; asked to describe a user whose persona nobody has given, it describes."""
     if messages and _DESCRIBE in messages[0].content:
         return describe("\n".join(m.content for m in messages))

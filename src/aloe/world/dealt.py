@@ -11,7 +11,7 @@ from random import Random
 
 from aloe.prompts.sections import read_conversation, read_section
 from aloe.world import actors, language
-from aloe.world.actors import SILENT, Utterance, choose_markers, faulty_user, find_persona, read_notes
+from aloe.world.actors import SILENT, Voiced, choose_markers, faulty_user, find_persona, read_notes
 from aloe.world.character import digest, roll
 from aloe.world.dialects import user as dialect_user
 from aloe.world.lexicon.options import Options, narrow
@@ -20,7 +20,7 @@ from aloe.world.reply import read_reply
 _GOAL, _CARD = '<task kind="goal">', '<fact status="new">'
 
 
-def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_user(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """The user's next message. Who is dealt cards speaks as ever: a dialect decides by itself what to tell."""
     if messages and _GOAL in messages[-1].content:
         return _play_by_cards(messages, seed, options)
@@ -28,7 +28,7 @@ def play_user(messages: Sequence[Utterance], seed: int | None, options: Options)
     return play(messages, seed, options)
 
 
-def _play_by_cards(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def _play_by_cards(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:
     """The next message of a user who is dealt its goal and what may come up now."""
     asked = messages[-1].content
     talk = read_conversation(asked)

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from aloe.world.reading import read_message
 
+_HONEST: set[tuple[str, ...]] = set()  # what was read and claims nothing, so that only what follows need be read
+_MOST_HONEST = 4096
+
 
 class Lie(NamedTuple):
     """A false value that the user claimed, at which turn, and in which turn it named the true one (None: not yet)."""
@@ -28,7 +31,12 @@ def find_lies(said: Sequence[str], true: Mapping[str, str]) -> tuple[Lie, ...]:
     Args:
         true: slot -> value of the persona. What it has no value for, nobody can lie about.
     """
-    if not any(read_message(text).claimed for text in said):
+    said = tuple(said)
+    new = said[-1:] if said[:-1] in _HONEST else said
+    if not any(read_message(text).claimed for text in new):
+        if len(_HONEST) >= _MOST_HONEST:
+            _HONEST.clear()
+        _HONEST.add(said)
         return ()
     lies: list[Lie] = []
     for turn, text in enumerate(said, 1):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from operator import attrgetter
 
 from aloe.errors import ConfigError, nearest
 from aloe.protocols import ChatRequest, Completion
 from aloe.types import Usage
-from aloe.world.actors import Utterance
 from aloe.world.assistant import ACTORS
 from aloe.world.lexicon.dialect_wording import digest_of_dialects
 from aloe.world.lexicon.options import Options, narrow, parse_options
@@ -20,6 +20,7 @@ from aloe.world.lexicon.wording import digest_of_wording
 
 WORLD_VERSION = "3"  # raise it when an actor would answer differently
 SCHEME = "world:"
+_CONTENT = attrgetter("content")
 
 
 @lru_cache(maxsize=1)
@@ -69,13 +70,11 @@ class WorldModel:
 
     def answer(self, request: ChatRequest) -> Completion:
         """The answer, without waiting (there is nothing to wait for)."""
-        texts = [m.parts[0] if len(m.parts) == 1 else "".join(m.parts) for m in request.messages]
-        turns = [Utterance(m.role, text) for m, text in zip(request.messages, texts, strict=True)]
-        text = self._actor(turns, request.seed, self._options)
+        text = self._actor(request.messages, request.seed, self._options)
         finish = "stop"
         if request.max_tokens is not None and len(text) > 4 * request.max_tokens:
             text, finish = text[: 4 * request.max_tokens], "length"
-        n_prompt = sum(map(len, texts)) // 4
+        n_prompt = sum(map(len, map(_CONTENT, request.messages))) // 4
         return Completion(text, finish, Usage(prompt_tokens=n_prompt, completion_tokens=max(1, len(text) // 4)))
 
     async def complete(self, request: ChatRequest) -> Completion:

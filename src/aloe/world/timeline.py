@@ -8,9 +8,10 @@ on the context is another one where the user asks about certain topics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
+from typing import Literal
 
 from aloe.seeding import derive_seed
 from aloe.types import Change, Persona
@@ -18,12 +19,33 @@ from aloe.world import fallback, language
 from aloe.world.character import character_of
 from aloe.world.latent import History, Item, Latent, Step, fill, in_context, read_persona, read_sentence, same_item
 from aloe.world.lexicon.changes import CONTEXTS, ENDED, GONE
-from aloe.world.lexicon.options import Lexicon, narrow
+from aloe.world.lexicon.options import Lexicon, Options, narrow, parse_options
 from aloe.world.reading import read_message
 from aloe.world.truth import Shown, suits
 
 ENDS, BEGINS = 0.15, 0.15  # of the facts that change: those that end without another, and those that are new
 MIN_TURNS = 4  # below which nothing can be told, change and matter again
+SCHEME = "world:"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeScope:
+    """What changes may be drawn from: the values of a recipe's world, and whether its users ever only imply a fact."""
+
+    lexicon: Lexicon
+    implied: bool = True
+
+
+def scope_of(writer: str, user: str) -> ChangeScope:
+    """The scope of a recipe, by the URIs of who writes its personas and who plays its users."""
+    lexicon = narrow(_without_holdout(writer))
+    return ChangeScope(lexicon, not user.startswith(SCHEME) or _without_holdout(user).hints > 0)
+
+
+def _without_holdout(uri: str) -> Options:
+    if not uri.startswith(SCHEME):
+        return Options()
+    return replace(parse_options(uri.partition("?")[2], f"model '{uri}'"), hold_out=0, held_out=0)
 
 
 def latent_of(persona: Persona) -> Latent:
@@ -133,9 +155,12 @@ class _Material:
     told: tuple[Item, ...]  # facts in the order in which they come up
     n_turns: int
     starts: tuple[int, ...]  # first turns of the later sessions
+    scope: ChangeScope
 
 
-def with_timeline(persona: Persona, n_changes: int, n_turns: int, n_sessions: int, seed: int) -> Persona:
+def with_timeline(
+    persona: Persona, n_changes: int, n_turns: int, n_sessions: int, seed: int, scope: ChangeScope | None = None
+) -> Persona:
     """``persona`` with a timeline drawn from (seed, persona), unless it has one of its own or nothing is to change.
 
     Facts and traits change by turns, a fact first. A fact is told before it changes, as far as the order in which
@@ -145,6 +170,7 @@ def with_timeline(persona: Persona, n_changes: int, n_turns: int, n_sessions: in
     Args:
         n_changes: at most so many, as the persona has parts that can change.
         n_turns: of each session.
+        scope: None: the whole world.
     """
     total = n_turns * n_sessions
     if persona.timeline or not n_changes or total < MIN_TURNS:
@@ -153,7 +179,7 @@ def with_timeline(persona: Persona, n_changes: int, n_turns: int, n_sessions: in
     latent = read_persona(persona.profile, persona.personality)
     pronoun = "He" if persona.profile.startswith(("He ", "His ")) or " his " in persona.profile else "She"
     starts = tuple(1 + n_turns * number for number in range(1, n_sessions))
-    draw = _Material(rng, latent, pronoun, character_of(latent).facts, total, starts)
+    draw = _Material(rng, latent, pronoun, character_of(latent).facts, total, starts, scope or ChangeScope(narrow()))
     changes: list[Change] = []
     n_changes = min(n_changes, total - 1)  # one a turn, and none in the first
     for number in range(n_changes):
@@ -177,27 +203,29 @@ def _turn_of(draw: _Material, number: int, n_changes: int, taken: set[int]) -> i
 
 
 def _change_fact(draw: _Material, turn: int, before: Sequence[Change]) -> Change | None:
-    rng, latent = draw.rng, draw.latent
+    rng, latent, lexicon = draw.rng, draw.latent, draw.scope.lexicon
     gone = {change.was for change in before}
     known = draw.told[: max(1, turn - 1)]  # about one comes up in each message
     able = [item for item in known if item.clause not in gone and (not item.is_world or item.name in ENDED)]
     able = [item for item in able if item.name != "pet" or "pet_name" not in latent.by_slot]
     lot = rng.random()
-    slots = [s for s in narrow().slots if s.name not in latent.by_slot and s.name in ENDED and s.name != "pet"]
+    slots = [s for s in lexicon.slots if s.name not in latent.by_slot and s.name in ENDED and s.name != "pet"]
     slots = [s for s in slots if all(s.name not in read_sentence("fact", c.now).name for c in before if c.now)]
     if latent.clauses or not (able or slots):
         slots = []
     if slots and (lot < BEGINS or not able):
         slot = rng.choice(slots)
         now = fill(rng.choice(slot.profile), rng.choice(slot.values).text, pronoun=draw.pronoun)
-        return Change(turn=turn, kind="fact", how=rng.choice(("announced", "implied")), now=now)
+        told = rng.choice(("announced", "implied"))
+        return Change(turn=turn, kind="fact", how=told if draw.scope.implied else "announced", now=now)
     if not able:
         return None
     item = rng.choice(able)
-    how = "implied" if item.name in GONE and language.can_hint(item) and rng.random() < 0.5 else "announced"
+    is_hint = draw.scope.implied and item.name in GONE and language.can_hint(item) and rng.random() < 0.5
+    how: Literal["announced", "implied"] = "implied" if is_hint else "announced"
     now = ""
     if item.is_world and lot < 1 - ENDS:
-        slot = narrow().by_slot[item.name]
+        slot = lexicon.by_slot.get(item.name) or narrow().by_slot[item.name]
         value = rng.choice([v.text for v in slot.values if v.text != item.value])
         now = fill(rng.choice(slot.profile), value, pronoun=draw.pronoun)
     return Change(turn=turn, kind="fact", how=how, was=item.clause, now=now)

@@ -13,11 +13,12 @@ import logging
 import sqlite3
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -33,7 +34,7 @@ ROLES = ("system", "user", "assistant", "developer", "tool")
 _CONTINUES = 7  # low three bits of a request's word: same message as the word before
 _CODES = {role: code for code, role in enumerate(ROLES)}
 _MOST = 2**63 - 1  # that SQLite keeps; whoever counts more has gone wrong
-_RECENT = 8192  # texts kept for lookup without hashing
+_RECENT = 65536  # texts kept for lookup without hashing
 
 _INSERT_CALL = f"INSERT INTO calls VALUES ({','.join('?' * 17)})"
 _INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (NULL,{','.join('?' * 11)})"
@@ -298,17 +299,19 @@ class Journal:
                 database.rollback()  # what is queued stays queued, for the next commit
             raise
 
-    def _pack(self, messages: Iterable[PromptMessage]) -> bytes:
+    def _pack(self, messages: Sequence[PromptMessage]) -> bytes:
         """Messages as 32-bit words: id of a part * 8 + role code, 7 where the message goes on."""
-        words = array("I")
-        recent = self._recent
-        for message in messages:
-            code = _CODES[message.role]
-            for part in message.parts or ("",):
-                found = recent.get(part)
-                words.append((self._text_id(part) if found is None else found) << 3 | code)
-                code = _CONTINUES
-        return words.tobytes()
+        own = [message.parts or ("",) for message in messages]
+        parts = list(chain.from_iterable(own))
+        codes = [_CODES[message.role] for message in messages]
+        if len(parts) > len(own):
+            codes = [c for code, p in zip(codes, own, strict=True) for c in (code, *(_CONTINUES,) * (len(p) - 1))]
+        ids = list(map(self._recent.get, parts))  # all but the last few were there at the turn before
+        while None in ids:
+            at = ids.index(None)
+            ids[at] = self._text_id(parts[at])
+        known = cast("list[int]", ids)
+        return array("I", [found << 3 | code for found, code in zip(known, codes, strict=True)]).tobytes()
 
     def _text_id(self, text: str) -> int:
         found = self._recent.get(text)

@@ -13,15 +13,19 @@ from typing import Any
 
 from aloe.config import Config, ModelConfig
 from aloe.errors import ConfigError
+from aloe.prompts.sections import persona_slots
 from aloe.seeding import derive_seed
 from aloe.training.tiny.curriculum import Writer
 from aloe.training.tiny.tokenizer import build_tokenizer
+from aloe.types import Persona
 from aloe.world.actors import Utterance, play_generic
 from aloe.world.assistant import ACTORS
 from aloe.world.dialects.speech import heard
 from aloe.world.language import capital
 from aloe.world.latent import draw_facts, draw_traits, fill, write_personality, write_profile
-from aloe.world.lexicon.options import Options, narrow, parse_options
+from aloe.world.lexicon.changes import ENDED, GONE
+from aloe.world.lexicon.options import Lexicon, Options, narrow, parse_options
+from aloe.world.timeline import ChangeScope, with_timeline
 
 N_DIALOGUES = 400
 N_TURNS = 10
@@ -36,6 +40,7 @@ class Material:
     user: Options
     tailored: Options
     generic: Options
+    drift: int = 0  # changes in the course of a conversation; above 0 their wording is among the words
 
 
 def read_material(config: Config) -> Material:
@@ -45,7 +50,8 @@ def read_material(config: Config) -> Material:
         ConfigError: a role is not played by the world.
     """
     found = (_options(getattr(config.roles, name)[0], name) for name in ("writer", "user", "tailored", "generic"))
-    return Material(*(replace(options, hold_out=0, held_out=0, without_slots=()) for options in found))
+    persona, user, tailored, generic = (replace(options, hold_out=0, held_out=0, without_slots=()) for options in found)
+    return Material(persona, user, tailored, generic, config.base.drift or config.trees.drift)
 
 
 def _options(model: ModelConfig, role: str) -> Options:
@@ -65,10 +71,17 @@ def generic_dialogues(material: Material, seed: int, n: int = N_DIALOGUES) -> li
         rng = Random(derive_seed(seed, "base", "dialogue", number))
         profile = write_profile(draw_facts(rng, lexicon), "She", rng, lexicon)
         personality = write_personality(draw_traits(rng, lexicon), "She", rng, lexicon)
-        prompt = f"<persona><profile>{profile}</profile><personality>{personality}</personality></persona>"
-        opening = [Utterance("system", prompt), Utterance("user", "Write your opening message.")]
+        persona = Persona(
+            persona_id=str(number), profile=profile, personality=personality, profile_id="", personality_id=""
+        )
+        persona = with_timeline(
+            persona, material.drift, N_TURNS, 1, seed, ChangeScope(lexicon, material.user.hints > 0)
+        )
         seen: list[Utterance] = []
-        for _ in range(N_TURNS):
+        for turn in range(1, N_TURNS + 1):
+            shown = "".join(persona_slots(persona.as_of(turn)).parts)
+            prompt = f"<persona>{shown}</persona>"
+            opening = [Utterance("system", prompt), Utterance("user", "Write your opening message.")]
             flipped = [Utterance("assistant" if t.role == "user" else "user", t.content) for t in seen]
             seen.append(Utterance("user", ACTORS["user"]([*opening, *flipped], rng.getrandbits(31), material.user)))
             seen.append(Utterance("assistant", play_generic(seen, rng.getrandbits(31), material.generic)))
@@ -97,6 +110,8 @@ def _phrases(material: Material) -> Iterator[str]:
                     yield fill(template, value.text, value.cue)
         yield from used.questions
     is_neutral = bool(material.user.neutral)
+    if material.drift:
+        yield from _changes(persona, material.user.hints > 0)
     for topic in (*user.topics, *(user.neutral if is_neutral else ())):
         yield from topic.requests
     for topic in (*reply.topics, *(reply.neutral if is_neutral else ())):
@@ -109,6 +124,17 @@ def _phrases(material: Material) -> Iterator[str]:
             for phrase in (*mine.shown, *fitting.fits):
                 yield f"{phrase}."
                 yield f"{phrase},"
+
+
+def _changes(lexicon: Lexicon, hints: bool) -> Iterator[str]:
+    """How users tell of facts that no longer hold, and where they hint, of what has come in their place."""
+    for slot in lexicon.slots:
+        for value in slot.values:
+            for template in ENDED.get(slot.name, ()):
+                yield fill(template, value.text)
+            if value.cue and hints:
+                for template in (*GONE.get(slot.name, ()), *slot.hinted):
+                    yield fill(template, value.text, value.cue)
 
 
 def prepare(config: Config) -> tuple[Writer, Any]:

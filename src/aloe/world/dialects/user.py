@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from aloe.types import Message
 from aloe.world import actors, language, wide
-from aloe.world.actors import Scene, Utterance, choose_facts, choose_markers, faulty_user, read_scene, topic_at
+from aloe.world.actors import Scene, choose_facts, choose_markers, faulty_user, read_scene, topic_at
 from aloe.world.character import roll
 from aloe.world.dialects.mood import has_walked_out, read_mood
 from aloe.world.dialects.speech import about_fact, aside, in_order, manner, spoken, wry
@@ -53,7 +53,7 @@ class _Part(NamedTuple):
     """What the dialects' functions are given: the scene, its messages, and what may be said."""
 
     scene: Scene
-    messages: Sequence[Utterance]
+    messages: Sequence[actors.Voiced]
     options: Options
     dialect: str
     lexicon: Lexicon
@@ -102,12 +102,12 @@ class _Part(NamedTuple):
         return Said(in_order([*beside, text]), tuple(told))
 
 
-def play_user(messages: Sequence[Utterance], seed: int | None, options: Options) -> str:
+def play_user(messages: Sequence[actors.Voiced], seed: int | None, options: Options) -> str:
     """The user's next message."""
     return speak(messages, seed, options).text
 
 
-def speak(messages: Sequence[Utterance], seed: int | None, options: Options) -> Said:
+def speak(messages: Sequence[actors.Voiced], seed: int | None, options: Options) -> Said:
     """The user's next message, with what it is meant to say."""
     scene = read_scene(messages, seed)
     dialect = draw(options.dialect, roll(scene.character.key, "dialect", options.dialect))
