@@ -216,8 +216,6 @@ def test_in_a_small_world_changes_are_drawn_from_it_and_nothing_is_implied_where
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_noticed_turn_by_turn_is_what_is_noticed_at_once(seed):
     said = converse(with_timeline(somebody(seed), 4, 14, 1, seed), 14)
-    at_once = {
-        n: notice(said[:n], hints=True, manner=True) for n in range(14, 0, -1)
-    }
+    at_once = {n: notice(said[:n], hints=True, manner=True) for n in range(14, 0, -1)}
     assert at_once == {n: notice(said[:n], hints=True, manner=True) for n in range(1, 15)}
     assert len({tuple(map(str, entries)) for entries in at_once.values()}) > 5

@@ -15,7 +15,7 @@ from aloe.config import Config
 from aloe.errors import DataError
 from aloe.models.caller import Caller
 from aloe.types import Judgement, Message, Persona
-from aloe.world.timeline import with_timeline
+from aloe.world.timeline import scope_of, with_timeline
 
 Ended = Literal["", "turns", "empty", "left", "no message"]
 
@@ -58,7 +58,8 @@ class SteppedConversation:
 
     def __init__(self, partner: Partner, config: Config, persona: Persona, sample: int = 0) -> None:
         options = config.bench
-        self.persona = with_timeline(persona, options.drift, options.n_turns, options.sessions, config.seed)
+        scope = scope_of(config.roles.writer[0].uri, config.roles.user[0].uri)
+        self.persona = with_timeline(persona, options.drift, options.n_turns, options.sessions, config.seed, scope)
         self.sample = sample
         self._partner = partner
         self._talk: SimulatedConversation | None = None
