@@ -20,7 +20,7 @@ from aloe.__main__ import main
 from aloe.models.server import BadRequest, read_request
 
 ASK = {"model": "world:user", "messages": [{"role": "user", "content": "hello"}]}
-PATHS = {"serve": "v1/chat/completions", "world": "v1/chat/completions", "studio": "api/talks"}
+PATHS = {"serve": "v1/chat/completions", "world": "v1/chat/completions", "studio": "api/talks", "env": "reset"}
 KEY = "a-key-of-ones-own-0123456789"
 
 
@@ -62,11 +62,12 @@ def ask(address: str, path: str, **headers: str) -> tuple[int, bytes]:
     return send(address, path, "POST", json.dumps(ASK).encode(), **headers)
 
 
-@pytest.fixture(scope="module", params=["serve", "world", "studio"])
+@pytest.fixture(scope="module", params=["serve", "world", "studio", "env"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The printed address of each server, and a path that asks for something."""
     run = tmp_path_factory.mktemp("run")
     command = {"serve": ("serve", "world:user"), "world": ("world", "serve"), "studio": ("studio", str(run))}
+    command["env"] = ("env", "serve", "--user", "world:user", "--judge", "world:judge")
     with serving(*command[request.param]) as (address, _):
         path = urlsplit(address).path.rstrip("/").removesuffix("/v1")
         yield address, f"{path}/{PATHS[request.param]}"

@@ -58,6 +58,10 @@ TOOLS = (
     Row("prompts", "run", "prompts", "list, show, eject or check the prompt templates, or test them with a model"),
     Row("serve", "run", "serve", "serve checkpoints and other models as an OpenAI-compatible endpoint"),
     Row("world", "run", "world", "serve the simulated world as an OpenAI-compatible endpoint"),
+    Row(
+        "env", "run", "env",
+        "serve simulated users as an environment: reset and step over HTTP, rewards by the judge",
+    ),
     Row("completion", "run", "completion", "print the completion script for bash, zsh or fish"),
     Row(
         "studio", "look", "studio",
