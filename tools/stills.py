@@ -20,13 +20,13 @@ from aloe.report.build import build_report
 
 SIZE = {"width": 1280, "height": 900}
 N_TURNS = 3
-PATIENCE_MS = 300_000  # a busy machine decodes slowly
+PATIENCE_MS = 600_000  # a busy machine decodes slowly
 
 
 @contextmanager
 def studio(run: Path) -> Iterator[str]:
     """``aloe studio RUN`` on a free port; yields the address that it prints."""
-    command = [sys.executable, "-m", "aloe", "studio", str(run), "--port", "0"]
+    command = [sys.executable, "-m", "aloe", "studio", str(run), "--port", "0", "--patience", "600"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -18,6 +18,7 @@ from test_build import HOSTILE, write_hostile
 from test_report_extras import world_run
 
 from aloe.report.build import build_report
+from aloe.report.compared import build_comparison
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -347,3 +348,19 @@ def test_axe_finds_nothing_serious(
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         told = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found["violations"]]
         assert [t for t in told if t[1] in ("serious", "critical", "moderate")] == []
+
+
+def test_axe_finds_nothing_serious_on_the_page_that_compares_runs(browser: sync_api.Browser, tmp_path: Path) -> None:
+    for name in ("spring", "autumn"):
+        write_run(tmp_path / name)
+    opened = Opened(browser, build_comparison([tmp_path / "spring", tmp_path / "autumn"], tmp_path / "both.html"))
+    page = opened.page
+    assert page.locator("#fig-paired-avg .wide").is_visible() and opened.noise == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    source = axe_source()
+    if source is None:
+        pytest.skip("no axe-core: npm install axe-core, or set AXE_PATH")
+    page.evaluate(source)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] != "minor"] == []

@@ -50,7 +50,12 @@ class Row:
 
 STAGE_GROUPS = {"personas": "data", "trees": "data", "export": "data", "base": "train", "rollout": "train"}
 STAGE_GROUPS |= {"bench": "measure", "report": "look", **{method.name: "train" for method in METHODS}}
-STAGE_MODULES = {"export": "export", "bench": "bench", **{method.name: "train" for method in METHODS}}
+STAGE_MODULES = {
+    "export": "export",
+    "bench": "bench",
+    "report": "report",
+    **{method.name: "train" for method in METHODS},
+}
 TOOLS = (
     Row("run", "run", "stage", "run all stages of a recipe and write a report"),
     Row("plan", "run", "plan", "estimate the calls, tokens and cost of a recipe before anything is sent"),

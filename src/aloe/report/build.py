@@ -116,19 +116,19 @@ def render(run: RunData, journal: JournalData) -> Iterator[bytes]:
         *(f for t in content["trees"] for f in t["figures"]),
         *(f for fs in content["training"].values() for f in fs),
     ]
-    page = _environment().get_template("page.html.jinja").render(_looks() | content | {"run": run, "splits": splits})
+    page = environment().get_template("page.html.jinja").render(looks() | content | {"run": run, "splits": splits})
     head, _, tail = page.partition("<!--data-->")
     yield head.encode("utf-8", "replace")
-    yield _data("figures", escape_json({f.figure_id: f.data() for f in every}))
-    yield _data("scales", escape_json({f"bench-{m.name}": [m.scale.low, m.scale.high] for m in run.bench}))
-    yield _data("personas", escape_json(shown_personas))
+    yield encoded_data("figures", escape_json({f.figure_id: f.data() for f in every}))
+    yield encoded_data("scales", escape_json({f"bench-{m.name}": [m.scale.low, m.scale.high] for m in run.bench}))
+    yield encoded_data("personas", escape_json(shown_personas))
     for source in sources:
         if source.n_total:
-            yield _data(f"source-{source.source_id}", b"[" + b",".join(source.items) + b"]")
+            yield encoded_data(f"source-{source.source_id}", b"[" + b",".join(source.items) + b"]")
     yield tail.encode("utf-8", "replace")
 
 
-def _looks() -> dict[str, Any]:
+def looks() -> dict[str, Any]:
     """Style and script with the hashes by which the page's policy admits them."""
     style = f":root{{{LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}:root[data-theme=light]{{{LIGHT}}}"
     style += f":root[data-theme=dark]{{{DARK}}}.asfile{{{LIGHT}--bg:#fff;}}{STYLE}{_asset('style.css')}"
@@ -241,7 +241,8 @@ def _asset(name: str) -> str:
     return resources.files("aloe.report").joinpath("templates", name).read_text("utf-8")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates, with everything escaped that is not said to be markup."""
     environment = Environment(
         loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -254,7 +255,8 @@ def _hash(content: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
-def _data(name: str, content: bytes) -> bytes:
+def encoded_data(name: str, content: bytes) -> bytes:
+    """A block of JSON that the page's script reads by its name."""
     return (
         b'<script type="application/json" id="data-' + Markup.escape(name).encode() + b'">' + content + b"</script>\n"
     )

@@ -47,10 +47,11 @@ def verdict(models: Sequence[BenchModel]) -> Verdict | None:
     other = opponent(lead.name, list(known)) if lead is not None else None
     if lead is None or lead.name not in known or other is None:
         return None
-    return _told(known[lead.name], known[other])
+    return told(known[lead.name], known[other])
 
 
-def _told(first: Scored, second: Scored) -> Verdict | None:
+def told(first: Scored, second: Scored) -> Verdict | None:
+    """The paired difference in AVG of two models in a sentence; None where they share nothing."""
     found = compare_pair(first, second).avg
     if found is None:
         return None
