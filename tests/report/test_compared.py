@@ -1,7 +1,8 @@
-"""The page that compares runs: the same model on the same personas, what was done differently, bad input in one line."""
+"""The page that compares runs: the same model on the same personas, what was done differently, bad input."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def better(run: Path, by: float) -> None:
     result = orjson.loads((folder / "result.json").read_bytes())
     write_json(folder / "result.json", {**result, "avg": result["avg"] + by})
     text = (run / "config.toml").read_text("utf-8")
-    assert "beta = 0.9" in text
-    (run / "config.toml").write_text(text.replace("beta = 0.9", 'beta = 0.25\nnote = "<b>warmer</b>"', 1), "utf-8")
+    changed, n = re.subn(r"^beta = .*$", 'beta = 0.25\nnote = "<b>warmer</b>"', text, count=1, flags=re.MULTILINE)
+    assert n == 1
+    (run / "config.toml").write_text(changed, "utf-8")
 
 
 def test_the_same_model_of_two_runs_is_compared_on_the_same_personas(whole_run: Path, tmp_path: Path) -> None:

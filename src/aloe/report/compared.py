@@ -1,4 +1,4 @@
-"""A page that compares runs: the same model of two runs on the same personas, with the interval of the difference.
+"""A page that compares runs: the same model of two runs on the same personas, with its interval.
 
 Models keep their names with the run's behind (``dpo-spring``). What the runs did differently stands beside, from their
 configs, so that a difference can be read as the effect of it.

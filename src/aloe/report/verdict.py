@@ -52,10 +52,10 @@ def verdict(models: Sequence[BenchModel]) -> Verdict | None:
 
 def told(first: Scored, second: Scored) -> Verdict | None:
     """The paired difference in AVG of two models in a sentence; None where they share nothing."""
-    found = compare_pair(first, second).avg
+    pair = compare_pair(first, second)
+    found, same = pair.avg, pair.n_personas
     if found is None:
         return None
-    same = len(set(first.persona_ids) & set(second.persona_ids))
     value, bounds = with_interval(found.value, (found.low, found.high))
     sign = "+" if found.value > 0 else ""
     holds_zero = found.low <= 0 <= found.high
