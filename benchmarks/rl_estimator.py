@@ -62,23 +62,35 @@ class ToyPolicy:
 
 
 class ToySampler:
-    """Draws from the toy policy. See ``rl.sampler.Sampler``."""
+    """Draws from the toy policy. See ``rl.sampler.Sampler``.
 
-    def __init__(self, policy: ToyPolicy, rng: np.random.Generator) -> None:
+    Args:
+        says: also by which probabilities, as a server that is not the trained model does.
+    """
+
+    def __init__(self, policy: ToyPolicy, rng: np.random.Generator, says: bool = False) -> None:
         self._summed = policy.log_probs().detach().exp().cumsum(1).numpy()
-        self._rng = rng
+        self._tokens = [x.detach().numpy() for x in policy.token_log_probs()]
+        self._rng, self._says = rng, says
 
-    def refresh(self) -> None:
+    def _draw(self, state: int, pick: int) -> Draw:
+        first, second = self._tokens
+        logs = [first[state, REPLIES[pick][0]], *(second[state, t - 3] for t in REPLIES[pick][1:])]
+        return Draw(list(REPLIES[pick]), f"reply {pick}", False, [float(v) for v in logs] if self._says else None)
+
+    async def refresh(self, iteration: int) -> None:
         return None
 
-    def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
+    async def aclose(self) -> None:
+        return None
+
+    async def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
         found = []
         for want in wanted:
             turn, message = sum(m["role"] == "user" for m in want.messages), int(want.messages[-1]["content"][1:])
             state = STATES.index((turn, message))
             picks = np.searchsorted(self._summed[state], self._rng.random(want.n) * self._summed[state, -1], "right")
-            draws = [Draw(list(REPLIES[p]), f"reply {p}", False) for p in picks]
-            found.append(Draws([state], draws))
+            found.append(Draws([state], [self._draw(state, p) for p in picks]))
         return found
 
 
@@ -175,7 +187,7 @@ class Estimates:
 
 
 def conversations(
-    policy: ToyPolicy, plan: RolloutPlan, n: int, rng: np.random.Generator, forks: int = 0
+    sampler: ToySampler, plan: RolloutPlan, n: int, rng: np.random.Generator, forks: int = 0
 ) -> list[Siblings]:
     """``n`` conversations by the package's own rollout."""
     talks = []
@@ -183,19 +195,26 @@ def conversations(
         drawn = (rng.permutation(N_TURNS)[:forks] + 1).tolist() if forks else [1]
         talks.append(Episode(number, NOBODY, f"t{number}", frozenset(drawn)))
     rewards = Rewards({"toy": 1.0}, (ToyReward(),))
-    return asyncio.run(Rollout(ToyUser(rng), ToySampler(policy, rng), rewards, plan).run(talks))
+    return asyncio.run(Rollout(ToyUser(rng), sampler, rewards, plan).run(talks))
 
 
-def gradients_of(policy: ToyPolicy, section: RLConfig, n_batches: int, size: int, seed: int = 1) -> Estimates:
-    """Gradients of the package's loss, in the units of ``exact_gradient``."""
+def gradients_of(
+    policy: ToyPolicy, section: RLConfig, n_batches: int, size: int, *, seed: int = 1, drawn_by: ToyPolicy | None = None
+) -> Estimates:
+    """Gradients of the package's loss, in the units of ``exact_gradient``.
+
+    Args:
+        drawn_by: another policy, which draws the replies and says by which probabilities.
+    """
     rng = np.random.default_rng(seed)
+    sampler = ToySampler(drawn_by or policy, rng, says=drawn_by is not None)
     plan = RolloutPlan(
         N_TURNS, section.credit, section.siblings, section.horizon, section.discount,
         continuations=section.trains_continuations,
     )  # fmt: skip
     found, tokens = [], 0
     for _ in range(n_batches):
-        groups = conversations(policy, plan, size, rng, section.forks)
+        groups = conversations(sampler, plan, size, rng, section.forks)
         tokens += sum(len(r.draw.ids) for g in groups for r in g.replies)
         batch = make_batch(groups, section, N_TURNS, seed)
         settle_advantages(batch, section)
@@ -217,7 +236,9 @@ def _gradient(policy: ToyPolicy, section: RLConfig, drawn: Sequence, size: int) 
     weights = torch.tensor([w for d in drawn for w in d.weights], dtype=torch.float64)
     lengths = mask.sum(1).double().mean()
     objective = Objective.of(section, float(lengths))
-    losses = policy_loss(log_probs, log_probs.detach(), mask, gains, objective)[0]
+    sampled = [row for d in drawn for row in d.sampled]
+    other = torch.tensor([[*row, 0.0][:2] for row in sampled]) if sampled[0] is not None else None
+    losses = policy_loss(log_probs, log_probs.detach(), mask, gains, objective, drawn=other)[0]
     scale = section.max_new_tokens * N_TURNS / size
     return -scale * torch.autograd.grad((losses * weights).sum(), policy.theta)[0].numpy().ravel()
 
@@ -232,7 +253,7 @@ def reinforce(policy: ToyPolicy, n_batches: int, size: int, by_turn: bool, seed:
     plan = RolloutPlan(N_TURNS, "none", 1)
     found, tokens = [], 0
     for _ in range(n_batches):
-        groups = conversations(policy, plan, size, rng)
+        groups = conversations(ToySampler(policy, rng), plan, size, rng)
         tokens += sum(len(g.replies[0].draw.ids) for g in groups)
         earned: dict[int, dict[int, float]] = defaultdict(dict)
         for group in groups:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from rl_estimator import (
     BIASED,
     UNBIASED,
+    Estimates,
     ToyPolicy,
     exact_gradient,
     exact_objective,
@@ -54,3 +55,13 @@ def test_normalising_by_turn_number_is_biased_where_users_leave(policy: ToyPolic
     exact = exact_gradient(policy, 0, 1.0)
     assert abs(reinforce(policy, 4 * N_BATCHES, SIZE, by_turn=True).distance(exact)[0]) > 3
     assert abs(reinforce(policy, N_BATCHES, SIZE, by_turn=False).distance(exact)[0]) < 3
+
+
+@pytest.mark.parametrize(("cap", "is_exact"), [(100.0, True), (1e-3, False)])
+def test_replies_of_another_model_count_by_their_importance(policy: ToyPolicy, cap: float, is_exact: bool) -> None:
+    """To the first message, which any policy reaches; with all weights cut alike they are as good as left out."""
+    section = RLConfig(ratio="sequence", importance_cap=cap)
+    found = gradients_of(policy, section, 2 * N_BATCHES, SIZE, drawn_by=ToyPolicy(7))
+    first = Estimates(found.gradients[:, :5] / min(1.0, cap), found.tokens)
+    along, _ = first.distance(exact_gradient(policy, 1, 1.0)[0])
+    assert (abs(along) < 3) == is_exact

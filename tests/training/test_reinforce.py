@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "kl": {"kl": 0.3},
     "at another temperature": {"temperature": 0.7},
     "frozen embeddings": {"freeze_embeddings": True},
+    "drawn elsewhere": {"importance_cap": 3.0},
     "lora": {"lora_rank": 4, "kl": 0.3},
     "recomputed activations": {"gradient_checkpointing": True},
 }
@@ -55,6 +57,12 @@ def gradients(start: Path, packing: str, options: dict[str, Any]) -> tuple[float
     section = RLConfig(packing=packing, token_budget=60, **options)  # type: ignore[arg-type]
     policy, drawn, tally = Policy(section, start), replies(), Tally()
     policy.measure(drawn)
+    if "importance_cap" in options:  # of every other conversation's first reply: another model drew it
+        for d in drawn[::2]:
+            n = len(d.rows.rows[0]) - d.rows.starts[0]
+            d.sampled = [(d.old[0][:n] + 0.1).tolist(), *([None] * (len(d.rows.rows) - 1))]
+        for d in drawn[1::2]:
+            d.sampled = [None] * len(d.rows.rows)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in policy.trained.values():
@@ -101,7 +109,7 @@ def test_what_the_policy_decodes_has_the_probability_that_it_is_trained_with(sta
     policy = Policy(section, start)
     sampler = PolicySampler(policy, 6, seed=1)
     wanted = Wanted([{"role": "user", "content": "wab wcd wef"}], 5, "here")
-    draws = sampler.sample([wanted], 1.0)[0]
+    draws = asyncio.run(sampler.sample([wanted], 1.0))[0]
     rows = TokenRows("x", [[*draws.prompt, *d.ids] for d in draws.replies], [len(draws.prompt)] * 5)
     log_probs, _, mask = policy.log_probs(policy.plain, [rows])
     for i, draw in enumerate(draws.replies):
@@ -111,11 +119,11 @@ def test_what_the_policy_decodes_has_the_probability_that_it_is_trained_with(sta
         assert mask[i].sum() == len(draw.ids)
         assert torch.allclose(log_probs[i, : len(draw.ids)], plain, atol=1e-5)
     before = [d.ids for d in draws.replies]
-    assert [d.ids for d in sampler.sample([wanted], 1.0)[0].replies] == before
+    assert [d.ids for d in asyncio.run(sampler.sample([wanted], 1.0))[0].replies] == before
     with torch.no_grad():
         policy.plain.get_input_embeddings().weight.mul_(-1.0)
-    sampler.refresh()
-    assert [d.ids for d in sampler.sample([wanted], 1.0)[0].replies] != before
+    asyncio.run(sampler.refresh(1))
+    assert [d.ids for d in asyncio.run(sampler.sample([wanted], 1.0))[0].replies] != before
 
 
 rewards = st.lists(st.one_of(st.none(), st.floats(-5, 5)), min_size=1, max_size=8)

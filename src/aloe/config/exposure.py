@@ -105,6 +105,19 @@ def _find(config: Config) -> Iterator[Exposure]:
     for section, names in (("methods", config.methods), ("suites", config.suites)):
         for name in names:
             yield Exposure("plug-in", f"{section} {name}", f"use the plug-in '{name}' of [{section}]")
+    if config.rl.server is not None:
+        host = urlsplit(config.rl.server).netloc
+        yield Exposure("endpoint", host, f"send conversations to {host}")
+        if variable := config.rl.server_key_env or usual_key(
+            ModelConfig(uri="openai:policy", base_url=config.rl.server)
+        ):
+            yield Exposure("secret", f"{variable} Authorization {host}", f"send ${variable} to {host} (Authorization)")
+    if config.rl.weights_command:
+        command = config.rl.weights_command
+        yield Exposure("code", f"weights {command}", f"run the command '{command}' after every iteration of rl")
+    if config.rl.weights_dir:
+        folder = config.rl.weights_dir
+        yield Exposure("folder", f"weights {Path(folder).resolve()}", f"write weights to {folder}")
     if config.prompts_dir is not None:
         yield Exposure(
             "prompts", f"{Path(config.prompts_dir).resolve()} {_digest(Path(config.prompts_dir))}",
@@ -122,6 +135,8 @@ def models_of(config: Config) -> Iterator[ModelConfig]:
     for role in type(config.roles).model_fields:
         yield from getattr(config.roles, role)
     yield from (*config.bench.models, *(config.bench.judge or ()), *(config.bench.user or ()))
+    if config.rl.server is not None:
+        yield ModelConfig(uri="openai:policy", base_url=config.rl.server, api_key_env=config.rl.server_key_env)
     if config.personas.embedder.startswith("openai:") and not any(
         model.uri.startswith("openai:") for model in config.roles.writer
     ):

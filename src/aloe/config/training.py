@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from aloe.config.secrets import check_address, check_variable
 from aloe.config.section import Names, Section
 
 
@@ -82,7 +84,12 @@ class RLConfig(ModelTraining):
 
     iterations: int = Field(0, ge=0, description="rounds of conversations and updates; 0 = no reinforcement learning")
     start: Literal["sft", "dpo"] = Field("sft", description="checkpoint of the run that it starts from")
-    learning_rate: float = Field(1e-5, gt=0, description="learning rate after the warm-up (AdamW), constant")
+    learning_rate: float = Field(1e-5, gt=0, description="highest learning rate (AdamW)")
+    schedule: Literal["constant", "linear"] = Field(
+        "constant",
+        description="course of the learning rate after the warm-up; linear = down to 0 by the share of iterations or "
+        "max_tokens that is used up",
+    )
     warmup_steps: int = Field(5, ge=0, description="steps over which the learning rate rises to its highest value")
     conversations: int = Field(32, ge=1, description="conversations per iteration, each with another persona")
     siblings: int = Field(4, ge=2, description="replies drawn to one message, each other's baseline")
@@ -140,6 +147,39 @@ class RLConfig(ModelTraining):
     checkpoint_every: int = Field(5, ge=1, description="iterations between resumable states")
     max_tokens: int = Field(0, ge=0, description="stop after this many generated tokens; 0 = no limit")
     max_minutes: float = Field(0.0, ge=0, description="stop after this many minutes; 0 = no limit")
+    server: str | None = Field(
+        None,
+        description="address of an OpenAI-compatible server that draws the replies (vLLM; ends in /v1) and is given "
+        "the new weights after every iteration; None = the training process draws them itself",
+    )
+    server_model: str = Field("", description="the policy's name at 'server'; empty = the only one that it lists")
+    server_key_env: str | None = Field(None, description="name of the environment variable with the key of 'server'")
+    server_calls: int = Field(64, ge=1, description="most calls to 'server' in flight at the same time")
+    weights_dir: str = Field(
+        "", description="folder for the weights that 'server' is to load; empty = 'served' beside the resumable states"
+    )
+    weights_command: str = Field(
+        "",
+        description="command that makes 'server' load them, run without a shell; {path} and {iteration} are filled in",
+    )
+    importance_cap: float = Field(
+        2.0,
+        gt=0,
+        description="largest weight by which a token drawn at 'server' counts: its probability under the trained "
+        "model over the one that the server gives",
+    )
+    max_mismatch: float = Field(
+        0.5, gt=0, description="stop where the two differ by more than this, in nats per token on average"
+    )
+
+    @field_validator("server", "server_key_env")
+    @classmethod
+    def _holds_no_secret(cls, value: str | None, info: ValidationInfo) -> str | None:
+        check = check_address if info.field_name == "server" else check_variable
+        wrong = check(value) if value is not None else None
+        if wrong is not None:
+            raise PydanticCustomError("secret", "{wrong}", {"wrong": wrong})
+        return value
 
     @property
     def trains_continuations(self) -> bool:
@@ -149,6 +189,8 @@ class RLConfig(ModelTraining):
 
     @model_validator(mode="after")
     def _credit_fits(self) -> RLConfig:
+        if self.server is None and (self.weights_command or self.weights_dir):
+            raise ValueError("weights_command and weights_dir are for a server that draws the replies; set server")
         if self.credit == "turn" and (self.horizon > 1 or self.forks > 1):
             raise ValueError("forks and horizon are of credit 'return'; with 'turn' every turn has siblings")
         if self.credit == "return" and not self.forks and not self.trains_continuations:

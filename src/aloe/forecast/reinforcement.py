@@ -28,10 +28,13 @@ class StandInSampler:
     def __init__(self, answer: Answer, seed: int) -> None:
         self._answer, self._seed, self.usage, self.n = answer, seed, Usage(), 0
 
-    def refresh(self) -> None:
+    async def refresh(self, iteration: int) -> None:
         return None
 
-    def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
+    async def aclose(self) -> None:
+        return None
+
+    async def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
         found = []
         for want in wanted:
             messages = tuple(PromptMessage(m["role"], (m["content"],)) for m in want.messages)  # type: ignore[arg-type]

@@ -70,6 +70,7 @@ def make_batch(groups: Sequence[Siblings], section: RLConfig, n_turns: int, seed
         drawn, sets = found.setdefault(number, (Drawn(number, TokenRows(str(number))), []))
         sets.append(Rivals(len(drawn.rows.rows), [v for _, _, v in kept], stands_alone))
         drawn.rows.add(([*g.prompt, *r.draw.ids], len(g.prompt)) for g, r, _ in kept)
+        drawn.sampled += [r.draw.log_probs for _, r, _ in kept]
         size = section.siblings if stands_alone else len(kept)
         drawn.weights += [1 / (size * n_turns * _chance(section, turn, n_turns))] * len(kept)
     batch.drawn, batch.rivals = [d for d, _ in found.values()], [sets for _, sets in found.values()]

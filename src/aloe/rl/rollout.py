@@ -184,8 +184,14 @@ class Rollout:
             going.append(branch)
         counts = [self._n_replies(branch) for branch in going]
         wanted = [Wanted(self._messages(b.state), n, b.state.node_id) for b, n in zip(going, counts, strict=True)]
-        drawn = self._sampler.sample(wanted, self._plan.temperature) if wanted else []
-        groups = [self._siblings(branch, draws) for branch, draws in zip(going, drawn, strict=True)]
+        drawn = await self._sampler.sample(wanted, self._plan.temperature) if wanted else []
+        for branch, draws in zip(going, drawn, strict=True):
+            if draws.error is not None:
+                self._fail(branch, draws.error)
+                self._forget_returns(branch)
+        kept = [(b, draws) for b, draws in zip(going, drawn, strict=True) if draws.error is None]
+        going = [branch for branch, _ in kept]
+        groups = [self._siblings(branch, draws) for branch, draws in kept]
         await asyncio.gather(*(self._reward(b, g, r) for b, g in zip(going, groups, strict=True) for r in g.replies))
         return [new for branch, group in zip(going, groups, strict=True) for new in self._go_on(branch, group)]
 
@@ -197,8 +203,13 @@ class Rollout:
             branch.said = await self._user.say(branch.talk, branch.state)
         except EndpointError as error:
             self._fail(branch, error)
-            for credit in branch.credits:  # the returns that would have gone on are not known
-                credit.rewards.append(None)
+            self._forget_returns(branch)
+
+    @staticmethod
+    def _forget_returns(branch: _Branch) -> None:
+        """The returns that would have gone on are not known."""
+        for credit in branch.credits:
+            credit.rewards.append(None)
 
     def _fail(self, branch: _Branch, error: EndpointError) -> None:
         self.n_failed += 1

@@ -1,6 +1,7 @@
 """Draws replies: the policy decodes in this process, with the weights that it has at the moment.
 
-``Sampler`` is the seam: whoever draws hands back the token ids that were drawn, because training needs exactly these.
+``Sampler`` is the seam: whoever draws hands back the token ids that were drawn, because training needs exactly these,
+and a sampler that is not the trained model itself also their log-probabilities (``aloe.rl.served``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aloe.errors import EndpointError
 from aloe.models.local.batch import DecodedRow
 from aloe.models.local.model import most_cached
 from aloe.seeding import derive_rng
@@ -33,29 +35,46 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One reply. ``ids``: its tokens, the one that ended it included. ``is_cut``: it had no room to end."""
+    """One reply.
+
+    Attributes:
+        ids: its tokens, the one that ended it included. is_cut: it had no room to end.
+        log_probs: of ``ids`` by whoever drew them, at the temperature of the draw; None: by the trained model itself.
+    """
 
     ids: list[int]
     text: str
     is_cut: bool
+    log_probs: list[float] | None = None
 
 
 @dataclass(slots=True)
 class Draws:
-    """The replies to one message; none where the conversation does not fit into the model's context."""
+    """The replies to one message; none where the conversation does not fit into the model's context.
+
+    ``error``: why they could not be drawn.
+    """
 
     prompt: list[int]
     replies: list[Draw] = field(default_factory=list)
+    error: EndpointError | None = None
 
 
 class Sampler(Protocol):
     """Whatever draws replies from the policy."""
 
-    def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
+    async def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
         """Replies to each of ``wanted``, in its order; equal keys and weights, equal replies."""
 
-    def refresh(self) -> None:
-        """The weights have changed."""
+    async def refresh(self, iteration: int) -> None:
+        """The weights have changed: they are those after ``iteration``.
+
+        Raises:
+            EndpointError, ConfigError: the new ones could not be handed over.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of what it holds."""
 
 
 class PolicySampler:
@@ -73,10 +92,13 @@ class PolicySampler:
         self._most = max_new_tokens
         self._seed = seed
 
-    def refresh(self) -> None:
+    async def refresh(self, iteration: int) -> None:
         self._decoder.forget()
 
-    def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
+    async def aclose(self) -> None:
+        return None
+
+    async def sample(self, wanted: Sequence[Wanted], temperature: float) -> list[Draws]:
         codec = self._decoder.codec
         rows: list[DecodedRow] = []
         found: list[tuple[Draws, list[DecodedRow]]] = []

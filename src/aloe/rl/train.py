@@ -29,6 +29,7 @@ from aloe.rl.records import Records
 from aloe.rl.rewards import Rewards, make_rewards
 from aloe.rl.rollout import Rollout, RolloutPlan
 from aloe.rl.sampler import PolicySampler, Sampler
+from aloe.rl.served import ServedSampler
 from aloe.training import trl_run
 from aloe.training.fit import source_of
 from aloe.training.reinforce.policy import Policy
@@ -36,6 +37,12 @@ from aloe.training.reinforce.state import load_state, save_state
 from aloe.training.reinforce.together import all_sums, gathered
 
 Progress = Callable[[float, float | None, str, str], None]
+#: Settings that a training may be continued with, and what did not exist from the beginning, as it was then.
+NO_MATTER = {
+    "iterations", "max_tokens", "max_minutes", "checkpoint_every", "server", "server_model", "server_key_env",
+    "server_calls", "weights_dir", "weights_command", "max_mismatch",
+}  # fmt: skip
+LATER = {"schedule": "constant", "importance_cap": 2.0, "processes": 1}
 TITLE = "A chat model tuned by reinforcement learning against a simulated user (aloe, stage `rl`)."
 
 
@@ -88,8 +95,7 @@ def train_rl(
     people = read_people(data, section.eval_personas, seed)
     source = source_of(path)
     ids = [p.persona_id for p in (*people.train, *people.held)]
-    exclude = {"iterations", "max_tokens", "max_minutes", "checkpoint_every"}
-    kept = section.model_dump(mode="json", exclude=exclude | ({"processes"} if section.processes == 1 else set()))
+    kept = {k: v for k, v in section.model_dump(mode="json", exclude=NO_MATTER).items() if LATER.get(k) != v}
     fingerprint = digest([kept, seed, source, ids, _spoken(config)])
     trl_run.claim(out, fingerprint)
     with trl_run.quietly():
@@ -132,7 +138,11 @@ class _Loop:
         self.section, self.policy, self.people, self.rewards = section, policy, people, rewards
         self.config, self.out, self.seed, self.progress = config, out, seed, progress
         self.allow_failed = allow_failed
-        self.sampler: Sampler = PolicySampler(policy, section.max_new_tokens, seed)
+        self.sampler: Sampler = (
+            ServedSampler(policy, section, out / trl_run.WORK, seed)
+            if section.server
+            else PolicySampler(policy, section.max_new_tokens, seed)
+        )
         self.n_turns = section.n_turns or config.trees.n_turns
         self.state = trl_run.processes()
         kept = load_state(out / trl_run.WORK, policy)
@@ -147,6 +157,8 @@ class _Loop:
         self.caller = Caller.open(self.config, journal, seed=self.seed, prompts=prompts)
         self.user = SimulatedUser(self.caller, self.config)
         try:
+            if self.section.server:
+                await self.sampler.refresh(self.counters.iteration)
             while self.counters.iteration < self.section.iterations and not self._is_spent():
                 if self.counters.iteration % self.section.eval_every == 0:
                     await self._evaluate()
@@ -156,6 +168,7 @@ class _Loop:
                     self._save()
             await self._evaluate()
         finally:
+            await self.sampler.aclose()
             await self.caller.aclose()
 
     def _is_spent(self) -> bool:
@@ -165,6 +178,15 @@ class _Loop:
         over = [bool(v) for v in all_sums([float(o and self.state.is_main_process) for o in over], trl_run.device())]
         self.stopped = "max_tokens" if over[0] else "max_minutes" if over[1] else ""
         return any(over)
+
+    def _rate(self) -> float:
+        """Share of the learning rate that this iteration has; minutes don't count, they would not repeat."""
+        if self.section.schedule == "constant":
+            return 1.0
+        used = [self.counters.iteration / self.section.iterations]
+        if self.section.max_tokens:
+            used.append(self.counters.n_tokens / self.section.max_tokens)
+        return 1.0 - max(used)
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
@@ -189,12 +211,32 @@ class _Loop:
         rolled = time.monotonic()
         batch = make_batch(groups, section, self.n_turns, self.seed)
         self.policy.measure(batch.drawn)
+        mismatch = self.policy.mismatch(batch.drawn)
+        self._refuse_mismatch(mismatch)
         settle_advantages(batch, section)
-        figures = self.policy.update(batch.drawn, len(talks), self.counters.iteration, self.seed)
-        self.sampler.refresh()
+        figures = self.policy.update(batch.drawn, len(talks), self.counters.iteration, self.seed, self._rate())
         seconds = rolled - started, time.monotonic() - rolled
         self.counters.iteration += 1
-        self._record(figures | self._counts(batch.figures(self.rewards.weights), rollout, seconds))
+        self._record(figures | mismatch | self._counts(batch.figures(self.rewards.weights), rollout, seconds))
+        try:
+            await self.sampler.refresh(self.counters.iteration)
+        except EndpointError:  # in all processes
+            self._save()
+            raise
+
+    def _refuse_mismatch(self, found: dict[str, float]) -> None:
+        """Nothing is trained on replies of a model that is not the policy."""
+        gap = found.get("mismatch", 0.0)
+        if gap <= self.section.max_mismatch:
+            return
+        self._save()
+        raise EndpointError(
+            f"after iteration {self.counters.iteration:,} the log-probabilities that {self.section.server} gives for "
+            f"its replies are {gap:.3g} nats per token from the trained model's; rl.max_mismatch is "
+            f"{self.section.max_mismatch:g}",
+            "see that it has loaded the weights (rl.weights_command), and that its log-probabilities are those at "
+            "rl.temperature (vLLM: --logprobs-mode processed_logprobs)",
+        )
 
     def _refuse_failed(self, failed: dict[int, str], n_talks: int) -> None:
         """Nothing is trained or reported on a part of the conversations, unless that is allowed."""

@@ -72,11 +72,18 @@ def _without(section: Any, name: str, ignored: tuple[str, ...]) -> Any:
     if not isinstance(section, dict):
         return section
     usual = {"compute_dtype": "auto", "pass_gb": 2.0, "processes": 1}
-    usual |= {"cards": 0, "drift": 0, "sessions": 1, "panel": "pick"}
+    usual |= {
+        "cards": 0,
+        "drift": 0,
+        "sessions": 1,
+        "panel": "pick",
+        "rl.schedule": "constant",
+        "rl.importance_cap": 2.0,
+    }
     return {
         key: value
         for key, value in section.items()
-        if f"{name}.{key}" not in ignored and not (key in usual and usual[key] == value)
+        if f"{name}.{key}" not in ignored and not any(n in usual and usual[n] == value for n in (key, f"{name}.{key}"))
     }
 
 

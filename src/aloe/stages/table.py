@@ -85,7 +85,17 @@ _RL = replace(
     _RL,
     run="aloe.stages.rl:run_rl",
     reads=("rl", "trees.n_turns", "trees.release", "trees.cards", "trees.end_on_goodbye", "trees.panel"),
-    ignores=("rl.max_minutes", "rl.checkpoint_every"),
+    ignores=(
+        "rl.max_minutes",
+        "rl.checkpoint_every",
+        "rl.server",
+        "rl.server_model",
+        "rl.server_key_env",
+        "rl.server_calls",
+        "rl.weights_dir",
+        "rl.weights_command",
+        "rl.max_mismatch",
+    ),
     roles=("user", "judge"),
     prompts=ON_POLICY,
 )

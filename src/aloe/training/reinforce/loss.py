@@ -24,7 +24,7 @@ class Objective:
 
     Attributes:
         low, high: how far the ratio may move from 1 before it is clipped. length: tokens that a reply's loss is divided
-            by where ``normaliser`` is ``constant`` or ``batch``.
+            by where ``normaliser`` is ``constant`` or ``batch``. cap: largest importance weight, see ``importance``.
     """
 
     ratio: str = "token"
@@ -33,6 +33,7 @@ class Objective:
     normaliser: str = "constant"
     length: float = 1.0
     kl: float = 0.0
+    cap: float = 2.0
 
     @classmethod
     def of(cls, section: RLConfig, mean_length: float) -> Objective:
@@ -40,7 +41,7 @@ class Objective:
         length = mean_length if section.normaliser == "batch" else float(section.max_new_tokens)
         in_loss = section.kl if section.kl_in == "loss" else 0.0
         high = section.clip_high or section.clip
-        return cls(section.ratio, section.clip, high, section.normaliser, length, in_loss)
+        return cls(section.ratio, section.clip, high, section.normaliser, length, in_loss, section.importance_cap)
 
 
 @dataclass(slots=True)
@@ -71,9 +72,25 @@ def k3(log_probs: Any, reference: Any) -> Any:
     return gap.exp() - gap - 1
 
 
+def importance(old: Any, drawn: Any, mask: Any, objective: Objective) -> Any:
+    """Weights for replies that another model drew: its tokens' probability under ``old`` over its own, cut at a cap.
+
+    Per token, which forgets that the tokens before were drawn by the other model too; of the whole reply, which does
+    not but varies more, where ``ratio`` is ``sequence``. All shapes are (replies, tokens).
+
+    Args:
+        drawn: log-probabilities by the model that drew them; NaN: drawn by the trained one itself.
+    """
+    gap = torch.where(mask & ~drawn.isnan(), old - drawn, torch.zeros((), dtype=old.dtype, device=old.device))
+    if objective.ratio == "sequence":
+        gap = gap.sum(1, keepdim=True).expand_as(gap)
+    return gap.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp().clamp(max=objective.cap)
+
+
 def policy_loss(
-    log_probs: Any, old: Any, mask: Any, advantages: Any, objective: Objective, reference: Any = None
-) -> tuple[Any, Any, Any]:
+    log_probs: Any, old: Any, mask: Any, advantages: Any, objective: Objective, *, reference: Any = None,
+    drawn: Any = None,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Loss of each reply, to be minimised.
 
     Shapes: ``log_probs``, ``old``, ``reference`` and ``mask`` (replies, tokens), ``advantages`` (replies,).
@@ -81,6 +98,7 @@ def policy_loss(
     Args:
         log_probs: of the drawn tokens under the policy that is trained, with gradients.
         old: the same under the policy that drew them. reference: under the starting model; None: no KL term.
+        drawn: the same by the model that drew them, where that is another than ``old``, see ``importance``.
         mask: bool, which places hold a token.
 
     Returns:
@@ -99,6 +117,8 @@ def policy_loss(
     bounded = ratio.clamp(1 - objective.low, 1 + objective.high)
     clipped = mask & (bounded * gain < ratio * gain)
     each = -torch.minimum(ratio * gain, bounded * gain)
+    if drawn is not None:
+        each = each * importance(old, drawn, mask, objective)
     if objective.ratio == "sequence":  # one term per reply, whose gradient is that of all its tokens
         share = lengths.clamp(min=1)[:, None]
         each = each / share

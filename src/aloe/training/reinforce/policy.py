@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
@@ -38,6 +39,7 @@ class Drawn:
         number: of the conversation in its iteration, over all processes.
         rows: token ids as they were decoded, with where each reply begins; the token that ended it is part of it.
         advantages: of each row. weights: of each row in the loss, such as one over the number of its siblings.
+        sampled: log-probabilities of each row's reply by the model that drew it, None where that is the policy itself.
         penalties: filled in by ``Policy.measure``: KL to the reference, summed over a reply's tokens.
     """
 
@@ -45,6 +47,7 @@ class Drawn:
     rows: TokenRows
     advantages: list[float] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    sampled: list[list[float] | None] = field(default_factory=list)
     penalties: list[float] = field(default_factory=list)
     old: list[torch.Tensor] = field(default_factory=list)
     reference: list[torch.Tensor] = field(default_factory=list)
@@ -145,11 +148,31 @@ class Policy:
                 d.old, d.reference, d.penalties = list(old[some]), list(reference[some]), penalties[some]
                 at = some.stop
 
-    def update(self, drawn: Sequence[Drawn], n_conversations: int, iteration: int, seed: int) -> dict[str, float]:
+    def mismatch(self, drawn: Sequence[Drawn]) -> dict[str, float]:
+        """How far the models that drew the replies are from the policy, over all processes; empty where it drew them.
+
+        Returns:
+            Per token: mean absolute gap of log-probabilities (nats), KL divergence (k3), and the share of tokens whose
+            importance weight is cut.
+        """
+        cap, total = math.log(self.section.importance_cap), torch.zeros(4, dtype=torch.float64)
+        for d in drawn:
+            for old, sampled in zip(d.old, d.sampled, strict=False):
+                if sampled is not None:
+                    gap = old[: len(sampled)].double().cpu() - torch.tensor(sampled, dtype=torch.float64)
+                    found = [len(gap), gap.abs().sum(), k3(-gap, torch.zeros_like(gap)).sum(), (gap > cap).sum()]
+                    total += torch.tensor(found, dtype=torch.float64)
+        n, size, divergence, cut = all_sums(total.tolist(), self.plain.device)
+        return {"mismatch": size / n, "mismatch_kl": divergence / n, "mismatch_cut": cut / n} if n else {}
+
+    def update(
+        self, drawn: Sequence[Drawn], n_conversations: int, iteration: int, seed: int, rate: float = 1.0
+    ) -> dict[str, float]:
         """Optimiser steps on an iteration's replies, whose ``measure`` and advantages are there.
 
         Args:
             drawn: this process's part. n_conversations: of all processes.
+            rate: share of the learning rate, in (0, 1].
 
         Returns:
             Figures over all processes: loss, length of the gradient, KL, entropy, ratios, share of clipped tokens.
@@ -168,15 +191,18 @@ class Policy:
             for start in range(0, n_conversations, size):
                 part = set(order[start : start + size].tolist())
                 mine = [d for d in drawn if d.number in part]
-                loss, norm = self._step(mine, len(part), objective, tally)
+                loss, norm = self._step(mine, len(part), objective, tally, rate)
                 losses.append(loss)
                 norms.append(norm)
         return {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), **_figures(tally)}
 
-    def _step(self, drawn: Sequence[Drawn], n: int, objective: Objective, tally: Tally) -> tuple[float, float]:
+    def _step(
+        self, drawn: Sequence[Drawn], n: int, objective: Objective, tally: Tally, rate: float
+    ) -> tuple[float, float]:
         """One optimiser step on the mean over ``n`` conversations; its loss and the length of its gradient."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.section.learning_rate * min(1.0, (self.n_steps + 1) / max(1, self.section.warmup_steps))
+            warm = min(1.0, (self.n_steps + 1) / max(1, self.section.warmup_steps))
+            group["lr"] = self.section.learning_rate * warm * rate
         loss = self.gradient(drawn, n, objective, tally)
         norm = float(torch.nn.utils.clip_grad_norm_(list(self.trained.values()), self.section.max_grad_norm))
         if not all(torch.isfinite(torch.tensor([loss, norm]))):
@@ -199,7 +225,9 @@ class Policy:
             old, reference = (_stacked(pack, name, width, log_probs) for name in ("old", "reference"))
             gains = log_probs.new_tensor([a for d in pack for a in d.advantages])
             weights = log_probs.new_tensor([w for d in pack for w in d.weights])
-            losses, ratio, clipped = policy_loss(log_probs, old, mask, gains, objective, reference)
+            losses, ratio, clipped = policy_loss(
+                log_probs, old, mask, gains, objective, reference=reference, drawn=_by_others(pack, old)
+            )
             loss = (losses * weights).sum() / n
             loss.backward()
             total += float(loss.detach())
@@ -232,6 +260,17 @@ def _stacked(pack: Sequence[Drawn], name: str, width: int, like: torch.Tensor) -
     found = like.new_zeros(len(rows), width)
     for i, row in enumerate(rows):
         found[i, : len(row)] = row
+    return found
+
+
+def _by_others(pack: Sequence[Drawn], like: torch.Tensor) -> torch.Tensor | None:
+    """Log-probabilities by the models that drew the replies, NaN where that was the policy; None where it was all."""
+    if not any(row is not None for d in pack for row in d.sampled):
+        return None
+    found = torch.full_like(like, math.nan)
+    for i, row in enumerate(row for d in pack for row in d.sampled):
+        if row is not None:
+            found[i, : len(row)] = found.new_tensor(row)
     return found
 
 
