@@ -147,6 +147,11 @@ class RLConfig(ModelTraining):
     checkpoint_every: int = Field(5, ge=1, description="iterations between resumable states")
     max_tokens: int = Field(0, ge=0, description="stop after this many generated tokens; 0 = no limit")
     max_minutes: float = Field(0.0, ge=0, description="stop after this many minutes; 0 = no limit")
+    replay: bool = Field(
+        False,
+        description="keep every reply with its rewards, in folder 'replay' of the checkpoint: rollouts.jsonl, and "
+        "dpo.jsonl and sft.jsonl of the best and worst siblings",
+    )
     server: str | None = Field(
         None,
         description="address of an OpenAI-compatible server that draws the replies (vLLM; ends in /v1) and is given "

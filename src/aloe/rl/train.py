@@ -26,8 +26,9 @@ from aloe.rl.batch import make_batch, settle_advantages
 from aloe.rl.evaluate import evaluate
 from aloe.rl.people import Cast, SimulatedUser, read_people
 from aloe.rl.records import Records
+from aloe.rl.replay import FOLDER, NAMES, replay_rows
 from aloe.rl.rewards import Rewards, make_rewards
-from aloe.rl.rollout import Rollout, RolloutPlan
+from aloe.rl.rollout import Rollout, RolloutPlan, Siblings
 from aloe.rl.sampler import PolicySampler, Sampler
 from aloe.rl.served import ServedSampler
 from aloe.training import trl_run
@@ -39,7 +40,7 @@ from aloe.training.reinforce.together import all_sums, gathered
 Progress = Callable[[float, float | None, str, str], None]
 #: Settings that a training may be continued with, and what did not exist from the beginning, as it was then.
 NO_MATTER = {
-    "iterations", "max_tokens", "max_minutes", "checkpoint_every", "server", "server_model", "server_key_env",
+    "iterations", "max_tokens", "max_minutes", "checkpoint_every", "replay", "server", "server_model", "server_key_env",
     "server_calls", "weights_dir", "weights_command", "max_mismatch",
 }  # fmt: skip
 LATER = {"schedule": "constant", "importance_cap": 2.0, "processes": 1}
@@ -147,7 +148,8 @@ class _Loop:
         self.state = trl_run.processes()
         kept = load_state(out / trl_run.WORK, policy)
         self.counters = Counters() if kept is None else Counters(kept["iteration"], kept["n_tokens"], kept["seconds"])
-        self.records = Records(out, self.counters.iteration) if self.state.is_main_process else None
+        more = [f"{FOLDER}/{name}" for name in NAMES] if section.replay else []
+        self.records = Records(out, self.counters.iteration, more) if self.state.is_main_process else None
         self.state.wait_for_everyone()
         self.began = time.monotonic() - self.counters.seconds
         self.stopped = ""
@@ -217,12 +219,25 @@ class _Loop:
         figures = self.policy.update(batch.drawn, len(talks), self.counters.iteration, self.seed, self._rate())
         seconds = rolled - started, time.monotonic() - rolled
         self.counters.iteration += 1
+        self._keep_replay(groups)
         self._record(figures | mismatch | self._counts(batch.figures(self.rewards.weights), rollout, seconds))
         try:
             await self.sampler.refresh(self.counters.iteration)
         except EndpointError:  # in all processes
             self._save()
             raise
+
+    def _keep_replay(self, groups: list[Siblings]) -> None:
+        """The replies of the iteration just done, of all processes in the order of the conversations."""
+        if not self.section.replay:
+            return
+        rows = gathered([(g.talk.number, replay_rows([g], self.counters.iteration)) for g in groups])
+        if self.records is None:
+            return
+        for _, found in sorted(rows, key=lambda row: row[0]):
+            for name, some in found.items():
+                for row in some:
+                    self.records.add(f"{FOLDER}/{name}", row)
 
     def _refuse_mismatch(self, found: dict[str, float]) -> None:
         """Nothing is trained on replies of a model that is not the policy."""

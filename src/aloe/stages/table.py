@@ -87,6 +87,7 @@ _RL = replace(
     reads=("rl", "trees.n_turns", "trees.release", "trees.cards", "trees.end_on_goodbye", "trees.panel"),
     ignores=(
         "rl.max_minutes",
+        "rl.replay",
         "rl.checkpoint_every",
         "rl.server",
         "rl.server_model",
