@@ -37,6 +37,10 @@ class ConfigError(AloeError, ValueError):
     exit_code = 2
 
 
+class BusyError(ConfigError):
+    """Another process works in the run directory."""
+
+
 class DataError(AloeError, ValueError):
     """A file that was read (or is missing) does not hold what it must."""
 

@@ -64,6 +64,12 @@ class SimulatedConversation:
         return self.error is not None and not self.left
 
     @property
+    def failure(self) -> str | None:
+        """The failed call that ended it, if one did; an answer of no use is none."""
+        known = (NO_MESSAGE, EMPTY_REPLY, WALKED_OUT)
+        return self.error.error if self.error is not None and self.error.error not in known else None
+
+    @property
     def is_left_by_user(self) -> bool:
         """Whether the user walked out of it."""
         return self.error is not None and self.error.error == WALKED_OUT

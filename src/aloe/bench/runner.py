@@ -30,6 +30,7 @@ from aloe.bench.scales import EMPTY_REPLY
 from aloe.bench.session_figures import session_figures
 from aloe.bench.setting import setting_of
 from aloe.config import Config, ModelConfig, digest
+from aloe.dialogue.state import make_tree_id
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
 from aloe.models.uri import is_memory, plain_name, portable, split_wrapper
@@ -102,33 +103,74 @@ async def run_benchmark(
         DataError: no personas, or two with one id.
         BudgetExceeded: nothing final is written; what was paid for is in the journal.
     """
+    talks, used = await converse(caller, personas, model, config=config, progress=progress)
+    ordered = [talks[at] for at in range(len(talks))]
+    return write_benchmark(
+        ordered, used, personas, model, config=config, prompts=caller.prompts, out_dir=out_dir, name=name
+    )
+
+
+async def converse(
+    caller: Caller,
+    personas: Sequence[Persona],
+    model: ModelConfig,
+    *,
+    config: Config,
+    holds: Callable[[str], bool] | None = None,
+    progress: BenchProgress | None = None,
+) -> tuple[dict[int, SimulatedConversation], dict[str, Usage]]:
+    """Conversations of ``model`` by their place among all of the benchmark, and what each role used.
+
+    Args:
+        holds: whether a conversation, by its id, is wanted; default: all are.
+        progress: as in :func:`run_benchmark`.
+
+    Raises:
+        DataError, BudgetExceeded: as :func:`run_benchmark` does.
+    """
     if not personas:
         raise DataError("there are no benchmark personas", "run the personas stage first, or give a persona file")
     if len({p.persona_id for p in personas}) != len(personas):
         raise DataError("two benchmark personas have the same persona_id", "give each its own")
     options = config.bench
-    n_turns = options.n_turns * options.sessions
-    scope = scope_of(config.roles.writer[0].uri, config.roles.user[0].uri)
-    each = options.n_turns
-    personas = [with_timeline(p, options.drift, each, options.sessions, config.seed, scope) for p in personas]
+    personas = with_timelines(personas, config)
     bench = _Bench(
         Partner.of(caller, config, Extras.of(options, personas)),
         make_responder(caller, model, personas, partial(create_embedder, config.personas.embedder, config, caller)),
     )
     before = _usage(caller)
-    talks = await _converse_all(bench, personas, config.bench.samples, config.execution.concurrency, progress)
+    jobs = enumerate((persona, sample) for persona in personas for sample in range(options.samples))
+    wanted = {at: job for at, job in jobs if holds is None or holds(make_tree_id(*job, "bench"))}
+    talks = await _converse_all(bench, wanted, config.execution.concurrency, progress)
+    return talks, {role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()}
+
+
+def write_benchmark(
+    talks: Sequence[SimulatedConversation],
+    used: Mapping[str, Usage],
+    personas: Sequence[Persona],
+    model: ModelConfig,
+    *,
+    config: Config,
+    prompts: PromptSet,
+    out_dir: Path,
+    name: str | None = None,
+) -> BenchmarkResult:
+    """The figures of all conversations of a benchmark, in order of persona and sample, and its files."""
+    options = config.bench
+    n_turns = options.n_turns * options.sessions
+    personas = with_timelines(personas, config)
     scores = score_array(talks, len(personas), config.bench.samples, n_turns)
     clusters = Clusters([p.profile_id for p in personas], [p.personality_id for p in personas])
     rng = derive_rng(config.seed, "bench", "bootstrap")
     measurement = measure(scores, clusters, rng, config.bench.n_bootstrap)
-    used = {role: usage_since(usage, before.get(role, Usage())) for role, usage in _usage(caller).items()}
     result = BenchmarkResult(
         model=name or plain_name(model.uri),
         uri=portable(model.uri),
         judge_model=", ".join(m.uri for m in config.roles.judge),
         user_model=", ".join(m.uri for m in config.roles.user),
-        config_digest=_digest(config, model, caller.prompts),
-        setting=setting_of(config, caller.prompts, personas),
+        config_digest=_digest(config, model, prompts),
+        setting=setting_of(config, prompts, personas),
         n_personas=len(personas),
         n_samples=config.bench.samples,
         n_failed=sum(talk.is_broken for talk in talks),
@@ -139,7 +181,7 @@ async def run_benchmark(
         parts=part_curves([talk.judgements for talk in talks], n_turns),
         **extra_figures(talks, scores, clusters, config.bench, personas),
         **_exact_figures(talks, personas, n_turns),
-        usage=used,
+        usage=dict(used),
         sessions=session_figures(talks, scores, clusters, config.bench, used) if options.sessions > 1 else None,
         **result_figures(measurement),
     )
@@ -148,6 +190,14 @@ async def run_benchmark(
     write_jsonl(out_dir / "scores.jsonl", (row for talk in talks for row in talk.as_scores(n_turns)))
     write_json(out_dir / "result.json", result.model_dump(mode="json"))
     return result
+
+
+def with_timelines(personas: Sequence[Persona], config: Config) -> list[Persona]:
+    """The personas as the benchmark's conversations change them."""
+    options = config.bench
+    scope = scope_of(config.roles.writer[0].uri, config.roles.user[0].uri)
+    each = options.n_turns
+    return [with_timeline(p, options.drift, each, options.sessions, config.seed, scope) for p in personas]
 
 
 def _exact_figures(talks: Sequence[SimulatedConversation], personas: Sequence[Persona], n_turns: int) -> dict[str, Any]:
@@ -166,16 +216,11 @@ def _exact_figures(talks: Sequence[SimulatedConversation], personas: Sequence[Pe
 
 
 async def _converse_all(
-    bench: _Bench,
-    personas: Sequence[Persona],
-    samples: int,
-    concurrency: int,
-    progress: BenchProgress | None,
-) -> list[SimulatedConversation]:
-    """All conversations, in order of persona and sample; at most ``concurrency`` are open at once."""
-    jobs = [(persona, sample) for persona in personas for sample in range(samples)]
+    bench: _Bench, jobs: Mapping[int, tuple[Persona, int]], concurrency: int, progress: BenchProgress | None
+) -> dict[int, SimulatedConversation]:
+    """All conversations by their place; at most ``concurrency`` are open at once."""
     done: dict[int, SimulatedConversation] = {}
-    queue = iter(enumerate(jobs))
+    queue = iter(jobs.items())
     n_done, n_all = 0, len(jobs) * bench.partner.n_turns
 
     def tick(n_turns: int) -> None:
@@ -198,7 +243,7 @@ async def _converse_all(
                 group.create_task(work())
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return [done[index] for index in range(len(jobs))]
+    return done
 
 
 def score_array(talks: Sequence[SimulatedConversation], n_personas: int, n_samples: int, n_turns: int) -> Floats:

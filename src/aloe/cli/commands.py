@@ -59,6 +59,10 @@ STAGE_MODULES = {
 TOOLS = (
     Row("run", "run", "stage", "run all stages of a recipe and write a report"),
     Row("plan", "run", "plan", "estimate the calls, tokens and cost of a recipe before anything is sent"),
+    Row(
+        "merge", "run", "merge",
+        "join the shards of a stage that were run one by one (aloe trees RUN --shard K/N)",
+    ),
     Row("config", "run", "config", "print the resolved config of a recipe"),
     Row("prompts", "run", "prompts", "list, show, eject or check the prompt templates, or test them with a model"),
     Row("serve", "run", "serve", "serve checkpoints and other models as an OpenAI-compatible endpoint"),

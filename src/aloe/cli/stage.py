@@ -17,6 +17,8 @@ from aloe.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from aloe.config import Config
 
+SHARDED = ("trees", "rollout", "bench")  # stages of which a command can do a part
+
 
 @dataclass(frozen=True, slots=True)
 class StageCommand:
@@ -73,6 +75,13 @@ def add_run_arguments(parser: Parser, stage: str) -> None:
         action="store_true",
         help="continue although more than half of a role's answers are unusable",
     )
+    if stage in SHARDED:
+        shard = parser.add_argument(
+            "--shard",
+            metavar="K/N",
+            help="do only this part of the stage (docs/scale.md)",
+        )
+        completed(shard, completers.nothing)
     parser.add_argument("--dry", action="store_true", help="only print the expected calls and their cost")
     parser.add_argument("--json", action="store_true", help="with --dry: print JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -136,12 +145,19 @@ def run_stage(
         say(f"aloe: {place.recipe} -> {run.path} (seed {config.seed})")
         for note in notes(config):
             say(note)
-    redo = options.redo_from
-    if stage == "report" and redo is None:
-        redo = "report"  # asking for the report means a fresh one
     allow = options.allow_failed or 0.0
     if not 0 <= allow <= 1:
         raise ConfigError(f"--allow-failed {allow:g} is not a valid share", "give a number between 0 and 1")
+    redo = options.redo_from
+    if getattr(options, "shard", None) is not None:
+        from aloe.stages.one_shard import run_shard
+        from aloe.store.shards import Shard
+
+        refuse_together(options, {"redo_from": "--from"}, "--shard", "leave one of them out")
+        run_shard(config, run, place.recipe, stage, Shard.parse(options.shard), allow_failed=allow, say=say)
+        return 0
+    if stage == "report" and redo is None:
+        redo = "report"  # asking for the report means a fresh one
     outcome = run_pipeline(config, run, place.recipe, only=only, redo_from=redo, allow_failed=allow, say=say)
     if not options.quiet:
         from aloe.cli.tables import print_summary

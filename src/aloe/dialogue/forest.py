@@ -7,7 +7,7 @@ the files do not depend on which conversation finished first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from aloe.dialogue.ledger import Ledger
 from aloe.dialogue.statistics import TreeStatistics
 from aloe.dialogue.tree_builder import GrownTree, TreeBuilder
 from aloe.prompts.suspicion import is_verdict_like, verdict_like
+from aloe.store.merging import merge_sorted
 from aloe.store.records import SortedJsonlWriter
 from aloe.types import Persona
 
 Job = tuple[Persona, int]
+FILES = ("trees", "disclosures", "labels")  # of a forest, each sorted by tree_id
 
 
 @dataclass(slots=True)
@@ -81,8 +83,75 @@ class ForestSummary:
             self.n_unparsed += label.outcome == "unparsed"
             self.n_tailored_preferred += label.chosen is not None and grown.tree.by_id[label.chosen].kind == "tailored"
 
+    def add_counts(self, counts: Mapping[str, Any]) -> None:
+        """Add what another summary has counted, as :meth:`counted` tells it."""
+        for name, value in counts.items():
+            if isinstance(value, int):
+                setattr(self, name, getattr(self, name) + value)
+        tree_id, why = counts["first"]
+        if tree_id and (not self._first_tree or tree_id < self._first_tree):
+            self._first_tree, self.first_failure = tree_id, why
+
+    def counted(self) -> dict[str, Any]:
+        """What can be added up."""
+        numbers = {name: value for name in self.__slots__ if isinstance(value := getattr(self, name), int)}
+        return {**numbers, "first": [self._first_tree, self.first_failure]}
+
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")}
+
+
+class ForestCounts:
+    """All that is counted over the trees of a stage; the counts of its shards add up to it."""
+
+    def __init__(self) -> None:
+        self._summary, self._ledger, self._statistics = ForestSummary(), Ledger(), TreeStatistics()
+
+    @property
+    def n_trees(self) -> int:
+        return self._summary.n_trees
+
+    @property
+    def n_incomplete(self) -> int:
+        return self._summary.n_incomplete
+
+    def add(self, persona: Persona, grown: GrownTree) -> None:
+        """Count one finished tree of ``persona``."""
+        self._summary.add(grown)
+        self._ledger.add(persona, grown)
+        self._statistics.add(grown)
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts as JSON holds them."""
+        turns = [[name, turn, n] for (name, turn), n in self._ledger.turns.items()]
+        parts = {"statistics": dict(self._statistics.counts), "ledger": dict(self._ledger.counts), "turns": turns}
+        return {"trees": self._summary.counted(), **parts}
+
+    def add_json(self, counts: Mapping[str, Any]) -> None:
+        """Add the counts of other trees."""
+        self._summary.add_counts(counts["trees"])
+        self._statistics.counts.update(counts["statistics"])
+        self._ledger.counts.update(counts["ledger"])
+        self._ledger.turns.update({(name, turn): n for name, turn, n in counts["turns"]})
+
+    def summary(self) -> ForestSummary:
+        """The counts with the figures and warnings that follow from them."""
+        summary = self._summary
+        summary.statistics, summary.warnings = self._statistics.figures(), self._statistics.warnings()
+        if summary.n_verdict_like:
+            summary.warnings.append(verdict_like(summary.n_verdict_like))
+        summary.truth, summary.by_turn = self._ledger.figures(), self._ledger.by_turn()
+        return summary
+
+
+def join_forests(folders: Sequence[Path], counts: Iterable[Mapping[str, Any]], out_dir: Path) -> ForestCounts:
+    """Merge the files of several forests into those of one; ``counts``: what was counted over each."""
+    for name in FILES:
+        merge_sorted([folder / f"{name}.jsonl" for folder in folders], out_dir / f"{name}.jsonl", "tree_id")
+    joined = ForestCounts()
+    for some in counts:
+        joined.add_json(some)
+    return joined
 
 
 def plan_jobs(personas: Sequence[Persona], n_trees: int, replicates: int) -> list[Job]:
@@ -104,14 +173,25 @@ async def grow_forest(
     concurrency: int,
     progress: Callable[[int, GrownTree], None] | None = None,
 ) -> ForestSummary:
-    """Grow all trees into ``out_dir/{trees,disclosures,labels}.jsonl``.
+    """All trees of a stage, as :func:`grow_jobs` grows them."""
+    return (await grow_jobs(builder, jobs, out_dir, concurrency, progress)).summary()
+
+
+async def grow_jobs(
+    builder: TreeBuilder,
+    jobs: Iterable[Job],
+    out_dir: Path,
+    concurrency: int,
+    progress: Callable[[int, GrownTree], None] | None = None,
+) -> ForestCounts:
+    """Grow trees into ``out_dir/{trees,disclosures,labels}.jsonl``.
 
     Args:
         concurrency: trees open at once; changes nothing but the time.
         progress: called after each tree with the number finished.
     """
-    writers = {name: SortedJsonlWriter(out_dir / f"{name}.jsonl") for name in ("trees", "disclosures", "labels")}
-    summary, ledger, statistics = ForestSummary(), Ledger(), TreeStatistics()
+    writers = {name: SortedJsonlWriter(out_dir / f"{name}.jsonl") for name in FILES}
+    counts = ForestCounts()
     queue: Iterator[Job] = iter(jobs)
 
     async def work() -> None:
@@ -123,11 +203,9 @@ async def grow_forest(
                 tree_id, [{"tree_id": tree_id, **d.model_dump(mode="json")} for d in grown.disclosures]
             )
             writers["labels"].add(tree_id, grown.labels)
-            summary.add(grown)
-            ledger.add(persona, grown)
-            statistics.add(grown)
+            counts.add(persona, grown)
             if progress is not None:
-                progress(summary.n_trees, grown)
+                progress(counts.n_trees, grown)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -143,8 +221,4 @@ async def grow_forest(
         raise
     for writer in writers.values():
         writer.close()
-    summary.statistics, summary.warnings = statistics.figures(), statistics.warnings()
-    if summary.n_verdict_like:
-        summary.warnings.append(verdict_like(summary.n_verdict_like))
-    summary.truth, summary.by_turn = ledger.figures(), ledger.by_turn()
-    return summary
+    return counts

@@ -21,14 +21,14 @@ import orjson
 
 from aloe.config import BudgetConfig, Config, ExecutionConfig, ModelConfig
 from aloe.errors import AloeError, ConfigError, EndpointError, ParseError, nearest
-from aloe.models.budget import Budget
+from aloe.models.allowance import Allowance
 from aloe.models.calls import Reply, RoleStats, alternatives_for, schema_for
 from aloe.models.http.chat import OpenAIChatModel, sent_fields
 from aloe.models.http.connection import allow_open_files, make_session
 from aloe.models.http.limits import Host, Limiter
 from aloe.models.http.retries import Route, cost_of, send
 from aloe.models.journal.journal import FailedAttempt, Journal
-from aloe.models.pricing import price_of
+from aloe.models.pricing import price_of, require_price
 from aloe.models.quality import MEASURED
 from aloe.models.rare_collections import RareCollections
 from aloe.models.registry import create_model
@@ -96,6 +96,7 @@ class Caller:
         models: Mapping[str, Sequence[ModelConfig]],
         budget: BudgetConfig | None = None,
         execution: ExecutionConfig | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.stats: dict[str, RoleStats] = {}
         self.listener: Listener | None = None
@@ -108,8 +109,8 @@ class Caller:
         self._patience = 60 * (execution or ExecutionConfig()).outage_minutes
         self._hosts: dict[str | None, Host] = {}  # by address
         self._limits = budget or BudgetConfig()
-        spent = journal.spent() if self._limits.usd or self._limits.tokens else (0, 0.0)
-        self.budget = Budget(self._limits.usd, self._limits.tokens, spent)
+        self._allowance = allowance or Allowance()
+        self.budget = self._allowance.budget(self._limits, journal)
         self._limiters: dict[LimiterName, Limiter] = {}
         self._flying: dict[bytes, list[asyncio.Future[Reply | None]]] = {}
         self._plans: dict[tuple[str, str, int], _Plan] = {}
@@ -121,18 +122,21 @@ class Caller:
     def open(
         cls,
         config: Config,
-        journal_path: Path | None,
+        journal: Path | Journal | None,
         *,
         seed: int,
         prompts: PromptSet | None = None,
         models: Mapping[str, Sequence[ModelConfig]] | None = None,
+        allowance: Allowance | None = None,
     ) -> Caller:
         """Open the journal (None: in memory) and prepare the roles.
 
         Args:
+            journal: its path, or one that is open already and is closed with the caller.
             seed: the run's seed.
             prompts: where several callers share them; default: those of ``config.prompts_dir``.
             models: role -> weighted models; default ``config.roles``.
+            allowance: what may be used of the limits; default: all.
 
         Raises:
             DataError: the journal is in use or not readable.
@@ -143,8 +147,10 @@ class Caller:
             models = {name: getattr(config.roles, name) for name in type(config.roles).model_fields}
         for role in models.values() if config.budget.usd is not None else ():
             for model in role:
-                _require_price(model)
-        return cls(Journal.open(journal_path), prompts, seed, models, config.budget, config.execution)
+                require_price(model)
+        if not isinstance(journal, Journal):
+            journal = Journal.open(journal)
+        return cls(journal, prompts, seed, models, config.budget, config.execution, allowance)
 
     async def call(
         self,
@@ -392,7 +398,7 @@ class Caller:
     def _route(self, config: ModelConfig) -> Route:
         """Model, limits, budget and price of ``config``; limits are shared by (address, key, model)."""
         if self._limits.usd is not None:
-            _require_price(config)
+            require_price(config)
         model = self._model(config)
         limiter = None
         if not is_in_process(config):
@@ -400,12 +406,13 @@ class Caller:
             limiter = self._limiters.get(name)
             if limiter is None:
                 where = f"{config.uri} at {config.base_url}" if config.base_url else config.uri
-                limiter = self._limiters[name] = Limiter(
-                    where, config.max_concurrency, config.requests_per_minute, config.tokens_per_minute,
-                    self._patience, _windows.get(name), self._hosts.setdefault(config.base_url, Host()),
-                )  # fmt: skip
+                host = self._hosts.setdefault(config.base_url, Host())
+                limiter = self._limiters[name] = self._allowance.limiter(
+                    config, where, self._patience, _windows.get(name), host
+                )
             allow_open_files(2 * config.max_concurrency + 256)
-            limiter.max_concurrency = max(limiter.max_concurrency, config.max_concurrency)
+            most = self._allowance.concurrency(config.max_concurrency)
+            limiter.max_concurrency = max(limiter.max_concurrency, most)
             if isinstance(model, OpenAIChatModel) and model.learn is None:
                 model.observe = limiter.observe
                 where = f"{model.name} at {model.endpoint.host}"
@@ -440,11 +447,3 @@ def _settle(followers: list[asyncio.Future[Reply | None]], error: BaseException)
             follower.set_exception(error)
         else:
             follower.set_result(None)
-
-
-def _require_price(config: ModelConfig) -> None:
-    if price_of(config) is None:
-        raise ConfigError(
-            f"budget.usd is set, but the price of {config.uri} is not known",
-            "set its price_prompt and price_completion (0 for your own server)",
-        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from aloe.config import ModelConfig
 from aloe.config.exposure import address_of, is_openais
+from aloe.errors import ConfigError
 from aloe.types import Usage
 
 # USD per million tokens: prompt, completion, cached prompt
@@ -68,3 +69,16 @@ def price_of(config: ModelConfig) -> Price | None:
         return None
     found = _OPENAI.get(name) or _OPENAI.get(_DATED.sub("", name))
     return Price(*found) if found else None
+
+
+def require_price(config: ModelConfig) -> None:
+    """Where money is limited, every price must be known.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if price_of(config) is None:
+        raise ConfigError(
+            f"budget.usd is set, but the price of {config.uri} is not known",
+            "set its price_prompt and price_completion (0 for your own server)",
+        )

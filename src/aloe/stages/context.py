@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
 
 from aloe.config import Config
 from aloe.errors import DataError, DegradedError
+from aloe.models.allowance import Allowance
 from aloe.models.caller import Caller
+from aloe.models.calls import RoleStats
+from aloe.models.journal.layered import LayeredJournal
 from aloe.models.quality import QualityGate
 from aloe.progress import StageProgress
 from aloe.prompts import PromptSet
 from aloe.stages.interrupt import run_interruptible
 from aloe.store.records import read_jsonl
 from aloe.store.rundir import RunDir
+from aloe.store.shards import Shard
 from aloe.types import Persona
 
 T = TypeVar("T")
 REPLY_TOKENS = 96  # room for a reply of the tiny model; it ends by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The shard of a stage that is run instead of all of it.
+
+    Attributes:
+        folder: of its files and its journal. allowance: what it may use of the run's limits.
+        calls: filled with each role's counters, which the manifest would be given.
+    """
+
+    shard: Shard
+    folder: Path
+    allowance: Allowance
+    calls: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedShard:
+    """What a shard has left: its folder and what its ``grow`` returned."""
+
+    folder: Path
+    counts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +58,7 @@ class Context:
         stage: its own name.
         redo: it was asked to do everything again.
         allow_failed: share of its parts that may lack a call.
+        part: the shard that is wanted; None: all of the stage.
     """
 
     stage: str
@@ -39,6 +68,23 @@ class Context:
     progress: StageProgress
     redo: bool = False
     allow_failed: float = 0.0
+    part: Part | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """How a stage is done in shards.
+
+    Attributes:
+        grow: does the context's shard in its folder; returns what it counted, as JSON, and a summary that says what
+            failed, as the stage's would.
+        join: writes the stage's files from the finished shards; returns the stage's summary.
+        made_by: what a shard's content depends on beside the stage's digest and the files that it reads.
+    """
+
+    grow: Callable[[Context], tuple[dict[str, Any], dict[str, Any]]]
+    join: Callable[[Context, Sequence[FinishedShard]], dict[str, Any]]
+    made_by: Callable[[Context], dict[str, Any]] = lambda _: {}
 
 
 def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
@@ -49,8 +95,7 @@ def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
     """
 
     async def inner() -> T:
-        journal = context.run.journal_in(context.config.execution.journal_dir)
-        caller = Caller.open(context.config, journal, seed=context.config.seed, prompts=context.prompts)
+        caller = _open_caller(context)
         gate = QualityGate(context.config.execution.allow_degraded)
         caller.watch = gate.watch
         degraded: list[str] = []
@@ -63,7 +108,10 @@ def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
             raise
         finally:
             try:
-                _record_calls(context.run, context.progress.name, caller, degraded)
+                if context.part is not None:
+                    context.part.calls.update({role: asdict(stats) for role, stats in caller.stats.items()})
+                else:
+                    record_calls(context.run, context.stage, caller.stats, degraded)
             finally:
                 await caller.aclose()
 
@@ -71,18 +119,37 @@ def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
         return run_interruptible(inner)
     except sqlite3.Error as error:
         raise DataError(
-            f"the journal {context.run.journal_path} can't be read or written: {error}",
+            f"the journal {_journal_path(context)} can't be read or written: {error}",
             f"check the disk's space, and the file: aloe journal check {context.run.path}",
         ) from error
 
 
-def _record_calls(run: RunDir, stage: str, caller: Caller, degraded: list[str]) -> None:
+def _journal_path(context: Context) -> Path:
+    if context.part is not None:
+        return context.part.folder / "journal.sqlite"
+    return context.run.journal_in(context.config.execution.journal_dir)
+
+
+def _open_caller(context: Context) -> Caller:
+    """A shard writes into a journal of its own, and knows what is in the run's."""
+    config, path = context.config, _journal_path(context)
+    if context.part is None:
+        return Caller.open(config, path, seed=config.seed, prompts=context.prompts)
+    journal = LayeredJournal.over(path, context.run.journal_in(config.execution.journal_dir))
+    allowance = context.part.allowance
+    caller = Caller.open(config, journal, seed=config.seed, prompts=context.prompts, allowance=allowance)
+    allowance.watch(caller.stats)
+    return caller
+
+
+def record_calls(run: RunDir, stage: str, roles: Mapping[str, RoleStats], degraded: list[str]) -> None:
+    """Note in the manifest what a stage's calls came to."""
     manifest = run.manifest()
     told = {name: lines for name, lines in manifest.get("degraded", {}).items() if name != stage}
     if degraded or told or "degraded" in manifest:
         manifest["degraded"] = told | ({stage: degraded} if degraded else {})
     calls = manifest.setdefault("calls", {}).setdefault(stage, {})
-    for role, stats in caller.stats.items():
+    for role, stats in roles.items():
         row = asdict(stats)
         if row["n_calls"] or role not in calls:  # a replay does not wipe what the paid run counted
             calls[role] = row

@@ -27,9 +27,11 @@ from aloe.stages.context import Context
 from aloe.stages.done import changed_outputs, drop_stale, is_done, read_inputs, stamp_outputs
 from aloe.stages.failures import refuse_failed
 from aloe.stages.precision import settle_precision
+from aloe.stages.sharded import absorb_shards, clear_shards, finished_set, join_stage, made_by
 from aloe.stages.table import ALL_PROMPTS, Stage, stage_by_name, stages_of
 from aloe.stages.train import need_training
 from aloe.store.rundir import FORGETTING, RunDir
+from aloe.store.shards import shards_in
 from aloe.training.methods import BASE, METHODS, methods_of
 
 log = logging.getLogger(__name__)
@@ -263,7 +265,7 @@ def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
             context = Context(
                 stage.name, work.config, run, work.prompts, progress, stage.name in work.redo, work.allow_failed
             )
-            summary = stage.load()(context)
+            summary = _work_of(stage, context, work, inputs)
     except (AloeError, KeyboardInterrupt, OSError) as error:
         run.log("stage_failed", stage=stage.name, error=str(error) or "interrupted")
         error.add_note(stage.name)
@@ -271,6 +273,7 @@ def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
     seconds = time.monotonic() - started
     run.finish_stage(stage.name, work.digests[stage.name], seconds, summary, inputs, stamp_outputs(run, stage))
     run.log("stage_finished", stage=stage.name, seconds=round(seconds, 3), summary=summary)
+    clear_shards(run, stage)
     drop_stale(run, stages)
     outcome.summaries[stage.name] = summary
     outcome.seconds[stage.name] = seconds
@@ -283,6 +286,17 @@ def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
         failure.add_note(stage.name)
         run.log("stage_incomplete", stage=stage.name, error=str(failure))
     return failure
+
+
+def _work_of(stage: Stage, context: Context, work: _Work, inputs: dict[str, str]) -> dict[str, Any]:
+    """Do the stage, or join its shards where all are there; what other shards have paid for is not paid again."""
+    shards = shards_in(work.run.path, stage.name)
+    if shards and stage.sharding is not None:
+        by = made_by(context, stage, work.digests[stage.name], inputs)
+        if not context.redo and (finished := finished_set(work.run, stage, by)):
+            return join_stage(context, stage, finished)
+        absorb_shards(context, shards)
+    return stage.load()(context)
 
 
 def _note_files(run: RunDir, stage: Stage, stages: Sequence[Stage]) -> None:

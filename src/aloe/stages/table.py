@@ -44,6 +44,7 @@ class Stage:
         shows: it shows what there is: alone it needs nothing, and it is done again after any other stage.
         brings_people: (section, field) which, if set, takes the place of the stages that it needs.
         writes: the files that other stages read, as glob patterns in the run directory.
+        sharding: ``"package.module:object"`` of the ``Sharding`` by which it is done in shards; None: as a whole only.
         is_cheap: they are made again in no time, and removed where they no longer fit what they were made from.
     """
 
@@ -61,6 +62,7 @@ class Stage:
     brings_people: tuple[str, str] | None = None
     writes: tuple[str, ...] = ()
     is_cheap: bool = False
+    sharding: str | None = None
 
     def load(self) -> Callable[[Any], dict[str, Any]]:
         """The function that runs it."""
@@ -121,6 +123,7 @@ STAGES: tuple[Stage, ...] = (
         prompts=COLLABORATION,
         brief=trees_brief,
         writes=("trees/trees.jsonl", "trees/labels.jsonl", "trees/disclosures.jsonl"),
+        sharding="aloe.stages.trees:SHARDING",
     ),
     Stage(
         "export",
@@ -150,6 +153,7 @@ STAGES: tuple[Stage, ...] = (
         prompts=ON_POLICY,
         brief=trees_brief,
         writes=("datasets/rollout.parquet",),
+        sharding="aloe.stages.rollout:SHARDING",
     ),
     _DPO,
     _RL,
@@ -165,6 +169,7 @@ STAGES: tuple[Stage, ...] = (
         brief=bench_brief,
         keeps_count=True,
         brings_people=("bench", "personas"),
+        sharding="aloe.stages.bench:SHARDING",
     ),
     Stage(
         "report",

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from aloe import __version__
 from aloe.config import Config, digest, dump_toml, validate
 from aloe.config.files import parse_toml, read_small_text
-from aloe.errors import ConfigError, DataError
+from aloe.errors import BusyError, ConfigError, DataError
 from aloe.store.content import Stamps
 from aloe.store.records import atomic_write, is_temporary, sweep, write_json
 from aloe.types import BenchmarkResult
@@ -97,6 +97,23 @@ class RunDir:
             raise ConfigError(
                 f"--out {self.path} contains other files and is not an aloe run", "give a new or empty directory"
             )
+        self._take(fcntl.LOCK_EX)
+        sweep(self.path)
+        if not self.exists():
+            self.save_config(config)
+            self.save_manifest(
+                {"aloe_version": __version__, "recipe": recipe, "seed": config.seed, "created": time.time()}
+            )
+
+    def share(self) -> None:
+        """Lock the run against changes, beside others who do the same: each works on a shard of its own.
+
+        Raises:
+            BusyError: somebody works on all of it.
+        """
+        self._take(fcntl.LOCK_SH)
+
+    def _take(self, kind: int) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held while the run lasts
@@ -105,17 +122,12 @@ class RunDir:
                 f"--out {self.path} cannot be written: {error.strerror}", "give another directory"
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError(
+            self.close()
+            raise BusyError(
                 f"another process is working in {self.path}", "wait for it, stop it, or give another --out"
             ) from None
-        sweep(self.path)
-        if not self.exists():
-            self.save_config(config)
-            self.save_manifest(
-                {"aloe_version": __version__, "recipe": recipe, "seed": config.seed, "created": time.time()}
-            )
 
     def close(self) -> None:
         if self._lock is not None:

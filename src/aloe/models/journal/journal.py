@@ -13,12 +13,13 @@ import logging
 import sqlite3
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import orjson
 
@@ -112,7 +113,7 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
-    def open(cls, path: Path | None) -> Journal:
+    def open(cls, path: Path | None) -> Self:
         """Open or create the journal at ``path`` for writing; None keeps it in memory.
 
         Raises:
@@ -147,7 +148,10 @@ class Journal:
 
     def plan_id(self, plan: dict[str, Any]) -> int:
         """Row of what calls have in common (model, revision, role, prompt, sampling), stored once."""
-        body = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS).decode()
+        return self.plan_id_of(orjson.dumps(plan, option=orjson.OPT_SORT_KEYS).decode())
+
+    def plan_id_of(self, body: str) -> int:
+        """As :meth:`plan_id`, of a plan as it is stored."""
         found = self._plans.get(body)
         if found is None:
             found = self._plans[body] = len(self._plans) + 1
@@ -332,12 +336,28 @@ class Journal:
         self._recent[text] = found
         return found
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The database, for rows that are all written or none of them; ``keys`` knows nothing of them."""
+        self.flush()
+        self._database.execute("BEGIN")
+        try:
+            yield self._database
+            self._database.commit()
+        finally:
+            if self._database.in_transaction:
+                self._database.rollback()
+
     def spent(self) -> tuple[int, float]:
         """Tokens and USD of all attempts so far, possibly billed ones included."""
         tokens, cost = self._database.execute(
             "SELECT COALESCE(SUM(tokens), 0), COALESCE(SUM(cost), 0) FROM every_attempt WHERE billed"
         ).fetchone()
         return int(tokens), float(cost)
+
+    def spent_by_part(self, of: int) -> tuple[int, float]:
+        """What counts as spent for one of ``of`` parts of a run: here, all of it."""
+        return self.spent()
 
     def close(self) -> None:
         """Commit what is queued and give the journal free."""
