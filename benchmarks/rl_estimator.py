@@ -181,6 +181,12 @@ class Estimates:
         each = (self.gradients.mean(0) - goal)[moves] / errors[moves]
         return gap, float((each**2).mean())
 
+    def from_zero(self) -> float:
+        """The mean's distance from no gradient at all, in standard errors: mean square over all parameters."""
+        errors = self.gradients.std(0, ddof=1) / math.sqrt(len(self.gradients))
+        moves = errors > 1e-12
+        return float(((self.gradients.mean(0)[moves] / errors[moves]) ** 2).mean())
+
     def noise(self) -> float:
         """Total variance times tokens: what is the same for twice as many conversations."""
         return float(self.gradients.var(0, ddof=1).sum()) * self.tokens
@@ -213,10 +219,10 @@ def gradients_of(
         continuations=section.trains_continuations,
     )  # fmt: skip
     found, tokens = [], 0
-    for _ in range(n_batches):
+    for number in range(n_batches):
         groups = conversations(sampler, plan, size, rng, section.forks)
         tokens += sum(len(r.draw.ids) for g in groups for r in g.replies)
-        batch = make_batch(groups, section, N_TURNS, seed)
+        batch = make_batch(groups, section, N_TURNS, seed + number)
         settle_advantages(batch, section)
         found.append(_gradient(policy, section, batch.drawn, size))
     return Estimates(np.array(found), tokens / n_batches)
@@ -360,6 +366,12 @@ def main() -> None:
         found = gradients_of(policy, RLConfig(**settings), options.batches, options.size)
         along, square = found.distance(exact_gradient(policy, 1, 1.0))
         print(f"biased, {name}: {along:+.2f}, mean square {square:.2f}", flush=True)
+    shuffled = gradients_of(policy, RLConfig(**TURN, shuffle=True), options.batches, options.size)
+    print(
+        f"turn, rewards shuffled among siblings: mean square {shuffled.from_zero():.2f} from no gradient at all; "
+        f"{shuffled.noise() / noise['turn']:.2f} times the variance of turn",
+        flush=True,
+    )
     exact = exact_gradient(policy, 0, 1.0)
     plain = reinforce(policy, options.batches, 6 * options.size, by_turn=False)
     control = reinforce(policy, options.batches, options.size, by_turn=True).distance(exact)
@@ -370,6 +382,8 @@ def main() -> None:
         "variance_reinforce_over_return": plain.noise() / noise["return"],
         "variance_reinforce_over_whole": plain.noise() / noise["return, whole conversations"],
         "variance_reinforce_over_turn": plain.noise() / noise["turn"],
+        "shuffled_square_from_zero": shuffled.from_zero(),
+        "variance_shuffled_over_turn": shuffled.noise() / noise["turn"],
     }
     print(json.dumps({"benchmark": "rl_estimator", "figures": {k: round(v, 3) for k, v in figures.items()}}))
 

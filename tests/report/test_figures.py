@@ -57,6 +57,17 @@ def test_a_line_chart_is_well_formed_stays_inside_and_breaks_at_gaps(values: lis
         assert "nan" not in svg.lower()
 
 
+@pytest.mark.parametrize("values", [(0.0, 150_000.0), (-0.0081, -0.0021), (1.0, 2.0)])
+def test_the_numbers_of_an_axis_have_room_beside_it(values: tuple[float, float]) -> None:
+    for narrow in (False, True):
+        root = ElementTree.fromstring(
+            line_chart(LineChart("c", "c", (1.0, 2.0), (Series("s", values),), "t", ""), narrow)
+        )
+        left = [e for e in root.iter() if e.get("text-anchor") == "end"]
+        assert len(left) >= 2
+        assert all(float(e.get("x", "0")) >= 6.9 * len(e.text or "") for e in left)
+
+
 def test_few_turns_are_all_named_and_many_steps_get_whole_ticks() -> None:
     def labels(n: int) -> list[str]:
         chart = LineChart("c", "t", tuple(map(float, range(1, n + 1))), (Series("a", (1.0,) * n),), "", "")

@@ -65,3 +65,11 @@ def test_replies_of_another_model_count_by_their_importance(policy: ToyPolicy, c
     first = Estimates(found.gradients[:, :5] / min(1.0, cap), found.tokens)
     along, _ = first.distance(exact_gradient(policy, 1, 1.0)[0])
     assert (abs(along) < 3) == is_exact
+
+
+def test_shuffled_rewards_are_noise_without_direction(policy: ToyPolicy) -> None:
+    """What moves a policy that is trained on them is the length of its steps, not their mean."""
+    found = {shuffle: gradients_of(policy, RLConfig(max_new_tokens=2, shuffle=shuffle), 2 * N_BATCHES, SIZE)
+             for shuffle in (True, False)}  # fmt: skip
+    assert found[True].from_zero() < 2 < found[False].from_zero()
+    assert 0.5 < found[True].noise() / found[False].noise() < 2

@@ -105,19 +105,12 @@ def _find(config: Config) -> Iterator[Exposure]:
     for section, names in (("methods", config.methods), ("suites", config.suites)):
         for name in names:
             yield Exposure("plug-in", f"{section} {name}", f"use the plug-in '{name}' of [{section}]")
-    if config.rl.server is not None:
-        host = urlsplit(config.rl.server).netloc
-        yield Exposure("endpoint", host, f"send conversations to {host}")
-        if variable := config.rl.server_key_env or usual_key(
-            ModelConfig(uri="openai:policy", base_url=config.rl.server)
-        ):
-            yield Exposure("secret", f"{variable} Authorization {host}", f"send ${variable} to {host} (Authorization)")
     if config.rl.weights_command:
         command = config.rl.weights_command
         yield Exposure("code", f"weights {command}", f"run the command '{command}' after every iteration of rl")
     if config.rl.weights_dir:
-        folder = config.rl.weights_dir
-        yield Exposure("folder", f"weights {Path(folder).resolve()}", f"write weights to {folder}")
+        place = config.rl.weights_dir
+        yield Exposure("folder", f"weights {Path(place).resolve()}", f"write weights to {place}")
     if config.prompts_dir is not None:
         yield Exposure(
             "prompts", f"{Path(config.prompts_dir).resolve()} {_digest(Path(config.prompts_dir))}",

@@ -322,9 +322,8 @@ def training_figures(checkpoint: str, rows: Sequence[Row]) -> list[Figure]:
             if any(number(r.get(name)) is not None for r in kept)
         )
         x = tuple(float(r["step"]) for r in kept)
-        chart = LineChart(
-            f"train-{checkpoint}-{key}", f"{checkpoint}: {title}", x, series, "step", "", (), len(x) <= 12
-        )
+        over = "iteration" if checkpoint == "rl" else "step"
+        chart = LineChart(f"train-{checkpoint}-{key}", f"{checkpoint}: {title}", x, series, over, "", (), len(x) <= 12)
         figures.append(line_figure(chart, compact=True))
     return figures
 

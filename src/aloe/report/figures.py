@@ -97,6 +97,9 @@ class ForestRow:
     style: int = 0
 
 
+DIGIT = 7.1  # pixels that a character of an axis may take
+
+
 def ticks(low: float, high: float, n: int = 5) -> list[float]:
     """About ``n`` round numbers that cover [low, high]; the first is <= low and the last >= high."""
     if not (math.isfinite(low) and math.isfinite(high)) or high < low:
@@ -143,10 +146,11 @@ def svg_element(width: int, height: int, body: str, kind: str, label: str, extra
 def line_chart(chart: LineChart, narrow: bool = False) -> str:
     """The chart as one SVG element. A missing value breaks its curve."""
     width, height = (360, 260) if narrow else (760, 330)
-    left, right, top, bottom = 46, (14 if narrow else 128), (30 if chart.y_label else 12), 42
     values = [v for s in chart.series for v in (*s.y, *s.low, *s.high, *s.raw) if v is not None]
     values += chart.bounds if values else ()
     y_ticks = _y_ticks(values, chart)
+    room = math.floor(11 + DIGIT * max(len(tick_text(tick)) for tick in y_ticks))
+    left, right, top, bottom = max(46, room), (14 if narrow else 128), (30 if chart.y_label else 12), 42
     x_low, x_high = min(chart.x, default=0.0), max(chart.x, default=1.0)
     span = (x_high - x_low) or 1.0
     inner = width - left - right - 16

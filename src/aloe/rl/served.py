@@ -188,8 +188,9 @@ class ServedSampler:
         Raises:
             EndpointError: one of these is missing, or is not what it should be.
         """
-        given = choice if isinstance(choice, dict) else {}
-        logs = given.get("logprobs") if isinstance(given.get("logprobs"), dict) else {}
+        given: dict[str, Any] = choice if isinstance(choice, dict) else {}
+        found = given.get("logprobs")
+        logs: dict[str, Any] = found if isinstance(found, dict) else {}
         ids, log_probs = given.get("token_ids"), logs.get("token_logprobs")
         if ids is None and isinstance(names := logs.get("tokens"), list):
             ids = [int(n[len(PREFIX) :]) for n in names if str(n).startswith(PREFIX) and n[len(PREFIX) :].isdigit()]

@@ -50,7 +50,6 @@ class Tally:
 
     tokens: float = 0.0
     entropy: float = 0.0
-    kl: float = 0.0
     ratio: float = 0.0
     ratio_squared: float = 0.0
     clipped: float = 0.0

@@ -175,14 +175,16 @@ class Policy:
             rate: share of the learning rate, in (0, 1].
 
         Returns:
-            Figures over all processes: loss, length of the gradient, KL, entropy, ratios, share of clipped tokens.
+            Figures over all processes: loss, length of the gradient, entropy, ratios, share of clipped tokens; and the
+            KL divergence from the reference (k3, per token) of the policy that drew the replies, since under another
+            one the estimate is not bounded.
 
         Raises:
             DataError: the loss or its gradient is infinite or undefined.
         """
-        n_rows, n_tokens = all_sums(
-            [sum(len(d.rows.rows) for d in drawn), sum(_n_tokens(d.rows) for d in drawn)], self.plain.device
-        )
+        counted = [sum(len(d.rows.rows) for d in drawn), sum(_n_tokens(d.rows) for d in drawn)]
+        penalties = sum(sum(d.penalties) for d in drawn)
+        n_rows, n_tokens, divergence = all_sums([*counted, penalties], self.plain.device)
         objective = Objective.of(self.section, n_tokens / max(1.0, n_rows))
         tally, losses, norms = Tally(), [], []
         for number in range(self.section.passes):
@@ -194,7 +196,8 @@ class Policy:
                 loss, norm = self._step(mine, len(part), objective, tally, rate)
                 losses.append(loss)
                 norms.append(norm)
-        return {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), **_figures(tally)}
+        figures = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms), **_figures(tally)}
+        return {**figures, "kl": divergence / max(1.0, n_tokens)}
 
     def _step(
         self, drawn: Sequence[Drawn], n: int, objective: Objective, tally: Tally, rate: float
@@ -231,7 +234,7 @@ class Policy:
             loss = (losses * weights).sum() / n
             loss.backward()
             total += float(loss.detach())
-            _count(mine, mask, entropy, k3(log_probs.detach(), reference), ratio, clipped)
+            _count(mine, mask, entropy, ratio, clipped)
         sum_gradients(self.trained.values())
         summed = all_sums([total, *mine.values()[:-1]], self.plain.device)
         tally.add([*summed[1:], mine.largest])
@@ -274,15 +277,12 @@ def _by_others(pack: Sequence[Drawn], like: torch.Tensor) -> torch.Tensor | None
     return found
 
 
-def _count(tally: Tally, mask: Any, entropy: Any, divergence: Any, ratio: Any, clipped: Any) -> None:
+def _count(tally: Tally, mask: Any, entropy: Any, ratio: Any, clipped: Any) -> None:
     def total(x: Any) -> float:
         return float(torch.where(mask, x, torch.zeros_like(x)).sum())
 
     largest = float(ratio[mask].max()) if bool(mask.any()) else 0.0
-    tally.add(
-        [float(mask.sum()), total(entropy), total(divergence), total(ratio), total(ratio * ratio),
-         float(clipped.sum()), largest]
-    )  # fmt: skip
+    tally.add([float(mask.sum()), total(entropy), total(ratio), total(ratio * ratio), float(clipped.sum()), largest])
 
 
 def _figures(tally: Tally) -> dict[str, float]:
@@ -290,7 +290,6 @@ def _figures(tally: Tally) -> dict[str, float]:
     mean = tally.ratio / n
     spread = max(0.0, tally.ratio_squared / n - mean**2) ** 0.5
     return {
-        "kl": tally.kl / n,
         "entropy": tally.entropy / n,
         "ratio_mean": mean,
         "ratio_std": spread,
