@@ -13,7 +13,7 @@ OUT ?= runs/demo
 SEED ?= 0
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run run-llm quick test fuzz check readme docs wheel setup clean
+.PHONY: run run-llm quick test test-peers fuzz check readme docs wheel setup clean
 
 run: setup
 	$(BIN)/aloe run demo --out $(OUT) --seed $(SEED)
@@ -31,6 +31,13 @@ run-llm: setup
 # One thread a process: as many tests run at once as there are cores, and threads that wait for each other crawl.
 test: setup check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+# aloe inside other tools, in an environment of its own: their versions do not go with constraints.txt.
+PEERS := .venv-peers
+test-peers:
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q -e . 'inspect-ai==0.3.285' 'pytest>=8.3' 'hypothesis>=6.115'
+	$(PEERS)/bin/python -m pytest tests/peers -p no:cacheprovider
 
 # A minute of hostile input for parsers, readers of files and the servers' requests.
 fuzz: setup

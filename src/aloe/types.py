@@ -110,7 +110,7 @@ class Change(Record):
     how: How
     was: str = ""
     now: str = ""
-    until: int = Field(0, ge=0)
+    until: int = Field(default=0, ge=0)
     context: str = ""  # what it is about where ``now`` holds, e.g. "budget, tidying"
 
     @property
@@ -132,8 +132,8 @@ class Persona(Record):
     profile_id: str
     personality_id: str
     split: Literal["train", "bench"] = "train"
-    timeline: tuple[Change, ...] = Field((), exclude_if=lambda changes: not changes)
-    turn: int = Field(0, ge=0, exclude_if=lambda turn: not turn)  # whose state this is; 0: before any change
+    timeline: tuple[Change, ...] = Field(default=(), exclude_if=lambda changes: not changes)
+    turn: int = Field(default=0, ge=0, exclude_if=lambda turn: not turn)  # whose state this is; 0: before any change
 
     def as_of(self, turn: int) -> Persona:
         """What this persona is at a turn of its conversation; itself if nothing ever changes."""
@@ -217,8 +217,8 @@ class ConversationTree(Record):
     nodes: tuple[Node, ...]
     errors: tuple[NodeError, ...] = ()
     task: str = ""  # the kind of conversation that the user was asked for; empty: any
-    timeline: tuple[Change, ...] = Field((), exclude_if=lambda changes: not changes)  # the persona's, where it has one
-    session_turns: int = Field(0, ge=0, exclude_if=lambda turns: not turns)  # turns of each session; 0: only one
+    timeline: tuple[Change, ...] = Field(default=(), exclude_if=lambda changes: not changes)  # the persona's own
+    session_turns: int = Field(default=0, ge=0, exclude_if=lambda turns: not turns)  # of each session; 0: only one
 
     @property
     def by_id(self) -> Mapping[str, Node]:
@@ -308,7 +308,7 @@ class BenchScore(Record):
     persona_id: str
     profile_id: str
     personality_id: str
-    sample: int = Field(0, ge=0)
+    sample: int = Field(default=0, ge=0)
     turn: int = Field(ge=1)
     node_id: str = ""  # the reply; empty where there is none
     score: float | None = None
@@ -403,8 +403,8 @@ class BenchmarkResult(Record):
     n_r2_ci: tuple[float, float] | None = None
     late_mean: float | None = None  # mean AL of the last three turns
     late_mean_ci: tuple[float, float] | None = None
-    late: float | None = Field(None, exclude=True)  # rules 1: mean AL of the last third of the turns; never written
-    late_ci: tuple[float, float] | None = Field(None, exclude=True)
+    late: float | None = Field(default=None, exclude=True)  # rules 1: mean AL of the last third; never written
+    late_ci: tuple[float, float] | None = Field(default=None, exclude=True)
     scale: Literal["1-5", "1-100", "binary"] = "1-5"
     parts: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)  # style, content, natural by turn
     gain: float | None = None  # AL(true persona) - AL(same conversation judged for a swapped persona)
@@ -416,10 +416,10 @@ class BenchmarkResult(Record):
     truth: dict[str, float | None] = Field(default_factory=dict)
     truth_ci: dict[str, tuple[float, float]] = Field(default_factory=dict)  # of the shares among them
     fact_use_by_lag: tuple[float | None, ...] = ()  # position = turns since the fact was revealed
-    recall_by_lag: tuple[float | None, ...] = Field((), exclude=True)  # of rules 1, a laxer reading; never written
+    recall_by_lag: tuple[float | None, ...] = Field(default=(), exclude=True)  # rules 1, a laxer reading; never written
     facts_by_turn: tuple[float | None, ...] = ()
     usage: dict[str, Usage] = Field(default_factory=dict)
-    sessions: SessionFigures | None = Field(None, exclude_if=lambda figures: figures is None)
+    sessions: SessionFigures | None = Field(default=None, exclude_if=lambda figures: figures is None)
 
 
 class Rating(Record):
