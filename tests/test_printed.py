@@ -22,10 +22,11 @@ SAID = "I work as a baker. What should I cook tonight?\n"
 
 #: Not run here: what it says is held by the tests that are named, or by a plan.
 ELSEWHERE = {
-    r"aloe (?:studio|serve|world serve)\b": "servers: tests/studio, tests/models/test_server.py, tests/security",
+    r"aloe (?:studio|(?:\w+ )?serve)\b": "servers: tests/studio, tests/models/test_server.py, tests/security",
     r"aloe (?:probe smollm2|prompts test --model hf:smollm2)\b": "needs weights: tests/models/test_packaged.py",
     r"aloe (?:rl|transfer|run demo .*--rl)\b": "trains: tests/rl, tests/training/test_transfer.py",
     r"aloe (?:sft RECIPE|run runs/mine$)": "several processes, a whole training: tests/training/test_processes.py",
+    r"aloe (?:personas|trees|run) mine\.toml --out \S*runs/big": "shards: tests/scale/test_shards.py",
     r"aloe judge agreement\b": "needs a benchmark by several judges: tests/bench/test_panels.py",
     r"aloe pool from-chats\b": "needs the extra pii: tests/personas/test_from_chats.py",
     r"aloe pool forget\b": "follows from-chats: tests/personas/test_forget.py",

@@ -60,8 +60,8 @@ def build_report(run_dir: Path, journal: JournalData | None = None) -> Path:
     return path
 
 
-def write_figures(run_dir: Path, folder: Path) -> list[Path]:
-    """The benchmark's figures as SVG files of their own (for a README or a paper); returns their paths.
+def figures_of(run_dir: Path) -> list[charts.Figure]:
+    """The benchmark's figures of a run.
 
     Raises:
         DataError: the run has no benchmark results to draw.
@@ -71,8 +71,17 @@ def write_figures(run_dir: Path, folder: Path) -> list[Path]:
     figures += [f for _, group in extra_groups(run.bench, charts.style_map(m.name for m in run.bench)) for f in group]
     if not figures:
         raise DataError(f"{run_dir} contains no benchmark results", "run 'aloe bench' on it first")
+    return figures
+
+
+def write_figures(run_dir: Path, folder: Path) -> list[Path]:
+    """The benchmark's figures as SVG files of their own (for a README or a paper); returns their paths.
+
+    Raises:
+        DataError: the run has no benchmark results to draw.
+    """
     paths = []
-    for figure in figures:
+    for figure in figures_of(run_dir):
         path = folder / f"{figure.figure_id}.svg"
         with atomic_write(path) as file:
             file.write(standalone(figure.wide).encode())

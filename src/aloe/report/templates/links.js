@@ -26,4 +26,7 @@ addEventListener("beforeprint", () => {
   for (const part of closed) part.open = true;
 });
 addEventListener("afterprint", () => { for (const part of closed) part.open = false; });
-if (location.hash.length > 1) follow();
+if (location.hash.length > 1) {
+  follow();
+  addEventListener("load", () => setTimeout(follow)); // after the browser has restored where a reader was
+}
