@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from aloe.bench.change_figures import ChangeFigures
+from aloe.bench.consistency import ConsistencyFigures
 from aloe.bench.controls import Responder, make_responder
 from aloe.bench.conversation import NO_MESSAGE, WALKED_OUT, Partner, SimulatedConversation
 from aloe.bench.gain import Extras, extra_figures, part_curves
@@ -30,6 +31,7 @@ from aloe.bench.scales import EMPTY_REPLY
 from aloe.bench.session_figures import session_figures
 from aloe.bench.setting import setting_of
 from aloe.config import Config, ModelConfig, digest
+from aloe.config.options import BenchConfig
 from aloe.dialogue.state import make_tree_id
 from aloe.errors import DataError, EndpointError
 from aloe.models.caller import Caller
@@ -180,7 +182,7 @@ def write_benchmark(
         scale=config.bench.scale,
         parts=part_curves([talk.judgements for talk in talks], n_turns),
         **extra_figures(talks, scores, clusters, config.bench, personas),
-        **_exact_figures(talks, personas, n_turns),
+        **_exact_figures(talks, personas, options),
         usage=dict(used),
         sessions=session_figures(talks, scores, clusters, config.bench, used) if options.sessions > 1 else None,
         **result_figures(measurement),
@@ -200,16 +202,21 @@ def with_timelines(personas: Sequence[Persona], config: Config) -> list[Persona]
     return [with_timeline(p, options.drift, each, options.sessions, config.seed, scope) for p in personas]
 
 
-def _exact_figures(talks: Sequence[SimulatedConversation], personas: Sequence[Persona], n_turns: int) -> dict[str, Any]:
+def _exact_figures(
+    talks: Sequence[SimulatedConversation], personas: Sequence[Persona], options: BenchConfig
+) -> dict[str, Any]:
     """The fields of a result that only ground truth can give."""
-    truth, changes = TruthFigures(n_turns), ChangeFigures()
+    truth = TruthFigures(options.n_turns * options.sessions)
+    changes, consistency = ChangeFigures(), ConsistencyFigures()
     for talk in talks:
         truth.add(talk.persona, talk.messages, talk.scores)
         changes.add(talk.persona, talk.messages)
+        if options.drift or options.sessions > 1 or talk.persona.timeline:
+            consistency.add(talk.persona, talk.messages)
     groups = {p.persona_id: (p.profile_id, p.personality_id) for p in personas}
     return {
-        "truth": truth.figures() | changes.figures(),
-        "truth_ci": truth.intervals(groups) | changes.intervals(groups),
+        "truth": truth.figures() | changes.figures() | consistency.figures(),
+        "truth_ci": truth.intervals(groups) | changes.intervals(groups) | consistency.intervals(groups),
         "fact_use_by_lag": truth.fact_use_by_lag(),
         "facts_by_turn": truth.facts_by_turn(),
     }

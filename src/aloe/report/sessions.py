@@ -15,6 +15,10 @@ STALE = (
     "Of the uses of a fact or manner that has changed, the share that uses what no longer holds. An oracle that never "
     "updates has 1, one that always does has 0."
 )
+CONTRADICTS = (
+    "Share of replies that speak of another fact than the one that the user has told, or of one that it has said is "
+    "over, or that differ from what the model itself said before."
+)
 LATE = "Replies from a change to the first one that uses what is new, 1 for the very next; over changes that were used."
 
 
@@ -25,6 +29,7 @@ def time_figures(models: Sequence[BenchModel], styles: Mapping[str, int]) -> lis
         _lines(models, styles, "al", "al-session", "AL by session", "session", "AL"),
         _lines(models, styles, "fact_use_by_session_lag", "recall-session", "Recall by sessions since revealed",
                "sessions since revealed", "recall"),
+        _truth_forest(models, styles, "contradiction_rate", "Contradictions", "share of replies", CONTRADICTS),
         _truth_forest(models, styles, "stale_use", "Use of what no longer holds", "share of uses", STALE),
         _truth_forest(models, styles, "turns_to_update", "Turns until a change is used", "turns", LATE),
     ]  # fmt: skip
