@@ -118,4 +118,4 @@ def test_world_options_where_there_is_no_world_are_refused(tmp_path: Path) -> No
 def test_a_run_of_version_0_1_still_opens() -> None:
     assert load_config(None, {"execution": {"executor": "local", "concurrency": 3}}).execution.concurrency == 3
     with pytest.raises(ConfigError, match="executor"):
-        load_config(None, {"execution": {"executor": "ray"}})
+        load_config(None, {"execution": {"executor": "slurm"}})

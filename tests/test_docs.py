@@ -252,7 +252,7 @@ def test_the_version_is_the_same_wherever_it_is_written() -> None:
 def test_extras_are_what_a_user_needs_and_groups_what_a_developer_needs() -> None:
     """An extra stands on the package's page for ever; whoever works on aloe installs a group from a clone."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    assert set(project["project"]["optional-dependencies"]) == {"train", "smollm2", "embed", "pii", "plots"}
+    assert set(project["project"]["optional-dependencies"]) == {"train", "smollm2", "embed", "pii", "plots", "ray"}
     assert {"test", "docs", "build", "peers", "dev"} <= set(project["dependency-groups"])
     elsewhere = [
         p for p in (*PAGES, ROOT / "CITATION.cff", ROOT / "mkdocs.yml") if "example.org" in p.read_text("utf-8")

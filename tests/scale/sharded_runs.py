@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -31,6 +32,14 @@ def begin(server: FaultyServer, out: Path, **sections: Any) -> None:
     from aloe.store.rundir import RunDir
 
     run_pipeline(configure(server, **sections), RunDir(out), "mine", only="personas", say=None)
+
+
+def at(run: Path, base_url: str) -> Path:
+    """The run with its roles behind another server."""
+    path = run / "config.toml"
+    text = path.read_text("utf-8")
+    path.write_text(re.sub(r"http://127\.0\.0\.1:\d+/v1", base_url, text), "utf-8")
+    return run
 
 
 def copy(run: Path, to: Path) -> Path:

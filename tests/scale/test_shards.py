@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from aloe.store.merging import merge_sorted
 from aloe.store.records import SortedJsonlWriter
 from aloe.store.shards import Shard, ShardDir
 from models.faulty import Fault, answer, faulty_world, refusal
-from scale.sharded_runs import aloe, begin, committed, copy, in_shards, read, start, wait_for
+from scale.sharded_runs import aloe, at, begin, committed, copy, in_shards, read, start, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +26,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         grown = copy(folder / "begun", folder / "grown")
         assert aloe("trees", grown, "-q").returncode == 0
     return folder / "begun", grown
-
-
-def at(run: Path, base_url: str) -> Path:
-    """The run with its roles behind another server."""
-    path = run / "config.toml"
-    text = path.read_text("utf-8")
-    path.write_text(re.sub(r"http://127\.0\.0\.1:\d+/v1", base_url, text), "utf-8")
-    return run
 
 
 @settings(max_examples=25)

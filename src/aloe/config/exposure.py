@@ -118,6 +118,9 @@ def _find(config: Config) -> Iterator[Exposure]:
         )  # fmt: skip
     if config.personas.embedder.startswith("st:"):
         yield Exposure("code", config.personas.embedder, f"load the sentence model {config.personas.embedder[3:]}")
+    if config.execution.executor == "ray" and config.execution.address is not None:
+        where = config.execution.address
+        yield Exposure("code", f"ray {where}", f"run its shards on the Ray cluster at {where}")
     if config.execution.journal_dir is not None:
         folder = config.execution.journal_dir
         yield Exposure("folder", str(Path(folder).resolve()), f"keep its journal in {folder}")

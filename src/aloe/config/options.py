@@ -387,7 +387,9 @@ class BudgetConfig(Section):
 class ExecutionConfig(Section):
     """How the work is done; nothing here changes a result."""
 
-    concurrency: int = Field(default=64, ge=1, description="conversations in progress at the same time")
+    concurrency: int = Field(
+        default=64, ge=1, description="conversations in progress at the same time, in each process"
+    )
     replicas: int = Field(
         default=1, ge=1, description="hf: processes that decode in parallel, each on its own GPU if there are several"
     )
@@ -404,13 +406,14 @@ class ExecutionConfig(Section):
         default=None, description="put the journal here (if the run is on NFS or another network file system)"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_version_0_1(cls, value: Any) -> Any:
-        """Runs of version 0.1 name the only executor there was."""
-        if isinstance(value, dict) and value.get("executor") == "local":
-            return {key: inner for key, inner in value.items() if key != "executor"}
-        return value
+    executor: Literal["local", "processes", "ray"] = Field(
+        default="local", description="what runs the shards of a stage: none (local), processes of this machine, Ray"
+    )
+    workers: int = Field(
+        default=2, ge=1, description="shards at work at the same time, by processes or Ray (docs/scale.md)"
+    )
+    shards: int | None = Field(default=None, ge=1, description="shards of a stage; None = as many as workers")
+    address: str | None = Field(default=None, description="of the Ray cluster; None = one is started on this machine")
 
 
 class Config(Section):

@@ -25,6 +25,7 @@ from aloe.prompts import PromptSet
 from aloe.prompts.catalog import USER_CARDS, USER_SESSION
 from aloe.stages.context import Context
 from aloe.stages.done import changed_outputs, drop_stale, is_done, read_inputs, stamp_outputs
+from aloe.stages.executor import run_sharded
 from aloe.stages.failures import refuse_failed
 from aloe.stages.precision import settle_precision
 from aloe.stages.sharded import absorb_shards, clear_shards, finished_set, join_stage, made_by
@@ -291,8 +292,11 @@ def _run_stage(stage: Stage, work: _Work, outcome: Outcome) -> AloeError | None:
 def _work_of(stage: Stage, context: Context, work: _Work, inputs: dict[str, str]) -> dict[str, Any]:
     """Do the stage, or join its shards where all are there; what other shards have paid for is not paid again."""
     shards = shards_in(work.run.path, stage.name)
-    if shards and stage.sharding is not None:
+    by_shards = work.config.execution.executor != "local"
+    if stage.sharding is not None and (shards or by_shards):
         by = made_by(context, stage, work.digests[stage.name], inputs)
+        if by_shards:
+            return run_sharded(context, stage, by)
         if not context.redo and (finished := finished_set(work.run, stage, by)):
             return join_stage(context, stage, finished)
         absorb_shards(context, shards)

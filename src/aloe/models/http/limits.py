@@ -62,6 +62,7 @@ class Limiter:
         patience: seconds for which nothing need be answered before the endpoint is given up.
         window: calls in flight to begin with, where an earlier limiter of this endpoint has found it out.
         host: shared with other limiters of the same address.
+        requests, tokens: what paces them instead of the limits per minute.
     """
 
     def __init__(
@@ -73,15 +74,17 @@ class Limiter:
         patience: float = PATIENCE,
         window: float | None = None,
         host: Host | None = None,
+        requests: Bucket | None = None,
+        tokens: Bucket | None = None,
     ) -> None:
         self.where = where
         self.max_concurrency = max_concurrency
-        self.needs_tokens = tokens_per_minute is not None
         self.n_in_flight = 0
         self.window = min(window or START_WINDOW, float(max_concurrency))
         self._threshold = math.inf
-        self._requests = Bucket(requests_per_minute) if requests_per_minute else None
-        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
+        self._requests = Bucket(requests_per_minute) if requests_per_minute else requests
+        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else tokens
+        self.needs_tokens = self._tokens is not None
         self._queue: list[tuple[int, int, asyncio.Future[Ticket], float]] = []
         self._n_queued = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -137,6 +140,12 @@ class Limiter:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.leave(future.result())
             raise
+
+    def widen(self, max_concurrency: int) -> None:
+        """More calls may be in flight than before."""
+        self.max_concurrency = max_concurrency
+        self.window = max(self.window, float(min(1, max_concurrency)))
+        self._pump()
 
     def leave(self, ticket: Ticket) -> None:
         """The request of ``ticket`` is no longer in flight."""
@@ -199,7 +208,7 @@ class Limiter:
         """An answer arrived. ``extra_tokens``: what it used above the estimate (negative: below)."""
         self.let_through(ticket)
         if extra_tokens and self._tokens is not None:
-            self._tokens.take(extra_tokens)
+            self._tokens.correct(extra_tokens)
         if self.window < self.max_concurrency and (self._queue or self.n_in_flight >= int(self.window)):
             step = GROWTH if self.window < self._threshold else 1.0 / self.window
             self.window = min(self.window + step, float(self.max_concurrency))

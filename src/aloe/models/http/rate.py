@@ -33,6 +33,10 @@ class Bucket:
     def take(self, amount: float) -> None:
         self._level -= amount
 
+    def correct(self, amount: float) -> None:
+        """What was taken before came to so much more (negative: less)."""
+        self.take(amount)
+
 
 class LearntRate:
     """What an endpoint's refusals say of its rate.

@@ -1,18 +1,21 @@
 """Takes the rows of other journals into one: what shards have paid for is the run's.
 
-One source is one transaction, and rows that are there already are passed over: a merge that was killed is done again.
+One source is one transaction, and calls that are there already are passed over: a merge that was killed is done again.
+Texts are kept apart by source, which needs no memory: only what conversations have in common is then stored once for
+each source.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from array import array
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from aloe.errors import DataError
-from aloe.models.journal.journal import Journal, hash_bytes
+from aloe.models.journal.journal import Journal
 from aloe.models.journal.lock import Lock
 from aloe.models.journal.tables import check_schema, connect
 
@@ -21,6 +24,7 @@ _CALLS = (
     " cached_tokens, cost, logprobs, at, ms, tries, digest FROM calls LEFT JOIN checks ON checks.call = calls.id"
 )
 _ATTEMPTS = "SELECT key, number, at, ms, status, plan, path, error, billed, tokens, cost FROM attempts"
+MOST_TEXTS = 2**29 - 1  # a request names its texts by numbers of 29 bits
 _KNOWN = 5  # columns of an attempt that tell it from others
 
 
@@ -48,7 +52,6 @@ class _Absorber:
         self._journal = journal
         self._keys = set(journal.keys)
         with journal.transaction() as database:
-            self._texts = {hash_bytes(b): i for b, i in database.execute("SELECT CAST(body AS BLOB), id FROM texts")}
             self._n_texts = int(database.execute("SELECT COALESCE(MAX(id), 0) FROM texts").fetchone()[0])
             self._n_calls = int(database.execute("SELECT COALESCE(MAX(id), 0) FROM calls").fetchone()[0])
             self._attempts = set(database.execute("SELECT key, number, at, ms, status FROM attempts"))
@@ -65,7 +68,11 @@ class _Absorber:
                 with self._journal.transaction() as database:
                     _copy_learnt(source, database)
                     self._copy_attempts(source, database, names)
-                    return self._copy_calls(source, database, names, self._copy_texts(source, database))
+                    if all(key in self._keys for (key,) in source.execute("SELECT key FROM calls")):
+                        return 0
+                    shift = self._n_texts
+                    self._copy_texts(source, database)
+                    return self._copy_calls(source, database, names, shift)
         except (sqlite3.Error, KeyError, IndexError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path} can't be taken into {self._journal.where}: {error}",
@@ -83,20 +90,19 @@ class _Absorber:
                 told = (path.decode(), number, at, ms, status, (error or b"").decode("utf-8", "replace"))
                 database.execute(insert, (key, names[plan], *told, *spent))
 
-    def _copy_texts(self, source: sqlite3.Connection, database: sqlite3.Connection) -> dict[int, int]:
-        """The number here of each text there."""
-        found: dict[int, int] = {}
-        for number, body in source.execute("SELECT id, body FROM texts"):
-            digest = hash_bytes(body)
-            known = self._texts.get(digest)
-            if known is None:
-                known = self._texts[digest] = self._n_texts = self._n_texts + 1
-                database.execute("INSERT INTO texts VALUES (?, CAST(? AS TEXT))", (known, body))
-            found[number] = known
-        return found
+    def _copy_texts(self, source: sqlite3.Connection, database: sqlite3.Connection) -> None:
+        """Texts keep their order; each has its number there and ``_n_texts`` here."""
+        shift = self._n_texts
+        self._n_texts += int(source.execute("SELECT COALESCE(MAX(id), 0) FROM texts").fetchone()[0])
+        if self._n_texts > MOST_TEXTS:
+            raise DataError(
+                f"{self._journal.where} can't hold more than {MOST_TEXTS:,} texts", "split the run into several"
+            )
+        rows = ((number + shift, body) for number, body in source.execute("SELECT id, body FROM texts"))
+        database.executemany("INSERT INTO texts VALUES (?, CAST(? AS TEXT))", rows)
 
     def _copy_calls(
-        self, source: sqlite3.Connection, database: sqlite3.Connection, names: dict[int, int], texts: dict[int, int]
+        self, source: sqlite3.Connection, database: sqlite3.Connection, names: dict[int, int], shift: int
     ) -> int:
         insert, n_before = f"INSERT INTO calls VALUES ({','.join('?' * 17)})", self._n_calls
         for key, plan, path, sample, seed, request, reply, finish, *rest in source.execute(_CALLS):
@@ -104,13 +110,11 @@ class _Absorber:
                 continue
             self._keys.add(key)
             self._n_calls += 1
-            words = array("I")
-            words.frombytes(request)
-            words = array("I", [texts[word >> 3] << 3 | word & 7 for word in words])
-            *used, logprobs, at, ms, tries, digest = rest
-            place = (path.decode(), sample, seed, words.tobytes(), texts[reply])
+            words = (np.frombuffer(request, "<u4") + np.uint32(shift << 3)).tobytes()
+            *used, digest = rest
             told = None if finish is None else finish.decode()
-            database.execute(insert, (self._n_calls, key, names[plan], *place, told, *used, logprobs, at, ms, tries))
+            place = (path.decode(), sample, seed, words, reply + shift, told)
+            database.execute(insert, (self._n_calls, key, names[plan], *place, *used))
             if digest is not None:
                 database.execute("INSERT OR REPLACE INTO checks VALUES (?,?)", (self._n_calls, digest))
         return self._n_calls - n_before

@@ -1,0 +1,96 @@
+"""Shards in several processes of one driver: the same files, one set of limits, and nothing lost however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from models.faulty import FaultyServer, faulty_world
+from scale.sharded_runs import aloe, at, begin, committed, copy, read, start, wait_for
+
+BY_TWO = ("--execution.executor", "processes", "--execution.workers", "2", "--execution.concurrency", "2")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("processes")
+    with faulty_world(lambda body, n: None) as server:
+        begin(server, folder / "begun", trees={"n_turns": 2})
+        grown = copy(folder / "begun", folder / "grown")
+        assert aloe("trees", grown, "-q").returncode == 0
+    return folder / "begun", grown
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    told = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False).stdout
+    return [int(line) for line in told.split()]
+
+
+def until_half(server: FaultyServer, process: subprocess.Popen[str]) -> None:
+    wait_for(lambda: len(server.requests) > 15, process)
+
+
+def test_a_killed_worker_is_replaced_and_sends_nothing_again(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    begun, grown = whole
+    with faulty_world(lambda body, n: None) as server:
+        server.delay = 0.05
+        run = at(copy(begun, tmp_path / "run"), server.base_url)
+        before = committed(run)
+        process = start("trees", run, *BY_TWO, "--budget.tokens", 500_000)
+        until_half(server, process)
+        os.kill(workers_of(process)[0], signal.SIGKILL)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0 and "has died (signal 9): begun again" in said, said
+        assert len(server.requests) - (committed(run) - before) <= 2 * 2  # what was in flight, and no more
+    assert read(run) == read(grown) and not (run / "shards").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_driver_that_ends_takes_its_workers_along_and_loses_nothing(
+    whole: tuple[Path, Path], tmp_path: Path, how: signal.Signals
+) -> None:
+    begun, grown = whole
+    with faulty_world(lambda body, n: None) as server:
+        server.delay = 0.05
+        run = at(copy(begun, tmp_path / "run"), server.base_url)
+        before = committed(run)
+        process = start("trees", run, *BY_TWO)
+        until_half(server, process)
+        workers = workers_of(process)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == (130 if how == signal.SIGINT else -9) and "Traceback" not in said, said
+        wait_for_end(workers)
+        server.delay = 0.0
+        assert aloe("trees", run, "-q").returncode == 0  # without an executor: the shards' journals are taken in
+        assert len(server.requests) - (committed(run) - before) <= 2 * 2
+    assert read(run) == read(grown) and not (run / "shards").exists()
+
+
+def wait_for_end(pids: list[int]) -> None:
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}/cmdline").exists() and _alive(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(_alive(pid) for pid in pids)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_budget_is_one_for_all_workers(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    begun, _ = whole
+    with faulty_world(lambda body, n: None) as server:
+        run = at(copy(begun, tmp_path / "run"), server.base_url)
+        done = aloe("trees", run, *BY_TWO, "--budget.tokens", "6000", "-q")  # 25 for each of 80 calls, 4,200 at worst
+        assert done.returncode == 6 and "budget of 6,000 tokens" in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1 and 20 < len(server.requests) < 80
