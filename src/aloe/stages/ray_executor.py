@@ -67,7 +67,8 @@ async def _drive(work: ShardedWork, num_gpus: int) -> None:
     context = work.context
     office = ray.remote(_RemoteOffice).options(num_cpus=0, max_concurrency=1000).remote()
     task = ray.remote(num_cpus=1, num_gpus=num_gpus, max_retries=0)(_do_on_ray)
-    free, running = list(range(work.n_workers)), {}
+    free = list(range(work.n_workers))
+    running: dict[Any, tuple[int, Shard]] = {}
     serving = asyncio.get_running_loop().create_task(_serve(office, work.office))
     try:
         while work.todo or running:
@@ -139,7 +140,8 @@ class _RemoteOffice:
 
     async def ask(self, worker: int, method: str, arguments: list[Any]) -> tuple[Any, Any]:
         self._n += 1
-        future = self._answers[self._n] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[tuple[Any, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[self._n] = future
         self._requests.append((self._n, worker, method, arguments))
         self._some.set()
         return await future
