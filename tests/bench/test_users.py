@@ -15,6 +15,7 @@ from aloe.bench.users.features import FEATURES, count_features
 from aloe.bench.users.people import world_personas
 from aloe.bench.users.realism import compare_users, floor_of
 from aloe.bench.users.talks import UserTalk, front_loading, read_talks
+from aloe.bench.users.tune import tune_user
 from aloe.errors import DataError
 from aloe.stats.logistic import auc, fit_logistic, predict_logistic
 from aloe.types import Message
@@ -132,3 +133,35 @@ def test_front_loading_counts_facts_by_turn():
     told = UserTalk(talk("I work as a baker.", "Fine.", "I keep a rabbit as a pet.", "Fine."), persona=persona)
     assert front_loading([told]) == [0.5, 1.0]
     assert front_loading([UserTalk(talk("Hello.", "Fine."))]) == []
+
+
+def test_tuning_chooses_what_is_least_told_from_people_and_measures_it_on_others():
+    people = [UserTalk(writer(n, 0.2, 1), "one") for n in range(60)]
+    asked: list[tuple[str, int, int]] = []
+
+    def hold(setting: str, some: list[UserTalk], seed: int) -> list[UserTalk]:
+        asked.append((setting, len(some), seed))
+        return [UserTalk(writer(n, float(setting), 100 + seed)) for n in range(len(some))]
+
+    found = tune_user(people, "0.95", ["0.7", "0.2", "0.5"], hold, seed=4)
+    assert found.best == "0.2" and [one.name for one in found.tried] == ["0.95", "0.7", "0.2", "0.5"]
+    assert found.before.auc.low > found.after.auc.high and found.gain_low > 0.1
+    assert found.before.features[0].feature == "questions"
+    assert [seed for *_, seed in asked] == [4, 4, 4, 4, 5, 5]  # other personas than those of the choice
+    assert all(n == 30 for _, n, _ in asked)
+    losses = [one.loss for one in found.tried]
+    assert losses[0] < losses[1] < losses[2]  # nats: the classifier is less and less sure
+    with pytest.raises(DataError, match="no setting to try"):
+        tune_user(people, "0.5", ["0.5"], hold)
+
+
+def test_the_tune_command_prints_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "people.jsonl"
+    rows = [{"messages": [m.model_dump(include={"role", "content"}) for m in writer(n, 0.2, 2)[:6]]} for n in range(24)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    command = ["users", "tune", "--human", str(file), "--try", "world:user?typing=1"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "world:user?typing=1" in said and "before" in said and "what gave it away" in said
+    assert main(["users", "tune", "--human", str(file), "--user", "world:generic"]) == 2
+    assert "--try URI" in capsys.readouterr().err

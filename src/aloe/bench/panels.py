@@ -104,11 +104,14 @@ def _n_members(parts: Mapping[str, float]) -> int:
     return next((at for at in itertools.count() if MEMBER.format(at + 1) not in parts), 0)
 
 
-def agreement(ratings: Floats, units: Ids, *, of_categories: bool = False, seed: int = 0) -> RaterAgreement:
+def agreement(
+    ratings: Floats, units: Ids, *, of_categories: bool = False, with_kappas: bool = True, seed: int = 0
+) -> RaterAgreement:
     """How far raters agree, with 95% intervals from a bootstrap over ``units`` (persona or item of each row).
 
     Args:
         ratings: shape (item, rater), NaN = none. of_categories: verdicts as numbers; distance means nothing then.
+            with_kappas: of each two raters; many raters have many couples.
     """
     names = list(dict.fromkeys(units))
     place = {name: at for at, name in enumerate(names)}
@@ -122,7 +125,7 @@ def agreement(ratings: Floats, units: Ids, *, of_categories: bool = False, seed:
     alpha = _with_interval(alpha_of(summed.sum(axis=0)), [alpha_of(weights @ summed) for weights in counts])
     kappas = {
         (a, b): _kappa(ratings[:, a], ratings[:, b], codes, counts, of_categories)
-        for a, b in itertools.combinations(range(ratings.shape[1]), 2)
+        for a, b in itertools.combinations(range(ratings.shape[1] if with_kappas else 0), 2)
     }
     return RaterAgreement(int(np.sum(np.isfinite(ratings).sum(axis=1) >= 2)), alpha, kappas)
 

@@ -93,6 +93,10 @@ TOOLS = (
         "check a judge, measure how far judges agree, write a blind rating sheet, compare with human ratings",
     ),
     Row(
+        "study", "measure", "study",
+        "a blind study with people: how many are needed, a page for each rater, what their answers show",
+    ),
+    Row(
         "users", "measure", "users",
         "compare a user simulator's conversations with people's: a classifier's AUC and what gives the simulator away",
     ),

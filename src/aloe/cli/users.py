@@ -1,10 +1,11 @@
-"""``aloe users check``: are the conversations of a user simulator like those of people, and what gives it away?"""
+"""``aloe users check | tune``: are a user simulator's conversations like people's, what gives it away, what helps?"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aloe.cli import completers
@@ -33,23 +34,51 @@ def add_arguments(parser: Parser) -> None:
     )
     add_recipe(check)
     add_flags(check, ("--user", "--personas"))
-    human = check.add_argument(
-        "--human", action="append", type=existing_path, required=True, metavar="FILE",
-        help="people's conversations: 'messages' as JSON lines; several files are several sources",
-    )  # fmt: skip
+    _add_sides(check)
     talks = check.add_argument(
         "--talks", type=existing_path, metavar="FILE", help="the simulator's conversations, instead of holding some"
     )
-    partner = check.add_argument(
+    number = check.add_argument("--n", type=int, default=0, metavar="N", help="conversations (default: as many)")
+    completed(talks, completers.paths)
+    completed(number, completers.nothing)
+    tune = parser.add_verb(
+        "tune",
+        "try settings of a simulator on half of the people, measure the best one on the other half",
+        _tune,
+        usage="aloe users tune [RECIPE|RUN] --human FILE [--user URI] [--try URI ...] [--prompts DIR ...] [--json]",
+    )
+    add_recipe(tune)
+    add_flags(tune, ("--user", "--personas"))
+    _add_sides(tune)
+    tried = tune.add_argument(
+        "--try", dest="tries", action="append", metavar="URI",
+        help="a setting of the user (repeat for more; default for the world's: manners of typing, dialects)",
+    )  # fmt: skip
+    prompts = tune.add_argument(
+        "--prompts", action="append", type=existing_path, metavar="DIR", help="a folder of prompts to try (repeat)"
+    )
+    completed(tried, completers.models)
+    completed(prompts, completers.paths)
+    tune.add_argument("--json", action="store_true", help="print JSON")
+    tune.accept_config(_sections)
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.accept_config(_sections)
+
+
+def _sections() -> tuple[str, ...]:
+    return ("seed", "roles", "bench", "prompt_set", "prompts_dir", "budget", "execution")
+
+
+def _add_sides(parser: Parser) -> None:
+    human = parser.add_argument(
+        "--human", action="append", type=existing_path, required=True, metavar="FILE",
+        help="people's conversations: 'messages' as JSON lines; several files are several sources",
+    )  # fmt: skip
+    partner = parser.add_argument(
         "--assistant", default="world:generic", metavar="URI", help="whom the simulator talks to (default: %(default)s)"
     )
-    number = check.add_argument("--n", type=int, default=0, metavar="N", help="conversations (default: as many)")
-    for action in (human, talks):
-        completed(action, completers.paths)
+    completed(human, completers.paths)
     completed(partner, completers.models)
-    completed(number, completers.nothing)
-    check.add_argument("--json", action="store_true", help="print JSON")
-    check.accept_config(lambda: ("seed", "roles", "bench", "prompt_set", "prompts_dir", "budget", "execution"))
 
 
 def run(options: Namespace, overrides: Overrides) -> int:
@@ -92,7 +121,13 @@ def _check(options: Namespace, overrides: Overrides) -> int:
     return 0
 
 
-async def _hold(config: Config, people: list[UserTalk], n: int, assistant: str) -> list[UserTalk]:
+def _tune(options: Namespace, overrides: Overrides) -> int:
+    from aloe.cli.users_tune import tune
+
+    return tune(options, overrides, lambda *arguments: asyncio.run(_hold(*arguments)))
+
+
+async def _hold(config: Config, people: Sequence[UserTalk], n: int, assistant: str) -> list[UserTalk]:
     from aloe.bench.users.talks import hold_talks
     from aloe.config import ModelConfig
     from aloe.models.caller import Caller

@@ -7,6 +7,7 @@ whole persona, it is that user.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from aloe.prompts.sections import read_conversation, read_section
@@ -14,6 +15,7 @@ from aloe.world import actors, language
 from aloe.world.actors import SILENT, Voiced, choose_markers, faulty_user, find_persona, read_notes
 from aloe.world.character import digest, roll
 from aloe.world.dialects import user as dialect_user
+from aloe.world.dialects.typing import as_typed
 from aloe.world.lexicon.options import Options, narrow
 from aloe.world.reply import read_reply
 
@@ -25,7 +27,12 @@ def play_user(messages: Sequence[Voiced], seed: int | None, options: Options) ->
     if messages and _GOAL in messages[-1].content:
         return _play_by_cards(messages, seed, options)
     play = dialect_user.play_user if options.dialect else actors.play_user
-    return play(messages, seed, options)
+    if not options.typing:
+        return play(messages, seed, options)
+    scene = actors.read_scene(messages, seed)
+    said = play(messages, seed, replace(options, typing=0.0))
+    rng = Random(digest(seed, scene.character.key, scene.turn, scene.reply, "typing"))
+    return as_typed(said, scene.reply, options.typing, scene.character.key, rng)
 
 
 def _play_by_cards(messages: Sequence[Voiced], seed: int | None, options: Options) -> str:

@@ -2,7 +2,7 @@
 
 A logistic regression on counted features (``features.py``), standardised, scores each conversation by a fit that has
 not seen it (folds by conversation). The AUC of these scores is 0.5 where the sides cannot be told apart and 1 where
-they XX against people, split at random, is the floor:
+they always can. People against people, split at random, is the floor:
 what the same procedure says where there is nothing to find.
 """
 
@@ -71,6 +71,20 @@ def compare_users(first: Sequence[Talk], second: Sequence[Talk], seed: int = 0) 
     scores = [_held_out_scores(rows, labels, seed, k) for k in range(N_REPEATS)]
     estimate = _with_interval(_auc(np.mean(scores, axis=0), labels), rows, labels, seed)
     return UserComparison(estimate, n, n, _giveaways(rows, labels))
+
+
+def held_out_fit(first: Sequence[Talk], second: Sequence[Talk], seed: int = 0) -> tuple[float, float]:
+    """AUC as in ``compare_users`` without its interval, and the mean held-out log loss in nats.
+
+    The loss still tells settings apart where the AUC is 1 for all: lower is easier to tell, log 2 is chance.
+
+    Raises:
+        DataError: a side has fewer than ``LEAST`` conversations.
+    """
+    rows, labels, _ = _table(first, second, seed)
+    scores = np.mean([_held_out_scores(rows, labels, seed, k) for k in range(N_REPEATS)], axis=0)
+    signed = np.where(labels > 0, scores, -scores)
+    return _auc(scores, labels), float(np.mean(np.logaddexp(0.0, -signed)))
 
 
 def floor_of(people: Sequence[Talk], groups: Sequence[str], seed: int = 0) -> UserComparison:

@@ -47,6 +47,7 @@ class Options:
         weighing: "sum" makes a judge that adds what manner and content earn instead of multiplying them; "style",
             "content" and "tact" make three that differ in what they care for.
         dialect: how the user speaks and behaves, or a mixture of such (``world/dialects``); empty: as ever.
+        typing: how much of people's ways of typing the user's messages have (``world/dialects/typing.py``).
     """
 
     wording: str = ""
@@ -74,6 +75,7 @@ class Options:
     bias: str = ""
     weighing: str = ""
     dialect: str = ""
+    typing: float = 0.0
 
     @property
     def is_wide(self) -> bool:
