@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from aloe.__main__ import main
 from aloe.bench.study.answers import RaterAnswers, analyse, read_answers, read_key, write_ratings
-from aloe.bench.study.design import StudySize, Talk, assign
+from aloe.bench.study.design import StudySize, StudyTalk, assign
 from aloe.bench.study.page import write_study
 from aloe.bench.study.power import effective_comparisons, power_of, raters_needed
 from aloe.dialogue.state import content_id
@@ -34,7 +34,7 @@ PEOPLE = {
 EVIL = "</script><script>alert(1)</script> @@DATA@@ \u2028"
 
 
-def talks(models: tuple[str, ...] = MODELS, n_people: int = 24) -> dict[tuple[str, str], Talk]:
+def talks(models: tuple[str, ...] = MODELS, n_people: int = 24) -> dict[tuple[str, str], StudyTalk]:
     """Two turns of every model with every person; the texts say nothing of the model but a number."""
     found = {}
     for number, model in enumerate(models):
@@ -42,7 +42,7 @@ def talks(models: tuple[str, ...] = MODELS, n_people: int = 24) -> dict[tuple[st
             said = [("user", f"Hello from {person}."), ("assistant", f"Reply {number}a {EVIL}")]
             said += [("user", "And then?"), ("assistant", f"Reply {number}b")]
             nodes = tuple((f"{model}-{person}-{at}", role, text) for at, (role, text) in enumerate(said))
-            found[model, person] = Talk(model, person, nodes)
+            found[model, person] = StudyTalk(model, person, nodes)
     return found
 
 

@@ -44,7 +44,7 @@ class StudySize:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class StudyTalk:
     """A benchmarked conversation: node id, role and text of each message."""
 
     model: str
@@ -74,22 +74,22 @@ class StudyItem:
     expected: str = ""
 
 
-Talks = Mapping[tuple[str, str], Talk]  # (model, persona id) -> its conversation
+Talks = Mapping[tuple[str, str], StudyTalk]  # (model, persona id) -> its conversation
 
 
-def read_study_talks(paths: Sequence[str | Path]) -> dict[tuple[str, str], Talk]:
+def read_study_talks(paths: Sequence[str | Path]) -> dict[tuple[str, str], StudyTalk]:
     """The first conversation of each model with each persona that all models have talked to.
 
     Raises:
         DataError: fewer than two models, or no persona in common.
     """
-    found: dict[tuple[str, str], Talk] = {}
+    found: dict[tuple[str, str], StudyTalk] = {}
     names = []
     for folder, name in named_folders(find_models(paths)):
         names.append(name)
         for tree in read_jsonl(folder / "conversations.jsonl", ConversationTree):
             nodes = tuple((node.node_id, node.message.role, node.message.content) for node in tree.nodes)
-            found.setdefault((name, tree.persona_id), Talk(folder.name, tree.persona_id, nodes))
+            found.setdefault((name, tree.persona_id), StudyTalk(folder.name, tree.persona_id, nodes))
     if len(names) < 2:
         raise DataError("a study compares models, and there is only one", "give a run with several, or several runs")
     shared = set.intersection(*({person for model, person in found if model == name} for name in names))
