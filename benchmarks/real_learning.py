@@ -97,7 +97,7 @@ async def evaluate(
         if file.is_file():
             results[name] = BenchmarkResult.model_validate_json(file.read_text("utf-8"))
             continue
-        model = ModelConfig(uri=uri, temperature=temperature, max_tokens=80, batch_size=32)
+        model = ModelConfig(uri=uri, temperature=temperature, max_tokens=80, batch_size=128)
         caller = Caller.open(config, None, seed=config.seed)
         try:
             results[name] = await run_benchmark(caller, personas, model, config=config, out_dir=out / name, name=name)
@@ -144,16 +144,16 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> dict[str, float]:
     trained = {name: f"hf:{path}" for name, path in RunDir(run).checkpoints(("sft", "dpo")).items()}
     trained = {name: uri for name, uri in trained.items() if name in ("sft", "dpo")}
     base = f"hf:{str(config.sft.model).removeprefix('hf:')}"
-    everyone = {"base": base, **trained, "generic": "world:generic", "oracle": "world:oracle"}
+    everyone = {**trained, "base": base, "generic": "world:generic", "oracle": "world:oracle"}
     n, temperature = arguments.personas, arguments.temperature
     seen = draw_personas(config, n, "seen", held, have=False)
     apart = draw_personas(config, n, "kinds", held, have=True)
     results = asyncio.run(evaluate(config, everyone, out / "seen", seen, temperature))
-    asyncio.run(evaluate(config, trained, out / "kinds", apart, temperature))
-    rare = with_options(config, ("user",), "held_out=1")
-    asyncio.run(evaluate(rare, trained, out / "phrasings", seen, temperature))
-    figures = compared(out, results, minutes)
     best = max(trained, key=lambda name: results[name].avg or 0.0)
+    asyncio.run(evaluate(config, {best: trained[best]}, out / "kinds", apart, temperature))
+    rare = with_options(config, ("user",), "held_out=1")
+    asyncio.run(evaluate(rare, {best: trained[best]}, out / "phrasings", seen, temperature))
+    figures = compared(out, results, minutes)
     figures |= carried_over(out, best, seen, apart, held)
     before, after = general_loss(base), general_loss(trained[best])
     figures["general_loss_added"] = after[0] - before[0]
