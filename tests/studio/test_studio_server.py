@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 import urllib.error
@@ -16,7 +17,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from aloe.__main__ import main
+from aloe.config import ModelConfig
 from aloe.models.guard import own_hosts
+from aloe.studio.choices import Choice, best_choice
 
 Serve = Callable[..., AbstractContextManager[str]]
 
@@ -36,8 +39,6 @@ def ask(url: str, body: Any = None, **headers: str) -> tuple[int, dict[str, Any]
 
 @pytest.fixture(scope="module")
 def address(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    import shutil
-
     from conftest import studio
 
     run = shutil.copytree(whole_run, tmp_path_factory.mktemp("served") / "spring")
@@ -63,15 +64,25 @@ def test_it_listens_on_loopback_only(address: str) -> None:
 def test_the_best_model_is_named_and_what_a_tiny_one_can_talk_about(run: Path, serve: Serve, address: str) -> None:
     found = ask(f"{address}api/run")[1]
     assert found["best"] == "dpo" and not any(model["limits"] for model in found["models"])  # of an unknown base
-    (run / "checkpoints" / "dpo").rename(run / "checkpoints" / "base")
+    for name in ("base", "sft"):
+        shutil.copytree(run / "checkpoints" / "dpo", run / "checkpoints" / name)
     with serve(run) as other:
         found = ask(f"{other}api/run")[1]
-    results = {p.parent.name: json.loads(p.read_text())["avg"] for p in (run / "bench").glob("*/result.json")}
-    free = {m["name"] for m in found["models"] if not m["needs_persona"] and m["name"] in results}
-    assert found["best"] == max(free, key=lambda name: results[name])
-    (base,) = (m for m in found["models"] if m["name"] == "base")
-    assert "dinner, weekend" in base["limits"] and "occupation, pet" in base["limits"]
-    assert all(not m["limits"] for m in found["models"] if m["group"] != "checkpoint")
+    limits = {model["name"]: model["limits"] for model in found["models"]}
+    assert list(limits)[:2] == ["base", "sft"] and found["best"] == "dpo"  # what was trained last
+    assert "dinner, weekend" in limits["base"] and "occupation, pet" in limits["dpo"] and not limits["generic"]
+
+
+def test_without_training_the_best_of_the_benchmark_is_begun_with(run: Path) -> None:
+    models = [ModelConfig(uri=f"world:{name}") for name in ("swapped", "generic", "assistant", "tailored")]
+    choices = [Choice(m.uri[6:], m, "benchmark", needs_persona=m.uri == "world:swapped") for m in models]
+    assert best_choice(choices[:2], run) == "generic" and best_choice([], run) is None
+    for name, average in (("swapped", 4.9), ("assistant", 3.0), ("tailored", 2.5)):
+        (run / "bench" / name).mkdir(exist_ok=True)
+        (run / "bench" / name / "result.json").write_text(json.dumps({"avg": average}))
+    assert best_choice(choices, run) == "assistant"
+    (run / "bench" / "assistant" / "result.json").write_text("{half")
+    assert best_choice(choices, run) == "tailored"
 
 
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "localhost.", "10.0.0.1", "a b"])
