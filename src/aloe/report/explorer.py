@@ -194,8 +194,25 @@ def _pack_nodes(tree: Row) -> tuple[dict[str, Any], dict[str, int]]:
         for e in tree.get("errors") or ()
         if isinstance(e, dict)
     ]
-    packed = {"i": text(tree.get("tree_id")), "p": text(tree.get("persona_id")), "n": nodes, "e": errors}
+    packed: dict[str, Any] = {
+        "i": text(tree.get("tree_id")), "p": text(tree.get("persona_id")), "n": nodes, "e": errors,
+    }  # fmt: skip
+    if changes := [_pack_change(row) for row in tree.get("timeline") or () if isinstance(row, dict)]:
+        packed["c"] = changes
+    if each := int(number(tree.get("session_turns")) or 0):
+        packed["h"] = each
     return packed, places
+
+
+def _pack_change(row: Row) -> list[Any]:
+    """``[turn, kind, how, was, now, until or 0, context]`` of a change of the persona"""
+    turn, until = (int(number(row.get(key)) or 0) for key in ("turn", "until"))
+    return [
+        turn,
+        *(clip(row.get(key), 500) for key in ("kind", "how", "was", "now")),
+        until,
+        clip(row.get("context"), 500),
+    ]
 
 
 def _pack_disclosure(row: Row, places: dict[str, int]) -> list[Any]:

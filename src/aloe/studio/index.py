@@ -21,6 +21,7 @@ from aloe.report.data import number, text
 from aloe.report.explorer import pack_conversation, pack_tree
 from aloe.studio.growing import GrowingFile, RowPlace, parse_row
 from aloe.studio.people import People, card
+from aloe.studio.stale import mark_stale
 
 Row = dict[str, Any]
 SLICE = 0.2  # seconds of indexing before a search is let through
@@ -170,7 +171,10 @@ class IndexedSource:
             packed = pack_conversation(tree, beside["scores"])
         else:
             packed = pack_tree(tree, beside["disclosures"], beside["labels"])
-        packed["persona"] = card(self._people.get(entry.persona_id))
+        persona = self._people.get(entry.persona_id)
+        packed["persona"] = card(persona)
+        if persona is not None and packed.get("c"):
+            packed["x"] = mark_stale(persona, tree, packed["n"])
         packed["scale"] = [self.scale.low, self.scale.high]
         return packed
 

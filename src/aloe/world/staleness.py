@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aloe.world import fallback
-from aloe.world.latent import Item, Step
+from aloe.world.latent import Item, Latent, Step
 from aloe.world.reply import ReplyReading, read_reply
 from aloe.world.truth import Known
 
@@ -44,6 +44,15 @@ def use_of_changes(known: Known, reply: str) -> list[ChangeUse]:
         matters = step.now is not None and (step.now.kind == "trait" or known.matters(step.now))
         found.append(ChangeUse(step, stale, fresh, matters))
     return found
+
+
+def stale_items(latent: Latent, reply: str) -> list[Item]:
+    """What a reply uses of what no longer holds; ``latent`` is a persona as it is at the turn of the reply."""
+    history, reading = latent.history, read_reply(reply)
+    if history is None:
+        return []
+    over = [s.was for s in history.steps if s.was and s.how != "contextual" and s.since <= history.turn]
+    return [item for item in over if _is_used(item, reading)]
 
 
 def _is_used(item: Item, reading: ReplyReading) -> bool:

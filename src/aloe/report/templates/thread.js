@@ -65,6 +65,18 @@ function personaCard(persona, query) {
     make("p", { dir: "auto" }, make("strong", { textContent: name + ". " }), hits(text, query))));
 }
 
+// What of a persona changes in the conversation, or in one of its turns: [turn, kind, how, was, now, until, context].
+function changeText([, , how, was, now, until, context]) {
+  const until_ = how === "gradual" && until ? ` until turn ${until}` : "", where = context ? ` where it is about ${context}` : "";
+  return [tag(how, "change"), until_ + where + " ", was ? make(how === "contextual" ? "span" : "s", {}, bdi(was)) : "begins:", " ", now ? make("b", {}, bdi(now)) : "(over)"];
+}
+
+function timelineOf(item) {
+  if (!item.c || !item.c.length) return null;
+  return make("ol", { className: "timeline", ariaLabel: "What changes" }, ...item.c.map((change) =>
+    make("li", {}, here(item, change[0], `Turn ${change[0]}`), " ", ...changeText(change))));
+}
+
 function userMessage(item, index, query) {
   const text = item.n[index][TEXT];
   const spans = wordSpans(text, query);
@@ -106,9 +118,16 @@ function replyCard(item, index, state) {
   if (rejected) tags.append(tag("not preferred"));
   if (node[CONTINUED] && item.children[index].length && state.siblings > 1) tags.append(tag("continued", "went"));
   if (state.siblings > 1 && node[MODEL] && node[MODEL] !== "world:" + KINDS[node[KIND]]) tags.append(make("span", { className: "tag", title: node[MODEL] }, bdi(node[MODEL].split("?")[0])));
+  const spans = wordSpans(node[TEXT], state.query);
+  for (const [at, what, , words] of item.x || []) {
+    if (at !== index) continue;
+    tags.append(make("span", { className: "tag oops", title: `no longer holds: ${what}` }, "stale: ", bdi(what)));
+    const place = words ? locate(node[TEXT], words) : null;
+    if (place) spans.push([...place, "stale", `no longer holds: ${what}`]);
+  }
   const card = make("div", { className: "reply" + (chosen ? " chosen" : "") },
     tags.children.length ? tags : null,
-    marked(node[TEXT], wordSpans(node[TEXT], state.query)),
+    marked(node[TEXT], spans),
     scoreLine((item.s || []).find((score) => score[0] === index), item.scale || [1, 5], state.query));
   if (state.siblings > 1 && item.children[index].length && state.onPath !== index && state.branches > 1) {
     card.append(make("button", { type: "button", className: "branch", textContent: "Follow this branch", onclick: () => state.follow(index) }));
@@ -154,12 +173,15 @@ function renderThread(target, item, persona, query, picks) {
     renderThread(target, item, persona, query, picks);
   };
   const parts = [make("h3", {}, here(item, 0, bdi(item.i || "conversation"))), personaCard(persona, query) || make("p", { className: "small" }, "Persona ", bdi(item.p || "unknown"))];
+  parts.push(...[timelineOf(item)].filter(Boolean));
   let user = item.n.findIndex((node) => node[PARENT] < 0);
   const seen = new Set();
   while (user !== undefined && user >= 0 && !seen.has(user)) {
     seen.add(user);
     const turn = item.n[user][TURN];
+    if (item.h && turn > 1 && (turn - 1) % item.h === 0) parts.push(make("h3", { className: "session", textContent: `Session ${(turn - 1) / item.h + 1}` }));
     const box = make("div", { className: "turn" }, make("h4", {}, here(item, turn, `Turn ${turn}`)), userMessage(item, user, query));
+    for (const change of (item.c || []).filter((c) => c[0] === turn)) box.append(make("p", { className: "changes" }, ...changeText(change)));
     const replies = [...item.children[user]].sort((a, b) => item.n[a][KIND] - item.n[b][KIND]);
     const onPath = nextReply(item, replies, picks);
     const branches = replies.filter((reply) => item.children[reply].length).length;
