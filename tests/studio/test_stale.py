@@ -1,4 +1,4 @@
-"""A conversation of a persona that changes, as the page gets it: timeline, sessions, and what replies use of the past."""
+"""A conversation of a persona that changes, as the page gets it: timeline, sessions, stale marks."""
 
 from __future__ import annotations
 
