@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 import shutil
 from collections.abc import Iterator
@@ -29,12 +28,12 @@ ELSEWHERE = {
     r"aloe (?:sft RECIPE|run runs/mine$)": "several processes, a whole training: tests/training/test_processes.py",
     r"aloe (?:personas|trees|run) mine\.toml --out \S*runs/big": "shards: tests/scale/test_shards.py",
     r"aloe judge agreement\b": "needs a benchmark by several judges: tests/bench/test_panels.py",
+    r"aloe report .*--format pdf": "needs the extra plots: tests/report/test_plots.py",
     r"aloe pool from-chats\b": "needs the extra pii: tests/personas/test_from_chats.py",
     r"aloe pool forget\b": "follows from-chats: tests/personas/test_forget.py",
     r"aloe run smollm2\b": "an hour of training: its recipe is read below, tests/training/test_recipes.py",
     r"export ": "the test's own endpoint is set",
 }
-EXTRAS = {r"aloe report .*--format pdf": "matplotlib"}  # run where the extra is installed
 TRAINS = re.compile(r"aloe (?:sft|dpo)\b|hf:|--model dpo\b")
 READ = re.compile(r"aloe run (?!mine|vllm|runs/|.*--skip|.*--help|.*--dry)")  # trains, or needs large models
 
@@ -121,8 +120,7 @@ def rate(sheet: Path) -> None:
 
 
 def commands_of(page: Path) -> list[str]:
-    missing = [sign for sign, package in EXTRAS.items() if importlib.util.find_spec(package) is None]
-    return [c for c in printed_commands(page) if not any(re.match(sign, c) for sign in (*ELSEWHERE, *missing))]
+    return [c for c in printed_commands(page) if not any(re.match(sign, c) for sign in ELSEWHERE)]
 
 
 @pytest.mark.parametrize("page", [p for p in PLACES if commands_of(p)], ids=lambda page: page.name)
@@ -163,4 +161,4 @@ def test_every_recipe_and_page_prints_something_that_runs() -> None:
     """A pattern that no longer finds the commands would leave nothing to run."""
     assert sum(len(commands_of(page)) for page in PLACES) > 70
     printed = [command for page in PLACES for command in printed_commands(page)]
-    assert not [sign for sign in (*ELSEWHERE, *EXTRAS) if not any(re.match(sign, command) for command in printed)]
+    assert not [sign for sign in ELSEWHERE if not any(re.match(sign, command) for command in printed)]
