@@ -46,13 +46,13 @@ async def _work(work: ShardedWork, number: int) -> None:
     """One place for a worker: shard after shard until none is left."""
     while work.todo:
         shard = work.todo.pop(0)
-        died = await _Worker(work, number, shard).run()
+        died = await _ShardProcess(work, number, shard).run()
         if died:
             work.died(number, shard, died)
     work.office.retire(number)
 
 
-class _Worker:
+class _ShardProcess:
     """One process and one shard."""
 
     def __init__(self, work: ShardedWork, number: int, shard: Shard) -> None:

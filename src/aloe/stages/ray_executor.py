@@ -45,7 +45,7 @@ def _connect(address: str | None, n_workers: int) -> None:
 
     here: dict[str, Any] = {} if address else {"num_cpus": n_workers + 1, "include_dashboard": False}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error", **here)
+        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **here)
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(

@@ -65,7 +65,7 @@ def do_shard(task: Mapping[str, Any], client: Client) -> None:
     grow_shard(context, stage, shard, by, allowance)
 
 
-class _Line(logging.Handler):
+class _DriverLine(logging.Handler):
     """The connection to the driver: requests of the event loop, and warnings, go out; a thread takes answers in."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -116,7 +116,7 @@ class _Line(logging.Handler):
 
 
 def _serve(connection: socket.socket) -> int:
-    line = _Line(connection)
+    line = _DriverLine(connection)
     logging.getLogger().addHandler(line)
     task = line.first()
     threading.Thread(target=line.listen, daemon=True).start()

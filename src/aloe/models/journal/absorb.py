@@ -50,7 +50,6 @@ class _Absorber:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._keys = set(journal.keys)
         with journal.transaction() as database:
             self._n_texts = int(database.execute("SELECT COALESCE(MAX(id), 0) FROM texts").fetchone()[0])
             self._n_calls = int(database.execute("SELECT COALESCE(MAX(id), 0) FROM calls").fetchone()[0])
@@ -68,7 +67,7 @@ class _Absorber:
                 with self._journal.transaction() as database:
                     _copy_learnt(source, database)
                     self._copy_attempts(source, database, names)
-                    if all(key in self._keys for (key,) in source.execute("SELECT key FROM calls")):
+                    if all(key in self._journal.keys for (key,) in source.execute("SELECT key FROM calls")):
                         return 0
                     shift = self._n_texts
                     self._copy_texts(source, database)
@@ -104,12 +103,13 @@ class _Absorber:
     def _copy_calls(
         self, source: sqlite3.Connection, database: sqlite3.Connection, names: dict[int, int], shift: int
     ) -> int:
-        insert, n_before = f"INSERT INTO calls VALUES ({','.join('?' * 17)})", self._n_calls
+        insert = f"INSERT INTO calls VALUES ({','.join('?' * 17)})"
+        known, n_before = self._journal.keys, self._n_calls
         for key, plan, path, sample, seed, request, reply, finish, *rest in source.execute(_CALLS):
-            if key in self._keys:
+            if key in known:
                 continue
-            self._keys.add(key)
             self._n_calls += 1
+            known[key] = self._n_calls
             words = (np.frombuffer(request, "<u4") + np.uint32(shift << 3)).tobytes()
             *used, digest = rest
             told = None if finish is None else finish.decode()
