@@ -78,7 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("panel")
     bench(folder, "kin", "hf:Qwen/Qwen3-8B", 3.0, bonus=0.4)
     bench(folder, "better", "openai:mistral-large", 4.0)
-    bench(folder, "worse", "openai:gemma-3-27b", 2.0)
+    bench(folder, "worse", "openai:gemma-3-27b", 2.4)  # on average the others are better than kin
     return folder
 
 
