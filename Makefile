@@ -36,7 +36,7 @@ test: setup check
 PEERS := .venv-peers
 test-peers:
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install -q -e . 'inspect-ai==0.3.285' 'pytest>=8.3' 'hypothesis>=6.115'
+	$(PEERS)/bin/python -m pip install -q -e . 'inspect-ai==0.3.285' ipykernel nbclient 'pytest>=8.3' 'hypothesis>=6.115'
 	$(PEERS)/bin/python -m pytest tests/peers -p no:cacheprovider
 
 # A minute of hostile input for parsers, readers of files and the servers' requests.
