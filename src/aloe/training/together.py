@@ -7,6 +7,7 @@ the resumable states: the same command goes on from there.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -18,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from aloe.errors import AloeError, ConfigError, DataError
-from aloe.models.local.processor import FEW_PROGRAMS, PASSIVE, cores
+from aloe.models.local.processor import FEW_PROGRAMS, PASSIVE, cores, give_back_memory
 from aloe.training.methods import Method
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,11 @@ def train_by(
     """
     n = getattr(section, "processes", 1)
     if n == 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return method.load()(section, *arguments, progress=progress, **options)
+        try:
+            return method.load()(section, *arguments, progress=progress, **options)
+        finally:  # a trainer refers to itself, and would keep weights and optimiser while the next one has its own
+            gc.collect()
+            give_back_memory()
     _check(method, n)
     workers = _start(n)
     try:
