@@ -43,3 +43,6 @@ class Allowance:
 
     def note(self, done: float, total: float | None, unit: str) -> None:
         """How far the work is, for whoever wants to show it."""
+
+    async def flush(self) -> None:
+        """All calls are done: wait until whoever keeps the limits has heard what they used."""

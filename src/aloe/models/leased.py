@@ -95,6 +95,16 @@ class LeasedAllowance(Allowance):
         if not task.cancelled():
             task.exception()  # the office is gone: whoever waits for an answer says so
 
+    async def flush(self) -> None:
+        if self._reporter is not None:
+            self._reporter.cancel()
+            await self.ask("report", self._shard, self._state())
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _state(self) -> dict[str, Any]:
+        tokens = sum(s.prompt_tokens + s.completion_tokens for s in self._stats.values())
+        return {**self._progress, "tokens": tokens}
+
     def note(self, done: float, total: float | None, unit: str) -> None:
         """How far the shard is, for the next report."""
         self._progress = {"done": done, "total": total or 0, "unit": unit}
@@ -103,8 +113,7 @@ class LeasedAllowance(Allowance):
 
     async def _report(self) -> None:
         while True:
-            tokens = sum(s.prompt_tokens + s.completion_tokens for s in self._stats.values())
-            place, of = await self.ask("report", self._shard, {**self._progress, "tokens": tokens})
+            place, of = await self.ask("report", self._shard, self._state())
             if (place, of) != (self._place, self._of):
                 self._place, self._of = place, of
                 for limiter, most in self._limiters:

@@ -79,6 +79,6 @@ class Office:
             self._active.remove(worker)
 
     def lost(self, worker: int) -> None:
-        """A worker has died: what it was about to spend may have been spent."""
+        """A worker has ended, perhaps by force: what it had reserved and not settled may have been spent."""
         for worst in self._held.pop(worker, ()):
             self.budget.settle(worst, worst.tokens, worst.usd)

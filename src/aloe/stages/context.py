@@ -110,6 +110,7 @@ def with_caller(context: Context, work: Callable[[Caller], Awaitable[T]]) -> T:
             try:
                 if context.part is not None:
                     context.part.calls.update({role: asdict(stats) for role, stats in caller.stats.items()})
+                    await context.part.allowance.flush()
                 else:
                     record_calls(context.run, context.stage, caller.stats, degraded)
             finally:

@@ -50,13 +50,12 @@ class ShardedWork:
     office: Office
     deaths: dict[Shard, int] = field(default_factory=dict)
 
-    def died(self, worker: int, shard: Shard, how: str) -> None:
-        """A worker has died over a shard, which is to be done by another one.
+    def died(self, shard: Shard, how: str) -> None:
+        """Its worker has died over a shard, which is to be done by another one.
 
         Raises:
             DataError: not the first time.
         """
-        self.office.lost(worker)
         self.deaths[shard] = self.deaths.get(shard, 0) + 1
         if self.deaths[shard] >= MOST_DEATHS:
             raise DataError(

@@ -47,8 +47,9 @@ async def _work(work: ShardedWork, number: int) -> None:
     while work.todo:
         shard = work.todo.pop(0)
         died = await _ShardProcess(work, number, shard).run()
+        work.office.lost(number)
         if died:
-            work.died(number, shard, died)
+            work.died(shard, died)
     work.office.retire(number)
 
 

@@ -82,9 +82,12 @@ async def _drive(work: ShardedWork, num_gpus: int) -> None:
             while free and not work.todo:
                 work.office.retire(free.pop())
             done, _ = await asyncio.to_thread(ray.wait, list(running), num_returns=1, timeout=POLL)
+            if serving.done():
+                await serving
             for reference in done:
                 place, shard = running.pop(reference)
-                _collect(work, reference, place, shard)
+                work.office.lost(place)
+                _collect(work, reference, shard)
                 free.append(place)
     finally:
         serving.cancel()
@@ -93,7 +96,7 @@ async def _drive(work: ShardedWork, num_gpus: int) -> None:
         ray.kill(office)
 
 
-def _collect(work: ShardedWork, reference: Any, place: int, shard: Shard) -> None:
+def _collect(work: ShardedWork, reference: Any, shard: Shard) -> None:
     """Take the end of a task: done, failed as the stage fails, or dead.
 
     Raises:
@@ -104,7 +107,7 @@ def _collect(work: ShardedWork, reference: Any, place: int, shard: Shard) -> Non
     try:
         told = ray.get(reference)
     except ray.exceptions.RayError as error:
-        work.died(place, shard, type(error).__name__)
+        work.died(shard, type(error).__name__)
         return
     if told:
         name, message, hint = told
