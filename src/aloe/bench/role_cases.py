@@ -23,7 +23,7 @@ _WORDS = re.compile(r"[^\w]+")
 PLACEHOLDERS = (
     "a sentence of the description copied", "the users words", "a short sentence about the user", "one sentence",
     "keeps bees", "i keep bees", "two whole weeks", "write to my landlord", "six year old", "my hives",
-    "uses his honey", "his own honey", "lentils with carrots", "as short as he is", "takes him for somebody else",
+    "uses his honey", "his own honey", "lentils with carrots", "as short as he is",
 )  # fmt: skip
 
 
