@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from aloe.config import load_config
+from aloe.config.exposure import exposures
 from models.faulty import FaultyServer, faulty_world
 from scale.sharded_runs import aloe, at, begin, committed, copy, read, start, wait_for
 
@@ -96,3 +98,8 @@ def test_a_budget_is_one_for_all_workers(whole: tuple[Path, Path], tmp_path: Pat
         done = aloe("trees", run, *BY_TWO, "--budget.tokens", "6000", "-q")  # 25 for each of 80 calls, 4,200 at worst
         assert done.returncode == 6 and "budget of 6,000 tokens" in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) == 1 and 20 < len(server.requests) < 80
+
+
+def test_a_foreign_clusters_address_in_a_config_is_to_be_confirmed() -> None:
+    config = load_config(None, {"execution": {"executor": "ray", "address": "ray://elsewhere:10001"}})
+    assert any("Ray cluster at ray://elsewhere:10001" in exposure.text for exposure in exposures(config))

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from aloe import errors
-from aloe.errors import AloeError, ConfigError, need_packages
+from aloe.errors import AloeError, ConfigError, DataError, need_packages
 from aloe.models.office import Office
 from aloe.stages.executor import ShardedWork
 from aloe.store.shards import Shard
@@ -35,6 +35,11 @@ async def run_on_ray(work: ShardedWork) -> None:
         _connect(config.address, work.n_workers)
     try:
         await _drive(work, config.replicas if _needs_gpu(work) else 0)
+    except ray.exceptions.RayError as error:
+        raise DataError(
+            f"the Ray cluster failed: {str(error).splitlines()[0]}",
+            "the same command goes on from the shards' journals",
+        ) from error
     finally:
         if started:
             ray.shutdown()
@@ -63,9 +68,13 @@ def _needs_gpu(work: ShardedWork) -> bool:
 async def _drive(work: ShardedWork, num_gpus: int) -> None:
     """Keep ``work.n_workers`` tasks going until no shard is left."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     context = work.context
-    office = ray.remote(_RemoteOffice).options(num_cpus=0, max_concurrency=1000).remote()
+    here = NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )  # it lives with the driver
+    office = ray.remote(_RemoteOffice).options(num_cpus=0, max_concurrency=1000, scheduling_strategy=here).remote()
     task = ray.remote(num_cpus=1, num_gpus=num_gpus, max_retries=0)(_do_on_ray)
     free = list(range(work.n_workers))
     running: dict[Any, tuple[int, Shard]] = {}
