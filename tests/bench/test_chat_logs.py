@@ -284,3 +284,48 @@ def test_lines_without_names_pair_only_where_they_begin_alike(tmp_path):
     shared = {frozenset((cells[0], cells[2])): cells[3] for cells in lines}
     assert shared[frozenset(("first", "again"))] == "4"
     assert shared[frozenset(("first", "other"))] == shared[frozenset(("again", "other"))] == "unpaired"
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+QUIET = [("One?", "A."), ("Two?", "B.")]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"input": q, "output": a} for q, a in QUIET],
+        [{"run_type": "llm", "inputs": {"input": q}, "outputs": {"output": a}} for q, a in QUIET],
+        [{"name": "chat", "attributes": {"gen_ai.prompt": q, "gen_ai.completion": a}} for q, a in QUIET],
+    ],
+    ids=["Langfuse", "LangSmith", "OpenTelemetry"],
+)
+def test_calls_without_session_or_trace_are_not_one_conversation(rows, tmp_path):
+    log = read_log(write(tmp_path / "log.jsonl", rows))
+    assert [row["messages"] for _, row in log.rows] == [said([turn]) for turn in QUIET]
+
+
+ASKED = {"custom_id": "a", "body": {"messages": said(TALKS[1][1], answer=False)}}
+SPAN = {"name": "chat", "attributes": {"gen_ai.prompt": "One?", "gen_ai.completion": "A."}}
+EMPTY = {"key": "gen_ai.prompt", "value": {"arrayValue": {"values": None}}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "n"),
+    [
+        ([ASKED, {"custom_id": "a", "response": "timed out", "error": None}], 0),
+        ([{**SPAN, "context": "00-4bf9"}], 1),
+        ([SPAN, {**SPAN, "attributes": [EMPTY]}], 1),
+    ],
+    ids=["answer", "context", "values"],
+)
+def test_fields_of_another_form_than_usual_are_passed_over(rows, n, tmp_path):
+    path = write(tmp_path / "log.jsonl", rows)
+    if n:
+        assert len(read_log(path).rows) == n
+    else:
+        with pytest.raises(DataError, match="holds no conversation"):
+            read_log(path)

@@ -160,7 +160,7 @@ def batch_rows(entries: Iterable[Entry]) -> tuple[list[Entry], int]:
         if isinstance(body, dict):
             asked[name] = body
         if isinstance(entry.get("response"), dict) or "error" in entry:
-            response = entry.get("response") or {}
+            response = entry["response"] if isinstance(entry.get("response"), dict) else {}
             answered.append((number, name, response.get("body") if response.get("status_code", 200) == 200 else None))
     if not asked or not answered:
         missing = "requests" if not asked else "answers"

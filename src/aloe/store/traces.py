@@ -2,7 +2,7 @@
 
 A trace holds calls, not conversations. Calls of one session are put in the order of their time: one whose history is
 longer than what was said before goes on from it, one that holds only the next message is appended, and any other begins
-a conversation of its own.
+a conversation of its own. Calls that name neither session nor trace are conversations of their own, too.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def _spoken(messages: Said) -> Said:
 
 def conversations(calls: Iterable[Call]) -> list[Entry]:
     """Rows of the conversations that calls make up, in the order of the log."""
-    sessions: dict[str, list[Call]] = {}
-    for call in calls:
-        sessions.setdefault(call.session, []).append(call)
+    sessions: dict[str | int, list[Call]] = {}
+    for place, call in enumerate(calls):
+        sessions.setdefault(call.session or place, []).append(call)
     rows: list[Entry] = []
     for session in sessions.values():
         said: Said = []
@@ -234,7 +234,7 @@ def _value(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if isinstance(inner := value.get("arrayValue"), dict):
-        return [_value(v) for v in inner.get("values", ())]
+        return [_value(v) for v in inner.get("values") or ()]
     if isinstance(inner := value.get("kvlistValue"), dict):
         return {str(p.get("key")): _value(p.get("value")) for p in _list(inner, "values")}
     return next((v for k, v in value.items() if k.endswith("Value")), None)
@@ -258,8 +258,8 @@ def _otel_call(number: int, span: Mapping[str, Any]) -> Call:
     asked = as_messages(about.get("gen_ai.input.messages", about.get("gen_ai.prompt")), USER) or asked
     answered = as_messages(about.get("gen_ai.output.messages", about.get("gen_ai.completion")), ASSISTANT) or answered
     asked, answered = asked or _numbered(about, "prompt"), answered or _numbered(about, "completion")
-    context = span.get("context")
-    trace = _first(span.get("traceId"), span.get("trace_id"), (context or {}).get("trace_id"))
+    context = span["context"] if isinstance(span.get("context"), dict) else {}
+    trace = _first(span.get("traceId"), span.get("trace_id"), context.get("trace_id"))
     return Call(
         number,
         _first(*(about.get(k) for k in ("gen_ai.conversation.id", "session.id", "langfuse.session.id"))) or trace,
