@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aloe.config import ModelConfig
 from aloe.errors import BudgetExceeded
 from aloe.models.budget import Budget
 from aloe.models.http.limits import Limiter
@@ -98,3 +99,15 @@ def test_workers_under_one_limit_of_requests_are_paced_as_one() -> None:
 def test_an_unknown_request_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown request"):
         asyncio.run(Office(Budget(None, None), 1).ask(0, "retire", []))
+
+
+def test_a_worker_without_a_share_is_given_one_once_another_has_ended() -> None:
+    async def run() -> None:
+        office = Office(Budget(None, None), 2)
+        lease = LeasedAllowance(Direct(office, 1), "2/2", 1, 2)
+        limiter = lease.limiter(ModelConfig(uri="openai:x", max_concurrency=1), "here", 300.0, None, None)
+        assert limiter.max_concurrency == 0
+        office.retire(0)
+        limiter.leave(await asyncio.wait_for(limiter.enter(1), 20))
+
+    asyncio.run(run())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -74,6 +76,31 @@ def test_a_driver_that_ends_takes_its_workers_along_and_loses_nothing(
         assert aloe("trees", run, "-q").returncode == 0  # without an executor: the shards' journals are taken in
         assert len(server.requests) - sent == committed(run) - before - kept  # each call that was not kept, once
     assert read(run) == read(grown) and not (run / "shards").exists()
+
+
+def test_a_worker_whose_driver_is_gone_before_it_begins_says_nothing() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    command = [sys.executable, "-m", "aloe.stages.worker", str(theirs.fileno())]
+    with theirs:
+        done = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupt_reaches_all_workers_at_once(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    begun, _ = whole
+    with faulty_world(lambda body, n: None) as server:
+        server.delay = 0.15
+        run = at(copy(begun, tmp_path / "run"), server.base_url)
+        before = committed(run)
+        process = start("trees", run, *BY_TWO[:-1], "1")  # one call in flight of each
+        wait_for(lambda: len(server.requests) > 40, process, 120)  # both have trees, and report how far they are
+        sent = len(server.requests)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130 and "Traceback" not in said, said
+        assert len(server.requests) - sent <= 6, "workers went on after the interrupt"
+        assert len(server.requests) - (committed(run) - before) <= 2
 
 
 def wait_for_end(pids: list[int]) -> None:

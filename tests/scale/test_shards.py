@@ -103,13 +103,16 @@ def test_labels_given_in_shards_are_those_given_at_once(whole: tuple[Path, Path]
     with faulty_world(lambda body, n: None) as server:
         runs = [at(copy(whole[1], tmp_path / name), server.base_url) for name in ("once", "shards")]
         options = ("--label", "score", "--labeler", "mine")
+        with ShardDir(runs[1], "relabel", Shard(5, 1)).locked():  # of somebody else's labels: stays
+            pass
         done = aloe("relabel", runs[0], *options)
         assert done.returncode == 0, done.stderr
         n = len(server.requests)
         said = [aloe("relabel", runs[1], *options, "--shard", f"{number}/3").stdout for number in (2, 1, 3)]
         assert len(server.requests) == 2 * n and committed(runs[0]) == committed(runs[1])
         assert said[2].replace("/shards", "/once") == done.stdout and "written once all are" in said[0]
-    assert read(runs[0]) == read(runs[1]) != read(whole[1]) and not (runs[1] / "shards").exists()
+    assert read(runs[0]) == read(runs[1]) != read(whole[1])
+    assert [path.name for path in (runs[1] / "shards" / "relabel").iterdir()] == ["1-of-5"]
 
 
 def test_a_shard_that_is_killed_sends_no_committed_call_again(whole: tuple[Path, Path], tmp_path: Path) -> None:
@@ -145,6 +148,18 @@ def test_shards_that_were_begun_are_not_paid_for_again_by_the_whole_stage(
         assert len({json.dumps(body, sort_keys=True) for body in server.requests}) == committed(run) - committed(begun)
         assert 0 < n < len(server.requests)
     assert read(run) == read(grown) and not (run / "shards").exists()
+
+
+def test_a_stage_that_fails_once_it_has_taken_shards_in_leaves_no_call_twice(
+    whole: tuple[Path, Path], tmp_path: Path
+) -> None:
+    begun, _ = whole
+    with faulty_world(lambda body, n: None) as server:
+        run = at(copy(begun, tmp_path / "run"), server.base_url)
+        assert aloe("trees", run, "--shard", "1/3", "-q").returncode == 0
+        n = committed(run)
+        assert aloe("trees", run, "--budget.tokens", "1", "-q").returncode == 6
+    assert committed(run) == n  # else the budget would count them twice
 
 
 def test_a_shard_knows_what_the_run_has_paid_for(whole: tuple[Path, Path], tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def run(options: Namespace, overrides: Overrides) -> int:
     from aloe.dialogue.relabel import merge_labels
     from aloe.store.records import read_jsonl
     from aloe.store.rundir import RunDir
+    from aloe.store.shards import Shard
     from aloe.types import ConversationTree, Label
 
     run = RunDir(options.run)
@@ -87,7 +88,7 @@ def run(options: Namespace, overrides: Overrides) -> int:
         raise DataError(f"{folder} holds no replies to label in this way", hint)
     total = merge_labels(folder / "labels.jsonl", labels, name)
     if options.shard is not None:
-        clear(run)
+        clear(run, Shard.parse(options.shard).of)
     preferred = sum(x.outcome == "preferred" for x in labels)
     print(f"{len(labels):,} labels by {name}, {preferred:,} of them preferences; {total:,} labels in all")
     print_agreement(list(read_jsonl(folder / "labels.jsonl", Label)))

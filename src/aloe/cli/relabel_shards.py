@@ -72,7 +72,8 @@ def read_labels(parts: Sequence[Path]) -> list[Label]:
     return [Label.model_validate_json(line) for _, line in merge_lines(parts, "tree_id")]
 
 
-def clear(run: RunDir) -> None:
-    """Remove the shards whose labels are in the file now."""
+def clear(run: RunDir, of: int) -> None:
+    """Remove the ``of`` shards whose labels are in the file now; others may be at work, or hold what was paid for."""
     for folder in shards_in(run.path, STAGE):
-        folder.remove()
+        if folder.shard.of == of:
+            folder.remove()

@@ -53,7 +53,7 @@ class LeasedAllowance(Allowance):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reporter: asyncio.Task[None] | None = None
         self._stats: dict[str, RoleStats] = {}
-        self._progress: dict[str, Any] = {}
+        self._progress: dict[str, Any] = {"done": 0, "total": 0, "unit": ""}
 
     def budget(self, limits: BudgetConfig, journal: Journal) -> Budget:
         return _LeasedBudget(self, limits.usd, limits.tokens)
@@ -67,6 +67,7 @@ class LeasedAllowance(Allowance):
             tokens=self._bucket(f"tokens {where}", config.tokens_per_minute),
         )  # fmt: skip
         self._limiters.append((limiter, config.max_concurrency))
+        self._begin_reports()  # a worker whose share is 0 makes no progress until it hears of a larger one
         return limiter
 
     def _bucket(self, name: str, per_minute: float | None) -> Bucket | None:
@@ -108,6 +109,9 @@ class LeasedAllowance(Allowance):
     def note(self, done: float, total: float | None, unit: str) -> None:
         """How far the shard is, for the next report."""
         self._progress = {"done": done, "total": total or 0, "unit": unit}
+        self._begin_reports()
+
+    def _begin_reports(self) -> None:
         if self._reporter is None:
             self._reporter = asyncio.get_running_loop().create_task(self._report())
 

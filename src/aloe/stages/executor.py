@@ -134,4 +134,5 @@ def _show_once(context: Context, office: Office) -> None:
     reports = list(office.reports.values())
     if reports:
         done, total, tokens = (sum(r[name] for r in reports) for name in ("done", "total", "tokens"))
-        context.progress.update(done, total, reports[0]["unit"], f"{tokens / 1e3:.0f}k tokens")
+        unit = next((r["unit"] for r in reports if r["unit"]), "")  # who has only begun knows of none
+        context.progress.update(done, total, unit, f"{tokens / 1e3:.0f}k tokens")

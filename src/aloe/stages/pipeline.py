@@ -300,6 +300,7 @@ def _work_of(stage: Stage, context: Context, work: _Work, inputs: dict[str, str]
         if not context.redo and (finished := finished_set(work.run, stage, by)):
             return join_stage(context, stage, finished)
         absorb_shards(context, shards)
+        clear_shards(work.run, stage)  # what the run's journal holds must not count as spent a second time
     return stage.load()(context)
 
 

@@ -60,6 +60,7 @@ class _ShardProcess:
         self._work, self._number, self._shard = work, number, shard
         self._answering: set[asyncio.Task[None]] = set()
         self._result: dict[str, Any] | None = None
+        self._is_ready = False  # before that it has nothing to lose, and an interrupt would hit it in its imports
 
     async def run(self) -> str:
         """Start the process and answer it until it ends; returns how it died, empty where it did not.
@@ -79,24 +80,31 @@ class _ShardProcess:
         reader, writer = await asyncio.open_connection(sock=ours, limit=LONGEST_LINE)
         try:
             self._send(writer, self._task())
-            while line := await reader.readline():
-                self._take(orjson.loads(line), writer)
+            await self._listen(reader, writer)
             await asyncio.to_thread(process.wait)
-        except ConnectionError:
-            await asyncio.to_thread(process.wait)
+        except BaseException:  # all workers are interrupted at once, and are answered until they have put things away
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGINT if self._is_ready else signal.SIGKILL)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._listen(reader, writer), LAST_WORDS)
+            raise
         finally:
             for task in self._answering:
                 task.cancel()
             writer.close()
             if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGINT)
                 try:
-                    process.wait(LAST_WORDS)
+                    await asyncio.to_thread(process.wait, LAST_WORDS)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
         return self._end(process.returncode)
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take what the process says until it is gone."""
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                self._take(orjson.loads(line), writer)
 
     def _task(self) -> dict[str, Any]:
         context = self._work.context
@@ -123,6 +131,8 @@ class _ShardProcess:
     def _take(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         if "result" in said:
             self._result = said["result"]
+        elif "ready" in said:
+            self._is_ready = True
         elif "log" in said:
             name, level, text = said["log"]
             logging.getLogger(name).log(level, "shard %s: %s", self._shard, text)

@@ -94,8 +94,15 @@ class _DriverLine(logging.Handler):
         return await asyncio.wrap_future(future)
 
     def first(self) -> dict[str, Any]:
-        """The driver's first line."""
-        task: dict[str, Any] = orjson.loads(self._lines.readline())
+        """The driver's first line.
+
+        Raises:
+            ConnectionError: the driver is gone.
+        """
+        said = self._lines.readline()
+        if not said:
+            raise ConnectionAbortedError
+        task: dict[str, Any] = orjson.loads(said)
         return task
 
     def listen(self) -> None:
@@ -118,6 +125,7 @@ class _DriverLine(logging.Handler):
 def _serve(connection: socket.socket) -> int:
     line = _DriverLine(connection)
     logging.getLogger().addHandler(line)
+    line.say({"ready": True})
     task = line.first()
     threading.Thread(target=line.listen, daemon=True).start()
     result: dict[str, Any] = {}
@@ -135,5 +143,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(_serve(socket.socket(fileno=int(sys.argv[1]))))
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, ConnectionError):  # told to end, or the driver is gone
         os._exit(130)
