@@ -9,6 +9,8 @@ from pathlib import Path
 import orjson
 from reading import Page
 
+from aloe.report.compared import put_together
+from aloe.report.data import read_run
 from aloe.store.records import write_json, write_jsonl
 from helpers import aloe
 
@@ -45,6 +47,16 @@ def test_the_same_model_of_two_runs_is_compared_on_the_same_personas(whole_run: 
     assert (
         same.returncode == 0 and "The interval holds zero" in page.text and "Their configs are the same." in page.text
     )
+
+
+def test_options_of_a_role_are_told_however_long_its_table_is(whole_run: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(whole_run, tmp_path / "autumn"))
+    text = (other / "config.toml").read_text("utf-8")
+    changed, n = re.subn(r'^(judge = .*"batch_size" = )32', r"\g<1>31", text, count=1, flags=re.MULTILINE)
+    assert n == 1
+    (other / "config.toml").write_text(changed, "utf-8")
+    together = put_together([read_run(whole_run), read_run(other)])
+    assert together.options == [("roles.judge.batch_size", ["32", "31"])]
 
 
 def test_what_cant_be_compared_is_one_line(whole_run: Path, tmp_path: Path) -> None:

@@ -85,18 +85,21 @@ def put_together(runs: Sequence[RunData]) -> Together:
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in table.items():
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            value = value[0] if len(value) == 1 else {str(number): one for number, one in enumerate(value, 1)}
         if isinstance(value, dict):
             found |= _flat(value, f"{prefix}{key}.")
         else:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            found[f"{prefix}{key}"] = clip(shown, MAX_VALUE)
+            found[f"{prefix}{key}"] = shown
     return found
 
 
 def _different(configs: Sequence[dict[str, str]]) -> list[tuple[str, list[str]]]:
     keys = dict.fromkeys(key for config in configs for key in config)
     rows = [(key, [config.get(key, "–") for config in configs]) for key in keys]
-    return sorted((row for row in rows if len(set(row[1])) > 1), key=lambda row: row[0].startswith(PLACES))
+    kept = [(key, [clip(value, MAX_VALUE) for value in values]) for key, values in rows if len(set(values)) > 1]
+    return sorted(kept, key=lambda row: row[0].startswith(PLACES))
 
 
 def _page(found: Together) -> Iterator[bytes]:
