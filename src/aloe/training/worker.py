@@ -39,7 +39,10 @@ def _end_with(connection: Connection) -> None:
 
 def serve(connection: Connection) -> None:
     """Train once."""
-    name, section, arguments, options = connection.recv()
+    try:
+        name, section, arguments, options = connection.recv()
+    except (EOFError, OSError):  # who asked is gone already
+        os._exit(1)
     waiting = threading.Thread(target=_end_with, args=(connection,), daemon=True)
     waiting.start()
     is_first = os.environ["RANK"] == "0"
