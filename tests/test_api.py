@@ -213,6 +213,9 @@ def test_trees_are_those_of_the_command_line(tmp_path: Path) -> None:
         (lambda: aloe.benchmark("world:generic", ["Ann"]), "persona 1 is 'Ann'"),
         (lambda: aloe.benchmark("world:generic", options={"bench": {"n_trns": 3}}), "n_trns"),
         (lambda: aloe.score_conversations([{"message": []}]), "row 1: no object with a list 'messages'"),
+        (lambda: aloe.score_conversations(["Hello"]), "row 1: no object with a list 'messages'"),  # type: ignore[list-item]
+        (lambda: aloe.benchmark("world:generic", name="../other"), "'../other' is not a valid name for a result"),
+        (lambda: aloe.measure([[1.0, float("inf")]]), "scores hold infinity"),
         (lambda: aloe.train_dpo(["wrong"], "m", "out"), "row 1 is 'wrong'"),
     ],
 )

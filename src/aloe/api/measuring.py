@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aloe.api.running import run
-from aloe.api.settings import Model, Models, People, config_for, one_model, people_of, tables_of
+from aloe.api.settings import Model, Models, People, config_for, one_model, people_of, result_name, tables_of
 from aloe.bench.metrics import Measurement
 from aloe.config import Config
 from aloe.errors import DataError
@@ -57,6 +57,8 @@ def measure(
         raise DataError(
             f"scores have shape {table.shape}", "give (persons, turns) or (persons, conversations, turns), not empty"
         )
+    if np.isinf(table).any():
+        raise DataError("scores hold infinity", "give None or NaN for what is unscored")
     labels = {"clusters": clusters} if clusters is not None and not isinstance(clusters, Mapping) else clusters or {}
     for name, own in labels.items():
         if len(own) != len(table):
@@ -113,7 +115,7 @@ def benchmark(
         config = config.model_copy(update={"bench": config.bench.model_copy(update={"personas": None})})
     tested = one_model(model)
     people = bench_sample(people_of(personas, config.seed), config.bench.n_personas, config.seed)
-    called = name or plain_name(tested.uri)
+    called = result_name(name or plain_name(tested.uri))
 
     async def work() -> BenchmarkResult:
         async with opened(config, out, "bench") as (caller, folder):
@@ -154,13 +156,15 @@ def score_conversations(
     from aloe.bench.offline import score_conversations as score
     from aloe.stages.bench import with_bench_roles
 
+    result_name(name)
     given = {"judge": None if judge is None else tables_of(judge)}
     config = with_bench_roles(config_for(recipe, options, {"seed": seed, "bench": given}))
     people = people_of(personas, config.seed)
     if isinstance(rows, str | Path):
         talks = read_conversations(rows, people)
     else:
-        talks = conversations_of(((f"row {n}", dict(row)) for n, row in enumerate(rows, 1)), people, "rows")
+        tables = (dict(row) if isinstance(row, Mapping) else row for row in rows)
+        talks = conversations_of(((f"row {n}", row) for n, row in enumerate(tables, 1)), people, "rows")
 
     async def work() -> dict[str, BenchmarkResult]:
         async with opened(config, out, "bench --conversations", watched=False) as (caller, folder):

@@ -104,3 +104,14 @@ def people_of(personas: People, seed: int) -> list[Persona]:
                 f"persona {place} is {persona!r:.60}", "make each with aloe.make_persona(profile, personality)"
             )
     return found
+
+
+def result_name(name: str) -> str:
+    """The name of a result, which is that of its folder, too.
+
+    Raises:
+        ConfigError: a path.
+    """
+    if not name or "/" in name or "\\" in name or name in (".", ".."):
+        raise ConfigError(f"name {name!r} is not a valid name for a result", "give a plain name without slashes")
+    return name
