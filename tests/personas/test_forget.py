@@ -106,6 +106,21 @@ def everything(folder: Path) -> str:
     return "\n".join(said)
 
 
+def test_what_reinforcement_learning_has_kept_of_a_person_goes(copy: Path) -> None:
+    run = copy / "run"
+    tree = json.loads((run / "trees" / "trees.jsonl").read_text("utf-8").splitlines()[0])
+    row = {"step": 1, "prompt": [n["message"] for n in tree["nodes"]], "info": {"persona_id": tree["persona_id"]}}
+    other = {"step": 1, "prompt": [{"role": "user", "content": "Soup?"}], "info": {"persona_id": "somebody"}}
+    (run / "checkpoints" / "rl" / "replay").mkdir(parents=True)
+    for name in ("replay/rollouts", "samples"):
+        write_jsonl(run / "checkpoints" / "rl" / f"{name}.jsonl", [row, other])
+    for n in range(3):  # one of them is whom the tree is of
+        forget_user(RunDir(run), f"user-{n}")
+    for name in ("replay/rollouts", "samples"):
+        left = (run / "checkpoints" / "rl" / f"{name}.jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(line) for line in left] == [other]
+
+
 def n_calls(run: Path) -> int:
     return int(sqlite3.connect(run / "journal.sqlite").execute("SELECT COUNT(*) FROM calls").fetchone()[0])
 

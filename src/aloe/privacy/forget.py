@@ -115,7 +115,7 @@ def _rows(path: Path) -> Iterator[tuple[bytes, Any]]:
 
 def _jsonl_files(run: RunDir) -> list[Path]:
     """Every JSON Lines file of the run: those by which others are found come last, conversations, then descriptions."""
-    files = [f for f in sorted(run.path.rglob("*.jsonl")) if "checkpoints" not in f.relative_to(run.path).parts]
+    files = sorted(run.path.rglob("*.jsonl"))  # of checkpoints, too: RL keeps samples and replays there
     order = ("bench", "rollout", "trees", "personas")
     folders = [f.relative_to(run.path).parts[0] for f in files]
     places = [order.index(folder) if folder in order else -1 for folder in folders]
