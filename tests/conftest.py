@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ _state = tempfile.mkdtemp(prefix="aloe-state-")
 atexit.register(shutil.rmtree, _state, ignore_errors=True)
 os.environ["XDG_STATE_HOME"] = _state
 os.environ.pop("OPENAI_BASE_URL", None)  # tests ask the servers that they start
+
+# Where tests run in the background of a shell, interrupts are ignored, also by what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where Python may not write bytecode, every process that a test starts would compile all of aloe: half a second each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

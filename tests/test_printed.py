@@ -27,6 +27,8 @@ ELSEWHERE = {
     r"aloe (?:rl|transfer|run demo .*--rl)\b": "trains: tests/rl, tests/training/test_transfer.py",
     r"aloe (?:sft RECIPE|run runs/mine$)": "several processes, a whole training: tests/training/test_processes.py",
     r"aloe (?:personas|trees|run) mine\.toml --out \S*runs/big": "shards: tests/scale/test_shards.py",
+    r"aloe users tune mine\b": "needs folders of prompts: tests/bench/test_users.py",
+    r"aloe study (?:new|read)\b": "needs a benchmark of several models, and answers: tests/bench/test_study.py",
     r"aloe judge agreement\b": "needs a benchmark by several judges: tests/bench/test_panels.py",
     r"aloe report .*--format pdf": "needs the extra plots: tests/report/test_plots.py",
     r"aloe pool from-chats\b": "needs the extra pii: tests/personas/test_from_chats.py",
