@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aloe.errors import DataError
 from aloe.store.merging import merge_sorted
 from aloe.store.records import SortedJsonlWriter
+from aloe.store.rundir import RunDir
 from aloe.store.shards import Shard, ShardDir
 from models.faulty import Fault, answer, faulty_world, refusal
 from scale.sharded_runs import aloe, at, begin, committed, copy, in_shards, read, start, wait_for
@@ -261,6 +262,15 @@ def test_a_shard_that_can_not_be_joined_is_one_line_and_mends_itself(
     done = aloe("trees", run, "--shard", "1/2", "-q")  # nobody is there to ask: all is in its journal
     assert done.returncode == 0, done.stderr
     assert read(run) == read(whole[1]) and not (run / "shards").exists()
+
+
+def test_the_last_shard_says_where_it_can_not_join_them(unjoined: Path, tmp_path: Path) -> None:
+    run = RunDir(copy(unjoined, tmp_path / "run"))
+    run.share()  # somebody works on a shard of another stage
+    done = aloe("trees", run.path, "--shard", "1/2")
+    assert done.returncode == 0 and f"is in use: aloe merge {run.path} joins them" in done.stdout + done.stderr
+    run.close()
+    assert aloe("merge", run.path).returncode == 0 and not (run.path / "shards").exists()
 
 
 def test_a_driver_and_a_shard_keep_out_of_each_others_way(whole: tuple[Path, Path], tmp_path: Path) -> None:

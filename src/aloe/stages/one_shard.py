@@ -83,8 +83,11 @@ def _join(config: Config, run: RunDir, recipe: str, stage: Stage, say: Any) -> N
     try:
         merge_shards(config, run, recipe, stage.name, say=say)
     except (BusyError, DataError) as error:  # two ended at once: the other one joins, or has joined already
-        if isinstance(error, DataError) and shards_in(run.path, stage.name):
+        left = shards_in(run.path, stage.name)
+        if isinstance(error, DataError) and left:
             raise
+        if left and say is not None:
+            say(f"all shards of {stage.name} are there, but {run.path} is in use: aloe merge {run.path} joins them")
 
 
 def _made_by(config: Config, run: RunDir, stage: Stage, prompts: PromptSet, digest: str) -> dict[str, Any]:
