@@ -13,7 +13,8 @@ Figures (the lowest over seeds, of ``false`` and ``minutes`` the highest): SFT -
 ends of their intervals, recall, untrue facts, style recall, repetition, the share of (oracle - generic) reached over
 the last three turns, preference training - SFT, recall of held-out over seen kinds and phrasings, loss of general
 instructions after minus before in nats a token. The better of SFT and preference training is what recall, false,
-style and share are figures of.
+style, share and held-out recall are figures of. ``minutes`` are those of the run's stages; a stage that was interrupted
+counts from its last start.
 """
 
 from __future__ import annotations

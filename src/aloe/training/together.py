@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -58,7 +59,7 @@ def train_by(
     workers = _start(n)
     try:
         for worker in workers:
-            worker.connection.send((method.name, section, arguments, options))
+            worker.tell((method.name, section, arguments, options))
         return _watch(workers, progress)
     finally:
         for worker in workers:
@@ -101,8 +102,13 @@ class _Worker:
         theirs.close()
         self.connection = Connection(ours.detach())
 
+    def tell(self, work: Any) -> None:
+        """What it shall do. One that is gone already is noticed when it is listened to."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send(work)
+
     def end(self) -> None:
-        """Nothing of value is lost: checkpoints are written under another name and then moved."""
+        """Nothing of value is lost: a state that is not written to its end is passed over."""
         self.connection.close()
         if self.process.poll() is None:
             try:
